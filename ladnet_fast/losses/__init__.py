@@ -1,0 +1,5 @@
+"""Losses as modules."""
+
+from .ddl import DDLLoss
+
+__all__ = ["DDLLoss"]

@@ -1,0 +1,64 @@
+"""Locality-aware attention as a layer: projections, the operator, output projection."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..ops.locality_attention import locality_attention
+from .prior import LocationPrior
+
+
+class LocalityAttention(nn.Module):
+    r"""Compute :math:`[\mathrm{attention}_k(X W_q, X W_k, X W_v)]_k W_h`, without the residual.
+
+    Head h owns the h-th contiguous block of the hidden units; the logits are scaled by
+    1 / sqrt(hidden / heads). Queries may come from a second modality over the same snippets.
+
+    Parameters
+    ----------
+    feature_dim, hidden_dim, num_heads : int
+        Widths of X and of q, k, v (all heads together); number of heads.
+    query_dim : int or None
+        Width of the second modality that asks the questions; None for self-attention.
+    prior, prior_form, sigma, learn_prior
+        See :class:`ladnet_fast.LANet`.
+    impl : str
+        See :class:`ladnet_fast.use_impl`.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        hidden_dim: int,
+        num_heads: int,
+        query_dim: int | None,
+        prior: str,
+        prior_form: str,
+        sigma: float,
+        learn_prior: bool,
+        impl: str,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.prior_kind = prior
+        self.impl = impl
+        self.q = nn.Linear(feature_dim if query_dim is None else query_dim, hidden_dim)
+        self.k = nn.Linear(feature_dim, hidden_dim)
+        self.v = nn.Linear(feature_dim, hidden_dim)
+        self.o = nn.Linear(hidden_dim, feature_dim)
+        self.prior: LocationPrior | None = None
+        if prior != "none":
+            self.prior = LocationPrior(num_heads, prior_form, sigma, learn_prior)
+
+    def forward(self, x: Tensor, query: Tensor, lengths: Tensor | None) -> Tensor:
+        """Map x (B, T, feature_dim) and query (B, T, query_dim) to (B, T, feature_dim)."""
+        q, k, v = self._heads(self.q(query)), self._heads(self.k(x)), self._heads(self.v(x))
+        w, b = (None, None) if self.prior is None else self.prior()
+        out = locality_attention(
+            q, k, v, w, b, prior=self.prior_kind, lengths=lengths, impl=self.impl
+        )
+        hidden: Tensor = self.o(out.transpose(1, 2).flatten(2))
+        return hidden
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, T, d], a view

@@ -1,0 +1,268 @@
+"""LA-Net."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops import _checks, _impl
+from ..ops.locality_attention.api import PRIORS
+from .attention import LocalityAttention
+from .prior import LocationPrior
+
+
+class LANetOutput(NamedTuple):
+    """What LA-Net returns for a batch of bags."""
+
+    scores: Tensor
+    """(B, T) in [0, 1], the anomaly score of every snippet; 0 on padding."""
+    features: Tensor
+    """(B, T, mlp_dims[-1]), the embeddings whose dynamics DDL aligns; 0 on padding."""
+
+
+class LANet(nn.Module):
+    r"""Locality-aware Attention Network: from snippet features to anomaly scores.
+
+    .. math::
+
+        \tilde X &= \mathrm{LayerNorm}(\mathrm{LocalityAttention}(X) + X) \\
+        X^F &= \mathrm{MLP}(\tilde X) \\
+        S_t &= \mathrm{sigmoid}(\mathrm{CausalConv1d}(X^F)_t)
+
+    (slides 8, 9 and 11 of the authors' ICME 2022 presentation; scale, LayerNorm, sizes and
+    initialisation from their released code). The MLP has GELU and dropout between its layers, only
+    dropout after the last; the convolution sees a snippet and the ``kernel_size - 1`` before it.
+    With the default sizes there are about 1.12 million parameters.
+
+    Parameters
+    ----------
+    feature_dim : int
+        D, width of the snippet features.
+    hidden_dim : int
+        Width of q, k and v, all heads together.
+    num_heads : int
+        Must divide ``hidden_dim``.
+    mlp_dims : sequence of int
+        Output widths of the MLP's layers.
+    kernel_size : int
+        Of the causal convolution.
+    dropout : float
+        In [0, 1).
+    prior : {"additive", "logit", "none"}
+        Where the location prior enters; see :func:`ladnet_fast.functional.locality_attention`.
+    prior_form : {"gaussian", "exp_abs"}
+        Its parameters; see :class:`ladnet_fast.nn.LocationPrior`.
+    sigma : float
+        Its initial width, in squared snippets. 8 is this project's choice, not the paper's.
+    learn_prior : bool
+        Whether it is trained.
+    query_dim : int, optional
+        Width of a second modality, such as audio, that asks the questions. None: self-attention.
+    impl : {"auto", "reference", "native", "triton", "cuda"}
+        Who computes; see :class:`ladnet_fast.use_impl`. Weights are the same for all.
+
+    Notes
+    -----
+    State-dict keys are public: ``attention.{q,k,v,o}.{weight,bias}``, ``attention.prior.raw_sigma``
+    (Gaussian) or ``attention.prior.{w,b}`` (exp_abs), ``norm.{weight,bias}``,
+    ``mlp.{0,3,...}.{weight,bias}`` and ``classifier.{weight,bias}`` with weight
+    (1, mlp_dims[-1], kernel_size).
+
+    Examples
+    --------
+    >>> net = LANet(feature_dim=1024)
+    >>> scores, features = net(torch.randn(2, 200, 1024), lengths=torch.tensor([200, 64]))
+    """
+
+    def __init__(
+        self,
+        feature_dim: int = 1024,
+        hidden_dim: int = 128,
+        num_heads: int = 1,
+        mlp_dims: Sequence[int] = (512, 128),
+        kernel_size: int = 7,
+        dropout: float = 0.1,
+        prior: str = "additive",
+        prior_form: str = "gaussian",
+        sigma: float = 8.0,
+        learn_prior: bool = True,
+        query_dim: int | None = None,
+        impl: str = "auto",
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "feature_dim": feature_dim,
+            "hidden_dim": hidden_dim,
+            "num_heads": num_heads,
+            "kernel_size": kernel_size,
+            **{f"mlp_dims[{i}]": width for i, width in enumerate(mlp_dims)},
+            **({} if query_dim is None else {"query_dim": query_dim}),
+        }
+        for name, size in sizes.items():
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ValueError(f"{name} must be an integer of at least 1; got {size!r}")
+        if not mlp_dims:
+            raise ValueError("mlp_dims is empty; give the output width of at least one layer")
+        if hidden_dim % num_heads:
+            raise ValueError(
+                f"num_heads must divide hidden_dim = {hidden_dim}; got num_heads = {num_heads}"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1); got {dropout!r}")
+        if prior not in PRIORS:
+            raise ValueError(f"prior must be one of {', '.join(PRIORS)}; got {prior!r}")
+        self.feature_dim = feature_dim
+        self.query_dim = query_dim
+        self.kernel_size = kernel_size
+        self.attention = LocalityAttention(
+            feature_dim,
+            hidden_dim,
+            num_heads,
+            query_dim,
+            prior,
+            prior_form,
+            sigma,
+            learn_prior,
+            _impl.check_impl(impl),
+        )
+        self.norm = nn.LayerNorm(feature_dim)
+        self.mlp = _mlp(feature_dim, mlp_dims, dropout)
+        self.classifier = nn.Conv1d(mlp_dims[-1], 1, kernel_size)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights: Xavier-uniform for Linear and Conv1d, PyTorch's defaults elsewhere."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.LayerNorm | LocationPrior):
+                module.reset_parameters()
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                nn.init.xavier_uniform_(module.weight)
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, query: Tensor | None = None
+    ) -> LANetOutput:
+        """Score every snippet of a batch of bags.
+
+        Parameters
+        ----------
+        x : Tensor
+            (B, T, feature_dim), floating.
+        lengths : Tensor, optional
+            (B,) int32 or int64, each from 0 to T. Snippets beyond a bag's length are never read,
+            NaN included; their outputs are 0 and they receive no gradient. None: all have T.
+        query : Tensor, optional
+            (B, T, query_dim), exactly when the network was made with ``query_dim``.
+
+        Returns
+        -------
+        LANetOutput
+            ``(scores, features)``: (B, T) and (B, T, mlp_dims[-1]).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, shape, dtype, device or value; the message names it.
+        """
+        self._check(x, lengths, query)
+        if x.shape[1] == 0:  # nothing to score, and a convolution needs an input
+            empty = x.new_zeros(*x.shape[:2], self.classifier.in_channels)
+            return LANetOutput(empty[..., 0], empty)
+        valid = None
+        if lengths is not None:
+            lengths = _checks.checked_lengths(lengths, x.shape[1], 0)
+            valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # [B, T]
+            x = torch.where(valid[..., None], x, 0)
+            query = query if query is None else torch.where(valid[..., None], query, 0)
+
+        x = self.norm(x + self.attention(x, x if query is None else query, lengths))
+        features = self.mlp(x)  # [B, T, C]
+        if valid is not None:
+            features = torch.where(valid[..., None], features, 0)
+        scores = self._score(features)
+        if valid is not None:
+            scores = torch.where(valid, scores, 0)
+        return LANetOutput(scores, features)
+
+    def _score(self, features: Tensor) -> Tensor:
+        causal = F.pad(features.transpose(1, 2), (self.kernel_size - 1, 0))  # [B, C, K - 1 + T]
+        return torch.sigmoid(self.classifier(causal)).squeeze(1)
+
+    def _check(self, x: Tensor, lengths: Tensor | None, query: Tensor | None) -> None:
+        _check_width("x", x, "feature_dim", self.feature_dim)
+        if lengths is not None:
+            _checks.check_index_vector("lengths", lengths, x.shape[0], x)
+        if (query is None) != (self.query_dim is None):
+            raise ValueError(
+                "query is given, but the network was made without query_dim; leave it out"
+                if self.query_dim is None
+                else f"query is missing: the network was made with query_dim = {self.query_dim}; "
+                f"give (B, T, {self.query_dim})"
+            )
+        if query is not None and self.query_dim is not None:
+            _check_width("query", query, "query_dim", self.query_dim)
+            if query.shape[:2] != x.shape[:2] or query.device != x.device:
+                raise ValueError(
+                    f"query must cover the snippets of x: {tuple(x.shape[:2])} on {x.device}; got "
+                    f"{tuple(query.shape[:2])} on {query.device}"
+                )
+
+    @classmethod
+    def from_authors_checkpoint(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Tensor],
+        *,
+        dropout: float = 0.1,
+        impl: str = "auto",
+    ) -> LANet:
+        """Build a network from the authors' published audio-visual checkpoint.
+
+        Their network (audio-guided attention, ICCECE 2022) is LA-Net with ``prior="logit"``,
+        ``prior_form="exp_abs"`` and audio queries: ``net(video, lengths, query=audio)``. Sizes are
+        read from the weights. The scores are those of their forward pass.
+
+        Parameters
+        ----------
+        source : path or mapping
+            A ``.safetensors`` file, a file of ``torch.save`` (read with ``weights_only=True``), or
+            a state dict. A ``module.`` prefix, and a state dict under the key ``state_dict``
+            or ``model``, are recognised.
+        dropout : float
+            For training on; not stored in checkpoints.
+        impl : str
+            See :class:`ladnet_fast.use_impl`.
+
+        Raises
+        ------
+        ValueError
+            If the entries are not those of that network; the message lists the differences.
+        """
+        from .checkpoint import read_authors_checkpoint
+
+        options, state = read_authors_checkpoint(source)
+        net = cls(**options, dropout=dropout, impl=impl)  # type: ignore[arg-type]
+        net.load_state_dict(state)
+        return net
+
+
+def _mlp(width: int, dims: Sequence[int], dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, dim in enumerate(dims):
+        if i:
+            layers += [nn.GELU(), nn.Dropout(dropout)]
+        layers.append(nn.Linear(width, dim))
+        width = dim
+    return nn.Sequential(*layers, nn.Dropout(dropout))
+
+
+def _check_width(name: str, x: Tensor, option: str, width: int) -> None:
+    _checks.check_floating(name, x, 3, f"(B, T, {width})")
+    if x.shape[2] != width:
+        raise ValueError(
+            f"{name} has {x.shape[2]} features a snippet, but the network was made with "
+            f"{option} = {width}; pass {option}={x.shape[2]} to LANet or give other features"
+        )

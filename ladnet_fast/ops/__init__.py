@@ -1,0 +1,1 @@
+"""Operators: one folder each, holding its door (``api``), schema, reference and backends."""

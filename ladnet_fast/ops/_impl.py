@@ -1,0 +1,141 @@
+"""Which implementation serves a call.
+
+A call or module names an implementation or says ``"auto"``; then :class:`use_impl` decides, then
+the environment variable ``LADNET_IMPL``. A named implementation never falls back: where it cannot
+serve, the error lists every reason. ``"auto"`` takes the first that can and logs, once for each
+reason, why a faster one could not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import torch
+
+IMPLS = ("auto", "reference", "native", "triton", "cuda")
+
+logger = logging.getLogger("ladnet_fast")
+_logged: set[str] = set()
+
+WhyNot = Callable[..., list[str]]
+
+
+class ImplUnavailableError(RuntimeError):
+    """The implementation that was asked for cannot serve this call; the message says why."""
+
+
+def check_impl(name: str, *, argument: str = "impl") -> str:
+    """Return ``name`` if it is one of :data:`IMPLS`, else raise ``ValueError``."""
+    if name not in IMPLS:
+        raise ValueError(f"{argument} must be one of {', '.join(IMPLS)}; got {name!r}")
+    return name
+
+
+# Plain module state rather than a ContextVar: torch.compile guards on it, so that a compiled
+# function follows a later change. None means that nothing was said.
+_override: str | None = None
+_environment: str = check_impl(
+    os.environ.get("LADNET_IMPL", "auto") or "auto",
+    argument="the environment variable LADNET_IMPL",
+)
+
+
+class use_impl:  # noqa: N801 - used like torch.no_grad
+    """Choose the implementation for every call in a block that does not name its own.
+
+    The setting belongs to the process, like ``torch.backends`` flags, not to a thread. Blocks nest;
+    ``use_impl("auto")`` inside another block restores automatic choice.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"``, ``"reference"``, ``"native"``, ``"triton"`` or ``"cuda"``.
+
+    Examples
+    --------
+    >>> with use_impl("reference"):
+    ...     out = net(x)
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_impl(name, argument="use_impl's argument")
+        self._outer: list[str | None] = []
+
+    def __enter__(self) -> use_impl:
+        global _override
+        self._outer.append(_override)
+        _override = self.name
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        global _override
+        _override = self._outer.pop()
+
+
+def requested(impl: str) -> str:
+    """Apply the order call > ``use_impl`` > ``LADNET_IMPL``; may still return ``"auto"``."""
+    check_impl(impl)
+    if impl != "auto":
+        return impl
+    return _environment if _override is None else _override
+
+
+def choose(
+    op: str, impl: str, device: torch.device, backends: Mapping[str, WhyNot], *call: object
+) -> str:
+    """Return the name of the implementation that serves this call.
+
+    Parameters
+    ----------
+    op : str
+        The operator's name, for messages.
+    impl : str
+        What the caller asked for.
+    device : torch.device
+        Where the tensors are; decides the order in which ``"auto"`` tries.
+    backends : mapping
+        For each implementation of this operator a function that takes ``*call`` and returns the
+        reasons why it cannot serve; empty if it can.
+
+    Raises
+    ------
+    ImplUnavailableError
+        If a named implementation cannot serve.
+    """
+    name = requested(impl)
+    if name != "auto":
+        if name not in backends:
+            available = ", ".join(backends)
+            reasons = [f"{op} has no such implementation in this version (it has: {available})"]
+        else:
+            reasons = backends[name](*call)
+        if reasons:
+            raise ImplUnavailableError(_explain(op, name, reasons))
+        return name
+    for name in ("triton", "cuda") if device.type == "cuda" else ("native",):
+        if name not in backends:
+            continue
+        reasons = backends[name](*call)
+        if not reasons:
+            return name
+        if not torch.compiler.is_compiling():
+            _log_once(f"{op} falls back to the reference: {_explain(op, name, reasons)}")
+    return "reference"
+
+
+def _explain(op: str, name: str, reasons: list[str]) -> str:
+    return f"impl={name!r} cannot serve {op}: " + "; ".join(reasons)
+
+
+def _log_once(message: str) -> None:
+    if message not in _logged:
+        _logged.add(message)
+        logger.info(message)
