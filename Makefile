@@ -1,0 +1,47 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both build .venv first.
+# Needs python3 (3.11 or newer) with venv and pip, git, make; a C++17 compiler for the fast kernels.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The release that development and CI use. To spare a gigabyte of CUDA libraries where there is no
+# GPU: make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
+TORCH    ?= torch==2.13.0
+PIP_ARGS ?=
+
+.PHONY: demo test test-fast lint format clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/ladnet-fast demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+# What an edit should not break; leaves out builds, sanitizers and whole training runs.
+test-fast: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(VENV)/dev.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs -r $(BIN)/clang-format -i
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info ladnet_fast/*.so
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 is too old: 3.11 or newer is needed; name another with PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+# An install is repeated when what it depends on has changed.
+$(VENV)/demo.stamp: $(BIN)/python pyproject.toml setup.py CMakeLists.txt $(wildcard csrc/*/*)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) '$(TORCH)' -e '.[tools,video]'
+	touch $@
+
+$(VENV)/dev.stamp: $(BIN)/python pyproject.toml setup.py CMakeLists.txt $(wildcard csrc/*/*)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) '$(TORCH)' -e '.[dev]'
+	touch $@ $(VENV)/demo.stamp

@@ -1,0 +1,103 @@
+"""The package as users install it: what the wheel holds, and builds with and without a compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_COMPILER = {"CXX": "/nonexistent/c++", "CC": "/nonexistent/cc"}
+
+pytestmark = pytest.mark.slow
+
+
+def build_wheel(folder: Path, **environment: str) -> tuple[Path, str]:
+    """Build from a copy of the tracked sources; return the wheel and what was printed."""
+    source = folder / "source"
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, files):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-index",
+            "--no-build-isolation", "--wheel-dir", str(folder / "wheels"), str(source),
+        ],
+        env={**os.environ, "MAX_JOBS": "2", **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    printed = done.stdout + done.stderr
+    if done.returncode:
+        raise RuntimeError(printed)
+    (wheel,) = (folder / "wheels").glob("*.whl")
+    return wheel, printed
+
+
+def run_installed(wheel: Path, folder: Path, *arguments: str, **environment: str):
+    """Install the wheel alone into a folder and run Python there, away from the sources."""
+    target = folder / "site"
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+            "--target", str(target), str(wheel),
+        ],
+        check=True,
+    )  # fmt: skip
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(target), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_wheel_is_the_package_and_nothing_else(tmp_path):
+    wheel, _ = build_wheel(tmp_path, LADNET_BUILD="none")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert len(tops) == 2
+    assert "ladnet_fast" in tops
+    assert "ladnet_fast/kernels/__init__.py" in names
+    assert any(name.startswith("ladnet_fast/demo/") and name.endswith(".j2") for name in names)
+    assert not [n for n in names if n.endswith((".cpp", ".h", ".cu", ".so"))]
+    show = "import ladnet_fast, ladnet_fast.kernels as k; print(ladnet_fast.__file__, k.__file__)"
+    done = run_installed(wheel, tmp_path, "-c", show)
+    assert done.returncode == 0, done.stderr
+    assert all(path.startswith(str(tmp_path / "site")) for path in done.stdout.split())
+
+
+def test_with_a_compiler_the_native_kernels_serve_from_the_wheel(tmp_path):
+    wheel, _ = build_wheel(tmp_path, LADNET_BUILD="cpu")
+    assert any(name.startswith("ladnet_fast/_cpu") for name in zipfile.ZipFile(wheel).namelist())
+    attend = (
+        "import torch, ladnet_fast.functional as LF; q = torch.randn(1, 1, 9, 16);"
+        "w = torch.ones(1); print(LF.locality_attention(q, q, q, w, w, impl='native').shape)"
+    )
+    done = run_installed(wheel, tmp_path, "-c", attend)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_compiler_the_package_still_installs_and_says_so(tmp_path):
+    wheel, printed = build_wheel(tmp_path, LADNET_BUILD="auto", **NO_COMPILER)
+    assert "ladnet_fast._cpu was not built" in printed
+    done = run_installed(wheel, tmp_path, "-m", "ladnet_fast")
+    assert done.returncode == 0, done.stderr
+    assert "_cpu" in done.stdout
+
+
+def test_a_build_that_was_asked_for_fails_hard(tmp_path):
+    with pytest.raises(RuntimeError, match=r"ladnet_fast\._cpu was not built"):
+        build_wheel(tmp_path, LADNET_BUILD="cpu", **NO_COMPILER)
+    with pytest.raises(RuntimeError, match=r"LADNET_BUILD must be one of auto, cpu, cuda, none"):
+        build_wheel(tmp_path / "again", LADNET_BUILD="gpu")
