@@ -1,0 +1,194 @@
+"""Decoding a video file to RGB frames, one at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ladnet_fast._extras import import_extra
+from ladnet_fast.video.errors import VideoError
+from ladnet_fast.video.frames import resize
+
+Frame = npt.NDArray[np.uint8]
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    size: tuple[int, int] | None = None,
+    max_frames: int | None = None,
+) -> Iterator[Frame]:
+    """Decode the frames of a video in the order they are shown.
+
+    Every coded frame comes once, whatever its duration, so a variable frame rate is not evened
+    out. Frames are turned as the file's rotation metadata says. The conversion to RGB follows the
+    colour tags of the stream (BT.601, limited range, where it has none). Non-square pixels are
+    not stretched. Memory holds a few frames, however long the video.
+
+    Parameters
+    ----------
+    path : path-like
+        A video file that FFmpeg can read.
+    size : (height, width) or None
+        Resize every frame to this size, as `ladnet_fast.video.frames.resize` does. None: the size
+        of the first frame, which also holds for later frames should the size change on the way.
+    max_frames : int or None
+        Stop after so many frames.
+
+    Yields
+    ------
+    ndarray
+        (H, W, 3) uint8 RGB.
+
+    Raises
+    ------
+    VideoError
+        If the file is missing, is no video, is damaged, or ends before its announced end: before
+        the first frame where the file's index tells (MP4, AVI), else after the frames that could
+        be read.
+    ladnet_fast._extras.MissingExtraError
+        If PyAV is not installed.
+    """
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"size must be (height, width), both at least 1, got {size!r}")
+    if max_frames is not None and max_frames < 1:
+        raise ValueError(f"max_frames must be None or at least 1, got {max_frames}")
+    return _read_frames(Path(path), size, max_frames)
+
+
+def announced_frames(path: str | os.PathLike[str]) -> int | None:
+    """Return about how many frames the file says it has, or None if it doesn't say.
+
+    For progress bars: containers may be wrong by some frames.
+
+    Raises
+    ------
+    VideoError
+        If the file is missing or is no video.
+    """
+    with _open(Path(path)) as container:
+        stream = _video_stream(container, Path(path))
+        if stream.frames:
+            return int(stream.frames)
+        end = _announced_end(stream)
+        rate = stream.average_rate
+        return round(end * rate) if end and rate else None
+
+
+def _read_frames(
+    path: Path, size: tuple[int, int] | None, max_frames: int | None
+) -> Iterator[Frame]:
+    count, end = 0, Fraction(0)
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        stream.thread_type = "AUTO"
+        _require_indexed_bytes(path, container, stream)
+        for frame in _decode(container, stream, path):
+            image: Frame = frame.to_ndarray(format="rgb24")
+            if turns := round(frame.rotation / 90) % 4:  # counterclockwise
+                image = np.ascontiguousarray(np.rot90(image, turns))
+            size = size or image.shape[:2]
+            yield resize(image, size)
+            count += 1
+            if frame.pts is not None and frame.time_base is not None:
+                end = max(end, (frame.pts + (frame.duration or 0)) * frame.time_base)
+            if count == max_frames:
+                return
+        _require_complete(path, container, stream, count, end)
+
+
+def _open(path: Path) -> Any:
+    av = import_extra("av", extra="video", purpose="decode videos")
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    try:
+        return av.open(str(path))
+    except av.FFmpegError as error:
+        raise VideoError(
+            f"{path}: not a video that FFmpeg can read, or its end is missing ({error.strerror}); "
+            "check that it plays and was copied completely"
+        ) from error
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    for stream in container.streams.video:
+        if not stream.disposition & type(stream.disposition).attached_pic:  # cover art of music
+            return stream
+    raise VideoError(f"{path}: holds no video stream; is it an audio file?")
+
+
+def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+    av = import_extra("av", extra="video", purpose="decode videos")
+    count = 0
+    try:
+        for packet in container.demux(stream):
+            for frame in packet.decode():
+                yield frame
+                count += 1
+    except av.FFmpegError as error:
+        raise VideoError(
+            f"{path}: damaged after frame {count:,} ({error.strerror}); {_remedy(path)}"
+        ) from error
+
+
+def _announced_end(stream: Any) -> Fraction | None:
+    """Time in seconds at which the stream ends, as the container says."""
+    if tag := stream.metadata.get("DURATION"):  # Matroska and WebM, for example 00:00:04.800000000
+        try:
+            hours, minutes, seconds = tag.split(":")
+            return Fraction(seconds) + 60 * int(minutes) + 3600 * int(hours)
+        except ValueError:  # free text: whoever wrote the file may put anything there
+            return None
+    if stream.duration is not None and stream.time_base is not None:
+        return Fraction(stream.duration * stream.time_base)
+    return None
+
+
+def _require_indexed_bytes(path: Path, container: Any, stream: Any) -> None:
+    """Raise if the file ends before the last frame of its index, where it has one (MP4, AVI).
+
+    FFmpeg itself just stops there, and may conceal that the last picture is half.
+    """
+    entries = stream.index_entries
+    if not entries:
+        return
+    last = entries[-1]
+    if last.pos + last.size > container.size:
+        raise VideoError(
+            f"{path}: is cut off: its last frame ends at byte {last.pos + last.size:,}, the file "
+            f"at {container.size:,}; {_remedy(path)}"
+        )
+
+
+def _require_complete(path: Path, container: Any, stream: Any, count: int, end: Fraction) -> None:
+    """Raise unless all that was announced has been decoded.
+
+    AVI (whose index is lost with its end), Matroska and WebM just stop where they are cut, so
+    their announcements are compared, with room for what muxers round.
+    """
+    if count == 0:
+        raise VideoError(f"{path}: its video stream holds no frame")
+    kinds = set(container.format.name.split(","))
+    if "avi" in kinds and count < 0.99 * stream.frames - 1:
+        raise VideoError(
+            f"{path}: is cut off: it ends after {count:,} of the {stream.frames:,} frames it "
+            f"announces; {_remedy(path)}"
+        )
+    announced = _announced_end(stream)
+    if kinds & {"matroska", "webm"} and announced and end < announced * 99 / 100 - 1:
+        raise VideoError(
+            f"{path}: is cut off: it ends after {float(end):.1f} of the {float(announced):.1f} "
+            f"seconds it announces; {_remedy(path)}"
+        )
+
+
+def _remedy(path: Path) -> str:
+    return (
+        "copy it again, or keep what can be read, for example with: "
+        f"ffmpeg -i {path.name} mended.mp4"
+    )

@@ -1,0 +1,211 @@
+"""From frames to I3D features: one row of 1024 per snippet of 16 frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ladnet_fast.video.decode import announced_frames, read_frames
+from ladnet_fast.video.errors import VideoError
+from ladnet_fast.video.frames import cut_crops, require_crops, resize, short_side_size
+from ladnet_fast.video.i3d import FEATURE_DIM, I3D, SNIPPET_FRAMES
+
+DEFAULT_BATCH = 8
+
+Features = npt.NDArray[np.float32]
+Progress = Callable[[str, int, int | None], None]
+"""Called with the video's name, the frames done and how many it has (about), None if unknown."""
+
+
+class FeatureChunk(NamedTuple):
+    """Features of the next snippets of a video, and how many frames have been decoded so far."""
+
+    features: Features
+    num_frames: int
+
+
+def snippet_features(
+    model: I3D, frames: npt.NDArray[np.uint8] | Tensor, *, batch: int = DEFAULT_BATCH
+) -> Features:
+    """Describe every 16 frames by one I3D feature.
+
+    Parameters
+    ----------
+    model : I3D
+        On any device, in any floating dtype.
+    frames : ndarray or Tensor
+        (T * 16, H, W, 3) uint8 RGB, as they are: not resized, not cropped. The weights were
+        trained at 224 x 224.
+    batch : int
+        Snippets that go through the network at once.
+
+    Returns
+    -------
+    ndarray
+        (T, 1024) float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``frames`` has another dtype or shape, or ``batch`` is not positive.
+    """
+    _require_batch(batch)
+    pixels = torch.as_tensor(frames)
+    if pixels.dtype != torch.uint8:
+        raise TypeError(f"frames must be uint8 RGB in 0 .. 255, got {pixels.dtype}")
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
+        raise ValueError(f"frames must have shape (T * 16, H, W, 3), got {tuple(pixels.shape)}")
+    if len(pixels) % SNIPPET_FRAMES:
+        raise ValueError(
+            f"frames must hold a multiple of {SNIPPET_FRAMES}, got {len(pixels)}; leave out the "
+            "last incomplete snippet"
+        )
+    rows = [_describe(model, part) for part in pixels.split(batch * SNIPPET_FRAMES) if len(part)]
+    return np.concatenate(rows) if rows else np.empty((0, FEATURE_DIM), np.float32)
+
+
+def iter_features(
+    video: str | os.PathLike[str],
+    *,
+    model: I3D,
+    crops: int = 1,
+    batch: int = DEFAULT_BATCH,
+    progress: Progress | None = None,
+) -> Iterator[FeatureChunk]:
+    """Yield the features of a video piece by piece, in memory that doesn't grow with its length.
+
+    Takes what `extract_features` takes and raises what it raises; the pieces joined along axis 1
+    are its result.
+    """
+    require_crops(crops)
+    _require_batch(batch)
+    path = Path(video)
+    total = announced_frames(path) if progress else None
+    return _iter_features(path, model, crops, batch, progress, total)
+
+
+def extract_features(
+    video: str | os.PathLike[str],
+    *,
+    model: I3D,
+    crops: int = 1,
+    batch: int = DEFAULT_BATCH,
+    progress: Progress | None = None,
+) -> Features:
+    """Decode a video and compute its I3D features.
+
+    Frames are resized to a short side of 256, cut to 224 x 224 and grouped into snippets of 16
+    that don't overlap, at the video's own frame rate. A last incomplete snippet is dropped.
+
+    Parameters
+    ----------
+    video : path-like
+        A video file that FFmpeg can read.
+    model : I3D
+        On any device, in any floating dtype.
+    crops : int
+        1 (centre), 5 (centre and corners) or 10 (these and their mirror images); their order is
+        that of `ladnet_fast.video.frames.cut_crops`.
+    batch : int
+        Crops of snippets that go through the network at once. 4 to 8 is fastest on a CPU.
+    progress : callable or None
+        Called as ``progress(name, done_frames, total_frames)`` now and then; the total is the
+        container's own, None if it doesn't say.
+
+    Returns
+    -------
+    ndarray
+        (crops, T, 1024) float32 with T = number of frames // 16.
+
+    Raises
+    ------
+    VideoError
+        If the file is missing, damaged, holds no video or fewer than 16 frames.
+    ValueError
+        If ``crops`` or ``batch`` is out of range.
+    """
+    chunks = iter_features(video, model=model, crops=crops, batch=batch, progress=progress)
+    return np.concatenate([chunk.features for chunk in chunks], axis=1)
+
+
+def _iter_features(
+    path: Path,
+    model: I3D,
+    crops: int,
+    batch: int,
+    progress: Progress | None,
+    total: int | None,
+) -> Iterator[FeatureChunk]:
+    snippet: list[Tensor] = []  # frames of the snippet that is being filled
+    waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
+    rows = np.empty((0, FEATURE_DIM), np.float32)  # features, crop by crop within a snippet
+    count = 0
+
+    def take_rows() -> Features:
+        nonlocal rows
+        complete = len(rows) // crops
+        taken, rows = rows[: complete * crops], rows[complete * crops :]
+        return taken.reshape(complete, crops, FEATURE_DIM).swapaxes(0, 1)
+
+    for frame in read_frames(path):
+        count += 1
+        snippet.append(torch.from_numpy(resize(frame, short_side_size(*frame.shape[:2]))))
+        if len(snippet) < SNIPPET_FRAMES:
+            continue
+        waiting += cut_crops(torch.stack(snippet), crops)
+        snippet.clear()
+        while len(waiting) >= batch:
+            described = _describe(model, torch.cat(waiting[:batch]))
+            del waiting[:batch]
+            rows = np.concatenate([rows, described])
+            if progress:
+                progress(path.name, count, total)
+        if len(rows) >= crops:
+            yield FeatureChunk(take_rows(), count)
+    if count < SNIPPET_FRAMES:
+        raise VideoError(
+            f"{path}: has {count} frames, but a snippet is {SNIPPET_FRAMES}; use a longer video"
+        )
+    if waiting:
+        rows = np.concatenate([rows, _describe(model, torch.cat(waiting))])
+    if progress:
+        progress(path.name, count, count)
+    yield FeatureChunk(take_rows(), count)
+
+
+def _describe(model: I3D, frames: Tensor) -> Features:
+    """Map (n * 16, H, W, 3) uint8 to (n, 1024) float32."""
+    weight = model.conv_1a.conv.weight
+    clips = frames.to(weight.device).unflatten(0, (-1, SNIPPET_FRAMES)).contiguous()
+    # Channels stay last in memory, as the folded network wants them. Scaled in float32 at least:
+    # bfloat16 can't tell all 256 levels apart.
+    scaled = clips.to(torch.promote_types(weight.dtype, torch.float32)).div_(127.5).sub_(1)
+    with torch.inference_mode(), _full_precision(weight):
+        features = model(scaled.to(weight.dtype).permute(0, 4, 1, 2, 3))
+    return features.float().cpu().numpy()
+
+
+def _full_precision(weight: Tensor) -> AbstractContextManager[None]:
+    """Keep cuDNN from rounding float32 to TF32, which PyTorch lets convolutions do by default."""
+    if not weight.is_cuda:
+        return nullcontext()
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    )
+
+
+def _require_batch(batch: int) -> None:
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")

