@@ -1,0 +1,27 @@
+"""A missing package is named together with the extra that brings it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ladnet_fast._extras import MissingExtraError, import_extra
+
+
+def test_an_installed_package_is_returned():
+    assert import_extra("json.decoder", extra="tools", purpose="test").JSONDecoder
+
+
+def test_a_missing_package_names_its_extra_and_purpose():
+    with pytest.raises(
+        MissingExtraError,
+        match=r"absent_package is needed to plot .*pip install 'ladnet-fast\[tools\]'",
+    ):
+        import_extra("absent_package.part", extra="tools", purpose="plot")
+
+
+def test_an_error_inside_an_installed_package_is_not_blamed_on_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("import another_absent_package")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="another_absent_package") as caught:
+        import_extra("broken_package", extra="tools", purpose="plot")
+    assert not isinstance(caught.value, MissingExtraError)
