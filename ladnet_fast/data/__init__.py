@@ -1,0 +1,76 @@
+"""Videos, features, ground truth and training samples; needs torch and numpy only.
+
+Only features in HDF5 files need more (h5py, extra "tools").
+"""
+
+from ladnet_fast.data.annotations import (
+    Boundaries,
+    Interval,
+    intervals_to_frames,
+    read_annotations,
+)
+from ladnet_fast.data.bags import Bag, BagDataset, Batch, collate
+from ladnet_fast.data.features import (
+    Crop,
+    count_crops,
+    feature_shape,
+    iter_crops,
+    load_features,
+    num_snippets,
+)
+from ladnet_fast.data.ground_truth import (
+    LengthRule,
+    ground_truth_length,
+    load_ground_truth,
+    read_frame_labels,
+)
+from ladnet_fast.data.layouts import LAYOUTS, Layout
+from ladnet_fast.data.lists import read_list
+from ladnet_fast.data.manifest import read_manifest, write_manifest
+from ladnet_fast.data.samplers import BalancedBatchSampler, EpochSampler
+from ladnet_fast.data.sampling import bin_mean, linspace_indices, linspace_sample
+from ladnet_fast.data.splits import (
+    select_split,
+    split_by_fold,
+    stratified_folds,
+    train_validation_split,
+)
+from ladnet_fast.data.video import DataError, FeatureSource, Video
+
+__all__ = [
+    "LAYOUTS",
+    "Bag",
+    "BagDataset",
+    "BalancedBatchSampler",
+    "Batch",
+    "Boundaries",
+    "Crop",
+    "DataError",
+    "EpochSampler",
+    "FeatureSource",
+    "Interval",
+    "Layout",
+    "LengthRule",
+    "Video",
+    "bin_mean",
+    "collate",
+    "count_crops",
+    "feature_shape",
+    "ground_truth_length",
+    "intervals_to_frames",
+    "iter_crops",
+    "linspace_indices",
+    "linspace_sample",
+    "load_features",
+    "load_ground_truth",
+    "num_snippets",
+    "read_annotations",
+    "read_frame_labels",
+    "read_list",
+    "read_manifest",
+    "select_split",
+    "split_by_fold",
+    "stratified_folds",
+    "train_validation_split",
+    "write_manifest",
+]

@@ -1,0 +1,124 @@
+"""Opening arrays in the formats that features come in, without pickle."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladnet_fast._extras import import_extra
+from ladnet_fast.data.video import DataError, FeatureSource
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+TEXT_SUFFIXES = (".txt",)
+
+
+@contextmanager
+def open_array(source: FeatureSource) -> Iterator[Any]:
+    """Yield something with ``shape`` and ``dtype`` that reads from disk only what is indexed."""
+    path, suffix = source.path, source.path.suffix.lower()
+    if suffix not in (".npy", *TEXT_SUFFIXES, *HDF5_SUFFIXES):
+        raise DataError(
+            f"{source}: features are read from .npy, .txt (rows of numbers) or .h5/.hdf5, "
+            f"not from {suffix or 'a file without a suffix'!r}"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"feature file {path} does not exist; correct the list or manifest that names it"
+        )
+    if source.key is not None and suffix not in HDF5_SUFFIXES:
+        raise DataError(f"{source}: only HDF5 files have keys; remove '::{source.key}'")
+    if suffix in HDF5_SUFFIXES:
+        with _open_hdf5(source) as array:
+            yield array
+    elif suffix in TEXT_SUFFIXES:
+        yield _read_text_rows(path)
+    else:
+        yield map_npy(path)
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """Map a ``.npy`` file; DataError where it is corrupt or needs pickle."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                header = np.lib.format.read_array_header_1_0(file)
+            else:
+                header = np.lib.format.read_array_header_2_0(file)
+            if header[2].hasobject:
+                raise DataError(_object_array_help(path))
+        if 0 in header[0]:  # an empty file can't be mapped
+            return np.empty(header[0], header[2])
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except DataError:
+        raise
+    except (ValueError, EOFError, SyntaxError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a complete .npy file ({error}); copy it or extract its features again"
+        ) from error
+
+
+def _object_array_help(path: Path) -> str:
+    return (
+        f"{path} is an object array, which numpy can open only by running pickle; if you trust "
+        "its origin, keep a copy and convert it once:\n"
+        '  python -c "import sys, numpy as np; p = sys.argv[1]; a = np.load(p, allow_pickle=True); '
+        f'np.save(p, np.asarray(a.tolist(), dtype=np.float32))" {shlex.quote(str(path))}'
+    )
+
+
+def _read_text_rows(path: Path) -> NDArray[np.float32]:
+    try:
+        # ndmin: one row is still a bag of one snippet.
+        rows = np.loadtxt(path, dtype=np.float32, ndmin=2, delimiter=_text_delimiter(path))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a table of numbers, one snippet a line: {error}") from error
+    return rows
+
+
+def _text_delimiter(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return "," if b"," in file.readline() else None
+
+
+@contextmanager
+def _hdf5_file(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"HDF5 file {path} does not exist or is not a file")
+    h5py = import_extra("h5py", extra="tools", purpose=f"read {path}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path} is not a readable HDF5 file: {error}") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _open_hdf5(source: FeatureSource) -> Iterator[Any]:
+    if source.key is None:
+        raise DataError(f"{source}: say which data set to read, as in {source}::VIDEO_NAME")
+    with _hdf5_file(source.path) as file:
+        found = file.get(source.key)
+        if not hasattr(found, "dtype"):  # absent, or a group
+            keys = list(file)
+            shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+            raise DataError(
+                f"{source.path} has no data set {source.key!r}; it has {len(keys)} keys: {shown}"
+            )
+        yield found
+
+
+def hdf5_keys(path: Path) -> frozenset[str]:
+    """Names of all data sets in an HDF5 file, those inside groups with their full path."""
+    names: list[str] = []
+    with _hdf5_file(path) as file:
+        # visititems stops at the first value that is not None, which append never returns.
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "dtype") else None)
+    return frozenset(names)

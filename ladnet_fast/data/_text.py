@@ -1,0 +1,35 @@
+"""Text files from other people's machines, read line by line with their numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ladnet_fast.data.video import DataError
+
+
+def read_text(path: Path, *, what: str) -> str:
+    """Content of ``path`` with any line ending turned into LF and a byte-order mark dropped."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{what} {path} does not exist or is not a file")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{what} {path} is not UTF-8 text (byte {error.start}); "
+            "convert it, e.g. with: iconv -f LATIN1 -t UTF-8"
+        ) from error
+
+
+def read_lines(path: Path, *, what: str) -> list[tuple[int, str]]:
+    """Lines that aren't blank, stripped, each with its number from 1."""
+    text = read_text(path, what=what)
+    lines = [(i, line.strip()) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if not lines:
+        raise DataError(f"{what} {path} is empty")
+    return lines
+
+
+def strip_suffix(name: str) -> str:
+    """Drop a file name's suffix if it is a known one: film titles contain dots (XD-Violence)."""
+    return re.sub(r"\.(npy|txt|h5|hdf5|mp4|avi|mkv)$", "", name, flags=re.IGNORECASE)

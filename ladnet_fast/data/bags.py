@@ -1,0 +1,213 @@
+"""The training set: every crop of every video is one bag; a batch pads bags to one length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ladnet_fast.data.features import (
+    FeatureMatrix,
+    align_query,
+    count_crops,
+    feature_shape,
+    load_crop,
+    load_query,
+)
+from ladnet_fast.data.sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
+from ladnet_fast.data.video import DataError, FeatureSource, Video, require_videos
+
+Sampling = Literal["linspace", "bins", "none"]
+CropChoice = Literal["all", "first"]
+
+
+class Bag(NamedTuple):
+    """One crop of one video: features (T, D) float32, label 0 or 1, query (T, Dq) or None."""
+
+    features: Tensor
+    label: int
+    query: Tensor | None
+
+
+class Batch(NamedTuple):
+    """Bags padded with zeros to one length.
+
+    ``features`` (B, T, D) float32, ``lengths`` (B,) int64 with the true lengths, ``labels`` (B,)
+    float32 of 0 and 1, ``query`` (B, T, Dq) float32 or None.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    labels: Tensor
+    query: Tensor | None
+
+
+class BagDataset(Dataset[Bag]):
+    """Training samples: one for every crop of every video.
+
+    Item i is a pure function of i, so that an epoch can be repeated and resumed.
+
+    Parameters
+    ----------
+    videos : sequence of Video
+        With or without queries, but all alike, and all features equally wide.
+    sampling : "linspace", "bins" or "none"
+        `linspace_sample` (the default of this method's released code), `bin_mean`, or the
+        full length.
+    size : int, optional
+        Largest number of snippets with "linspace" (default 200); number of bins with "bins"
+        (default 32). Not allowed with "none".
+    crops : "all" or "first"
+        Every crop is a sample, or only crop 0.
+    preload : bool
+        Read every sample now and keep it in memory: for small sets on slow disks.
+
+    Attributes
+    ----------
+    videos : list of Video
+    samples : list of (int, int)
+        Index of the video and of the crop, for every sample.
+    labels : Tensor, (number of samples,), int64
+    feature_dim, query_dim : int, int or None
+        D and Dq, read from the first video.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed.
+    DataError, FileNotFoundError
+        If a video's label is not known; or from a feature file, here or when the sample is
+        read; see `load_features`.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        *,
+        sampling: Sampling = "linspace",
+        size: int | None = None,
+        crops: CropChoice = "all",
+        preload: bool = False,
+    ) -> None:
+        require_videos(videos)
+        for argument, value, allowed in (
+            ("sampling", sampling, get_args(Sampling)),
+            ("crops", crops, get_args(CropChoice)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{argument} must be one of {allowed}, got {value!r}")
+        if size is not None and (sampling == "none" or size < 1):
+            raise ValueError(
+                f"size must be at least 1, and is for sampling 'linspace' and 'bins' only; "
+                f"got size={size} with sampling={sampling!r}"
+            )
+        self.videos = list(videos)
+        self.sampling = sampling
+        self.size = size or (BINS if sampling == "bins" else MAX_SNIPPETS)
+        self._check_queries()
+        self.samples = [
+            (index, crop)
+            for index, video in enumerate(self.videos)
+            for crop in range(1 if crops == "first" else count_crops(video))
+        ]
+        self.labels = torch.tensor([self.videos[index].known_label for index, _ in self.samples])
+        first = self.videos[0]
+        self.feature_dim = feature_shape(first.features[0])[-1]
+        self.query_dim = None if first.query is None else feature_shape(first.query)[-1]
+        self._kept: list[Bag] | None = None
+        if preload:
+            self._kept = [self._read(index) for index in range(len(self))]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Bag:
+        return self._read(index) if self._kept is None else self._kept[index]
+
+    def _read(self, index: int) -> Bag:
+        video_index, crop = self.samples[index]
+        video = self.videos[video_index]
+        features, query = align_query(video, load_crop(video, crop), load_query(video))
+        source = video.features[crop if len(video.features) > 1 else 0]
+        self._check_width(source, features, self.feature_dim)
+        if query is not None and video.query is not None:
+            self._check_width(video.query, query, self.query_dim)
+        return Bag(
+            torch.from_numpy(self._sample(features)),
+            video.known_label,
+            None if query is None else torch.from_numpy(self._sample(query)),
+        )
+
+    def _sample(self, matrix: FeatureMatrix) -> FeatureMatrix:
+        if self.sampling == "linspace":
+            return linspace_sample(matrix, self.size)
+        return bin_mean(matrix, self.size) if self.sampling == "bins" else matrix
+
+    def _check_queries(self) -> None:
+        for video in self.videos:
+            if (video.query is None) != (self.videos[0].query is None):
+                with_query, without = sorted((video, self.videos[0]), key=lambda v: v.query is None)
+                raise ValueError(
+                    f"either every video or none has a query, but {with_query.name!r} has one "
+                    f"and {without.name!r} has none"
+                )
+
+    def _check_width(self, source: FeatureSource, matrix: FeatureMatrix, width: int | None) -> None:
+        if matrix.shape[1] != width:
+            raise DataError(
+                f"{source}: features are {matrix.shape[1]} wide, but those of the first video, "
+                f"{self.videos[0].name!r}, are {width}; all must come from one extractor"
+            )
+
+
+def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
+    """Pad bags with zeros to one length; `lengths` keeps the true one.
+
+    Parameters
+    ----------
+    bags : sequence of Bag
+        At least one, all of the same widths, with or without queries but all alike.
+    pad_to : int, optional
+        Length to pad to; default: the longest bag's. Give the sampling size for a constant
+        shape.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    ValueError
+        If there is no bag, one is longer than ``pad_to``, or some have queries and some not.
+    """
+    if len(bags) == 0:
+        raise ValueError("bags is empty: a batch needs at least one bag")
+    lengths = [len(bag.features) for bag in bags]
+    longest = max(lengths)
+    if pad_to is not None and pad_to < longest:
+        raise ValueError(
+            f"pad_to must be at least the longest bag's {longest} snippets, got {pad_to}"
+        )
+    queries = [bag.query for bag in bags if bag.query is not None]
+    if queries and len(queries) != len(bags):
+        raise ValueError(f"either every bag or none has a query, got {len(queries)}/{len(bags)}")
+    padded = longest if pad_to is None else pad_to
+    return Batch(
+        _pad([bag.features for bag in bags], padded),
+        torch.tensor(lengths),
+        torch.tensor([float(bag.label) for bag in bags]),
+        _pad(queries, padded) if queries else None,
+    )
+
+
+def _pad(matrices: Sequence[Tensor], length: int) -> Tensor:
+    widths = sorted({matrix.shape[1] for matrix in matrices})
+    if len(widths) > 1:
+        raise ValueError(f"all bags of a batch must have the same width, got {widths}")
+    out = matrices[0].new_zeros(len(matrices), length, widths[0])
+    for row, matrix in zip(out, matrices, strict=True):
+        row[: len(matrix)] = matrix
+    return out

@@ -1,0 +1,244 @@
+"""The manifest: this package's own list of videos, one CSV row each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ladnet_fast._files import atomic_write_text
+from ladnet_fast.data._text import read_text
+from ladnet_fast.data.video import (
+    FRAMES_PER_SNIPPET,
+    DataError,
+    FeatureSource,
+    Video,
+    require_unique_names,
+    require_videos,
+)
+
+REQUIRED = ("video", "features", "label")
+OPTIONAL = (
+    "class",
+    "num_frames",
+    "frames_per_snippet",
+    "fold",
+    "frame_labels",
+    "split",
+    "query",
+)
+EVEN = "even"  # frames_per_snippet of files whose rows share the video's frames evenly
+SEPARATOR = ";"
+
+
+def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> list[Video]:
+    """Read a manifest.
+
+    A CSV file whose header has ``video,features,label`` and any of ``class, num_frames,
+    frames_per_snippet, fold, frame_labels, split, query``. ``features`` holds one path per crop,
+    separated by ``;``; an HDF5 file is ``all.h5::key``, or ``all.h5`` where the key is the
+    video's name. ``class`` may hold several classes separated by ``;``. ``frames_per_snippet``
+    is a number, ``even`` (see `Video`) or empty for 16. Relative paths start from the manifest's
+    folder. Empty cells mean unknown.
+
+    Parameters
+    ----------
+    path : path-like
+        The CSV file, UTF-8.
+    check_files : bool
+        Look for every file that the manifest names.
+
+    Returns
+    -------
+    list of Video
+        In the order of the rows.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the manifest, or (with ``check_files``) a file it names, does not exist.
+    DataError
+        If a column or a cell is wrong; the message gives the line.
+    """
+    path = Path(path)
+    text = read_text(path, what="manifest")
+    reader = csv.reader(io.StringIO(text), strict=True)
+    videos: list[Video] = []
+    line_of: dict[str, int] = {}
+    header: list[str] | None = None
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if header is None:
+                header = _check_header([cell.strip() for cell in row], path)
+                continue
+            where = f"{path}, line {reader.line_num}"
+            if len(row) != len(header):
+                raise DataError(
+                    f"{where}: {len(row)} cells, but the header has {len(header)} columns "
+                    f"({', '.join(header)}); quote a cell that contains a comma"
+                )
+            cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
+            video = _parse_row(cells, path.parent, where)
+            if video.name in line_of:
+                raise DataError(
+                    f"{where}: video {video.name!r} is already on line {line_of[video.name]}; "
+                    f"put several crops into one row, separated by '{SEPARATOR}'"
+                )
+            line_of[video.name] = reader.line_num
+            videos.append(video)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV: {error}") from error
+    if not videos:
+        raise DataError(f"manifest {path} names no video; its header must be {_header_help()}")
+    if check_files:
+        check_files_exist(videos, path, remedy="correct the path: it is relative to the manifest")
+    return videos
+
+
+def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> None:
+    """Write ``videos`` as a manifest that `read_manifest` reads back, atomically.
+
+    Paths under the manifest's folder are written relative to it, so that the folder can be
+    moved; others are written absolute.
+
+    Raises
+    ------
+    ValueError
+        If ``videos`` is empty, two have one name, or a path or class contains ``;``.
+    """
+    require_videos(videos)
+    require_unique_names(videos)
+    path = Path(path)
+    base = Path(os.path.abspath(path.parent))
+
+    def relative(source: FeatureSource | Path | None) -> str:
+        if source is None:
+            return ""
+        file = source.path if isinstance(source, FeatureSource) else source
+        file = Path(os.path.abspath(file))
+        text = file.relative_to(base).as_posix() if file.is_relative_to(base) else file.as_posix()
+        key = source.key if isinstance(source, FeatureSource) else None
+        return unseparated(str(FeatureSource(Path(text), key)) if key else text)
+
+    def unseparated(cell: str) -> str:
+        if SEPARATOR in cell:
+            raise ValueError(f"a manifest can't hold {cell!r}: '{SEPARATOR}' separates entries")
+        return cell
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(REQUIRED + OPTIONAL)
+    for video in videos:
+        per_snippet = video.frames_per_snippet
+        writer.writerow(
+            [
+                video.name,
+                SEPARATOR.join(relative(source) for source in video.features),
+                "" if video.label is None else video.label,
+                SEPARATOR.join(unseparated(name) for name in video.classes),
+                "" if video.num_frames is None else video.num_frames,
+                EVEN if per_snippet is None else per_snippet,
+                "" if video.fold is None else video.fold,
+                relative(video.frame_labels),
+                video.split or "",
+                relative(video.query),
+            ]
+        )
+    atomic_write_text(path, out.getvalue())
+
+
+def check_files_exist(videos: Iterable[Video], listing: Path, *, remedy: str) -> None:
+    """Raise FileNotFoundError that counts the missing files and names the first three."""
+    missing: list[str] = []
+    seen: set[Path] = set()
+    for video in videos:
+        paths = [source.path for source in video.features]
+        if video.query is not None:
+            paths.append(video.query.path)
+        if video.frame_labels is not None:
+            paths.append(video.frame_labels)
+        for file in paths:
+            if file not in seen and not file.is_file():
+                missing.append(f"{file} (video {video.name})")
+            seen.add(file)
+    if missing:
+        shown = "\n  ".join(missing[:3])
+        more = f"\n  and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise FileNotFoundError(
+            f"{listing}: {len(missing)} of {len(seen)} files that it names don't exist:\n"
+            f"  {shown}{more}\n{remedy}"
+        )
+
+
+def _header_help() -> str:
+    return f"{','.join(REQUIRED)}[,{','.join(OPTIONAL)}]"
+
+
+def _check_header(header: list[str], path: Path) -> list[str]:
+    absent = [name for name in REQUIRED if name not in header]
+    unknown = [name for name in header if name not in REQUIRED + OPTIONAL]
+    double = sorted({name for name in header if header.count(name) > 1})
+    for problem, names in (("lacks", absent), ("has unknown", unknown), ("repeats", double)):
+        if names:
+            raise DataError(
+                f"manifest {path}: the header {problem} {', '.join(map(repr, names))}; "
+                f"expected {_header_help()}"
+            )
+    return header
+
+
+def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
+    def optional_int(column: str) -> int | None:
+        text = cells.get(column, "")
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise DataError(f"{where}: {column} must be a whole number, got {text!r}") from None
+
+    def optional_source(column: str) -> FeatureSource | None:
+        text = cells.get(column, "")
+        return with_default_key(FeatureSource.parse(text, base), name) if text else None
+
+    name, label = cells["video"], cells["label"]
+    if label not in ("0", "1", ""):
+        raise DataError(
+            f"{where}: label must be 0 (normal), 1 (anomalous) or empty (not known), got {label!r}"
+        )
+    per_snippet: int | None = None
+    if cells.get("frames_per_snippet", "") != EVEN:
+        per_snippet = optional_int("frames_per_snippet")
+        per_snippet = FRAMES_PER_SNIPPET if per_snippet is None else per_snippet
+    try:
+        return Video(
+            name=name,
+            features=tuple(
+                with_default_key(FeatureSource.parse(text.strip(), base), name)
+                for text in cells["features"].split(SEPARATOR)
+                if text.strip()
+            ),
+            label=int(label) if label else None,
+            classes=tuple(c.strip() for c in cells.get("class", "").split(SEPARATOR) if c.strip()),
+            num_frames=optional_int("num_frames"),
+            frames_per_snippet=per_snippet,
+            fold=optional_int("fold"),
+            frame_labels=base / cells["frame_labels"] if cells.get("frame_labels") else None,
+            split=cells.get("split") or None,
+            query=optional_source("query"),
+        )
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def with_default_key(source: FeatureSource, name: str) -> FeatureSource:
+    """Give a source in an HDF5 file the video's name as its key, unless it has one."""
+    if source.key is None and source.path.suffix.lower() in (".h5", ".hdf5"):
+        return FeatureSource(source.path, name)
+    return source

@@ -1,0 +1,88 @@
+"""Bringing videos to a common length for training. Scoring always uses the full length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_SNIPPETS = 200
+BINS = 32
+
+
+def linspace_indices(length: int, size: int = MAX_SNIPPETS) -> NDArray[np.int64]:
+    """Rows that `linspace_sample` keeps of ``length``: all, or ``size`` evenly spaced ones.
+
+    ``floor(linspace(0, length - 1, size))`` when ``length > size``, else ``0 .. length - 1``;
+    int64, so that no length overflows.
+    """
+    _check_size("length", length)
+    _check_size("size", size)
+    if length <= size:
+        return np.arange(length, dtype=np.int64)
+    return np.linspace(0, length - 1, size).astype(np.int64)
+
+
+def linspace_sample(
+    features: NDArray[np.floating[Any]], size: int = MAX_SNIPPETS
+) -> NDArray[np.floating[Any]]:
+    """Keep at most ``size`` evenly spaced snippets, as the released code of this field does.
+
+    Parameters
+    ----------
+    features : ndarray, (T, D)
+        Snippet features, T >= 1.
+    size : int
+        Largest number of snippets to keep.
+
+    Returns
+    -------
+    ndarray, (min(T, size), D)
+        Rows ``linspace_indices(T, size)``, in their dtype. A short video is not padded here:
+        `collate` pads a batch, and its ``lengths`` keep the true length.
+    """
+    _check_matrix(features)
+    if len(features) <= size:
+        _check_size("size", size)
+        return features
+    return features[linspace_indices(len(features), size)]
+
+
+def bin_mean(features: NDArray[np.floating[Any]], bins: int = BINS) -> NDArray[np.floating[Any]]:
+    """Average the snippets of each of ``bins`` equal parts of the video.
+
+    Bin i is the mean of rows ``r[i] .. r[i + 1] - 1`` with ``r = floor(linspace(0, T, bins + 1))``.
+    Where T < bins a bin may be empty; it then takes row ``r[i]``, so rows repeat.
+
+    Parameters
+    ----------
+    features : ndarray, (T, D)
+        Snippet features, T >= 1.
+    bins : int
+        Number of rows of the result.
+
+    Returns
+    -------
+    ndarray, (bins, D)
+        In the dtype of ``features``; means are accumulated in float64.
+    """
+    _check_matrix(features)
+    _check_size("bins", bins)
+    edges = np.linspace(0, len(features), bins + 1).astype(np.int64)
+    # reduceat gives the row at the edge itself for an empty bin.
+    sums = np.add.reduceat(features, edges[:-1], axis=0, dtype=np.float64)
+    counts = np.maximum(np.diff(edges), 1)
+    return (sums / counts[:, None]).astype(features.dtype)
+
+
+def _check_matrix(features: NDArray[np.floating[Any]]) -> None:
+    if features.ndim != 2 or 0 in features.shape:
+        raise ValueError(
+            f"features must have shape (T, D) with T and D at least 1, got {features.shape}"
+        )
+
+
+def _check_size(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")

@@ -1,0 +1,6 @@
+"""Frame scores and the field's figures; `evaluate` needs scikit-learn (extra "tools")."""
+
+from ladnet_fast.metrics.evaluate import ClassMetrics, Metrics, evaluate
+from ladnet_fast.metrics.frames import frame_scores, smooth
+
+__all__ = ["ClassMetrics", "Metrics", "evaluate", "frame_scores", "smooth"]

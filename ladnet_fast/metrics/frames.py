@@ -1,0 +1,123 @@
+"""From one score per snippet to one per frame."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Smoothing = Literal["fixed", "slide"]
+Edge = Literal["shrink", "zero"]
+
+
+def frame_scores(
+    scores: ArrayLike, frames_per_snippet: int | None, num_frames: int | None = None
+) -> NDArray[np.float64]:
+    """Repeat each snippet's score for the frames that it stands for.
+
+    Parameters
+    ----------
+    scores : array_like, (T,)
+        One score per snippet.
+    frames_per_snippet : int or None
+        Frames of a snippet. None: the T snippets share ``num_frames`` evenly; frame f belongs to
+        snippet floor(f T / num_frames).
+    num_frames : int, optional
+        Length of the result; default ``T * frames_per_snippet``. It may be less by a part of a
+        snippet (the last snippet was filled up) or more by up to one snippet, for which the last
+        score is repeated (incomplete snippets were left out, and optical flow loses one frame).
+
+    Returns
+    -------
+    ndarray, (num_frames,), float64
+
+    Raises
+    ------
+    ValueError
+        If ``num_frames`` doesn't fit T, or an argument is not allowed.
+    """
+    scores = finite_vector("scores", scores)
+    if num_frames is not None and num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    if frames_per_snippet is None:
+        if num_frames is None:
+            raise ValueError("num_frames is needed where frames_per_snippet is None")
+        return scores[np.arange(num_frames) * len(scores) // num_frames]
+    if frames_per_snippet < 1:
+        raise ValueError(f"frames_per_snippet must be at least 1, got {frames_per_snippet}")
+    covered = len(scores) * frames_per_snippet
+    if num_frames is None:
+        num_frames = covered
+    if not covered - frames_per_snippet < num_frames <= covered + frames_per_snippet:
+        raise ValueError(
+            f"{len(scores)} snippets of {frames_per_snippet} frames cover {covered} frames, which "
+            f"doesn't fit num_frames={num_frames}: a difference of one snippet is allowed; "
+            "check frames_per_snippet, and that scores and frames are of the same video"
+        )
+    # Where frames are missing the last snippet's index is exceeded: clamp to it.
+    return scores[np.minimum(np.arange(num_frames) // frames_per_snippet, len(scores) - 1)]
+
+
+def smooth(
+    scores: ArrayLike, kind: Smoothing, k: int, *, edge: Edge = "shrink"
+) -> NDArray[np.float64]:
+    """Smooth one video's snippet scores, as PEL4VAD does at test time; off unless called.
+
+    Parameters
+    ----------
+    scores : array_like, (T,)
+        One score per snippet.
+    kind : "fixed" or "slide"
+        "fixed": every block of k snippets gets its mean. "slide": snippet t gets the mean of
+        snippets t .. t + k - 1.
+    k : int
+        Number of snippets, at least 1; 1 changes nothing.
+    edge : "shrink" or "zero"
+        A block or window that reaches beyond the last snippet: "shrink" takes the mean of those
+        that exist; "zero" counts the others as 0, which lowers the last scores as PEL4VAD's code
+        does.
+
+    Returns
+    -------
+    ndarray, (T,), float64
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed.
+    """
+    scores = finite_vector("scores", scores)
+    for argument, value, allowed in (
+        ("kind", kind, get_args(Smoothing)),
+        ("edge", edge, get_args(Edge)),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{argument} must be one of {allowed}, got {value!r}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    length = len(scores)
+    start = np.arange(length)
+    if kind == "fixed":
+        start = start // k * k
+    stop = np.minimum(start + k, length)
+    # Sums per window, not differences of one running sum, which would lose digits.
+    if kind == "fixed":
+        sums = np.add.reduceat(scores, np.arange(0, length, k))[start // k]
+    else:
+        padded = np.concatenate([scores, np.zeros(k - 1)])
+        sums = np.lib.stride_tricks.sliding_window_view(padded, k).sum(axis=1)
+    return sums / (k if edge == "zero" else stop - start)
+
+
+def finite_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return ``values`` as a vector, or raise ValueError that says why it is none."""
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.ndim != 1 or len(vector) == 0:
+        raise ValueError(
+            f"{name} must be a vector with at least one entry, got shape {vector.shape}"
+        )
+    if not np.isfinite(vector).all():
+        first = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise ValueError(f"{name} must be finite, but entry {first} is {vector[first]}")
+    return vector
