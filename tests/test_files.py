@@ -21,16 +21,21 @@ def test_a_file_appears_complete_with_its_folders_and_plain_permissions(tmp_path
     assert [p.name for p in target.parent.iterdir()] == ["scores.npy"]
 
 
+def write_half(target):
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+
+
 def test_an_exception_keeps_the_old_content_and_leaves_nothing_behind(tmp_path):
     target = tmp_path / "run.json"
     atomic_write_text(target, "old")
-    with pytest.raises(KeyError), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise KeyError
+    with pytest.raises(KeyError):
+        write_half(target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_text_is_utf8(tmp_path):
-    atomic_write_text(tmp_path / "x", "σ = 8")
-    assert (tmp_path / "x").read_bytes() == "σ = 8".encode()
+    atomic_write_text(tmp_path / "x", "sigma² = 8")
+    assert (tmp_path / "x").read_bytes() == "sigma² = 8".encode()

@@ -1,0 +1,158 @@
+"""The state of a training run in one safetensors file, written atomically; nothing is pickled.
+
+Tensors are named ``model.NAME`` and ``optimizer.PARAMETER.ENTRY``; everything else is JSON in the
+file's metadata. Neither random generators nor the learning-rate schedule have a state to store: the
+training loop derives both from the seed, the epoch and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .._files import atomic_path
+
+FORMAT = "ladnet_fast.checkpoint.1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read, or belongs to another run; the message says what differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a run needs to go on.
+
+    ``optimizer`` has the optimiser's tensors by parameter, ``optimizer_groups`` its options;
+    ``scaler`` is the loss scaler of fp16; ``progress`` is the caller's, of JSON types.
+    """
+
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Mapping[str, Tensor]]
+    optimizer_groups: list[dict[str, Any]]
+    scaler: dict[str, Any] | None
+    progress: dict[str, Any]
+
+    @classmethod
+    def capture(
+        cls,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler | None,
+        progress: dict[str, Any],
+    ) -> Checkpoint:
+        """Take the state of a run; ``model`` and ``optimizer`` without any wrapper."""
+        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        state = optimizer.state_dict()
+        return cls(
+            model=model.state_dict(),
+            optimizer={names[i]: dict(entries) for i, entries in state["state"].items()},
+            optimizer_groups=[
+                {key: value for key, value in group.items() if key != "params"}
+                for group in state["param_groups"]
+            ],
+            scaler=None if scaler is None else scaler.state_dict(),
+            progress=progress,
+        )
+
+    def restore(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler | None,
+    ) -> None:
+        """Put the state into objects that were made with the same configuration."""
+        model.load_state_dict(dict(self.model))
+        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict(
+            {
+                "state": {
+                    i: dict(self.optimizer[name])
+                    for i, name in enumerate(names)
+                    if name in self.optimizer
+                },
+                "param_groups": [
+                    {**saved, "params": group["params"]}
+                    for saved, group in zip(self.optimizer_groups, groups, strict=True)
+                ],
+            }
+        )
+        if scaler is not None and self.scaler is not None:
+            scaler.load_state_dict(self.scaler)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file; a crash while writing leaves the previous one as it was."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.items()}
+        for name, entries in self.optimizer.items():
+            tensors.update({f"optimizer.{name}.{key}": entry for key, entry in entries.items()})
+        metadata = {
+            "format": FORMAT,
+            "optimizer_groups": json.dumps(self.optimizer_groups),
+            "scaler": json.dumps(self.scaler),
+            "progress": json.dumps(self.progress),
+        }
+        with atomic_path(path) as temporary:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                temporary,
+                metadata=metadata,
+            )
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is damaged or not a checkpoint of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist or is not a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}); delete it and train again, or "
+            "put a copy of it back"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is not a training checkpoint of this version: its format is "
+            f"{metadata.get('format')!r}, expected {FORMAT!r}"
+        )
+    model: dict[str, Tensor] = {}
+    optimizer: dict[str, dict[str, Tensor]] = {}
+    for full_name, tensor in tensors.items():
+        kind, _, name = full_name.partition(".")
+        if kind == "model":
+            model[name] = tensor
+        else:
+            parameter, _, entry = name.rpartition(".")
+            optimizer.setdefault(parameter, {})[entry] = tensor
+    return Checkpoint(
+        model=model,
+        optimizer=optimizer,
+        # JSON has no tuples, and Adam's betas are one.
+        optimizer_groups=[
+            {key: tuple(v) if isinstance(v, list) else v for key, v in group.items()}
+            for group in json.loads(metadata["optimizer_groups"])
+        ],
+        scaler=json.loads(metadata["scaler"]),
+        progress=json.loads(metadata["progress"]),
+    )

@@ -1,0 +1,325 @@
+"""What a run is made of: options of the network, of the losses and of training, from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_type_hints
+
+from .._extras import import_extra
+from .._files import atomic_write_text
+from ..losses import DDLLoss
+from ..nn import LANet
+from .coercion import ConfigError, coerce, unknown
+
+Schedule = Literal["cosine", "constant"]
+MixedPrecision = Literal["no", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda"]
+Metric = Literal["auto", "auc", "ap", "average_precision", "video_auc"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Options of :class:`ladnet_fast.LANet`, with its defaults.
+
+    ``feature_dim`` and ``query_dim`` are read from the training features when they are None.
+    """
+
+    feature_dim: int | None = None
+    hidden_dim: int = 128
+    num_heads: int = 1
+    mlp_dims: tuple[int, ...] = (512, 128)
+    kernel_size: int = 7
+    dropout: float = 0.1
+    prior: Literal["additive", "logit", "none"] = "additive"
+    prior_form: Literal["gaussian", "exp_abs"] = "gaussian"
+    sigma: float = 8.0
+    learn_prior: bool = True
+    query_dim: int | None = None
+    impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
+
+    def build(self, *, impl: str | None = None) -> LANet:
+        """Make the network, with new weights drawn from torch's global generator."""
+        options = {name: getattr(self, name) for name in self.__slots__}
+        if self.feature_dim is None:
+            raise ConfigError("model.feature_dim is not known: give the width of the features")
+        return LANet(**{**options, "impl": impl or self.impl})
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Options of :class:`ladnet_fast.DDLLoss`, with its defaults.
+
+    ``ddl=False`` trains with the multiple-instance loss alone; ranking and alignment are still
+    computed and reported.
+    """
+
+    ddl: bool = True
+    ranking_weight: float = 0.1
+    alignment_weight: float = 1.0
+    margin: float = 0.1
+    topk_divisor: int = 16
+    eps: float = 1e-6
+    pairing: Literal["batch_mean", "all_pairs", "one_to_one"] = "batch_mean"
+    select: Literal["topk", "all"] = "topk"
+    detach: Literal["none", "score", "feature"] = "none"
+    impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        try:
+            self.build()
+        except ValueError as error:
+            raise ConfigError(f"loss.{error}") from error
+
+    def build(self) -> DDLLoss:
+        """Make the criterion."""
+        options = {name: getattr(self, name) for name in self.__slots__ if name != "ddl"}
+        if not self.ddl:
+            options.update(ranking_weight=0.0, alignment_weight=0.0)
+        return DDLLoss(**options)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """How to train. The optimiser and sampling defaults are those of the authors' released code.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training samples.
+    batch_size : int
+        Bags of one optimiser step, all processes and accumulated parts together.
+    lr, weight_decay : float
+        Of Adam.
+    schedule : {"cosine", "constant"}
+        Cosine annealing by epoch, lr (1 + cos(pi epoch / t_max)) / 2, or none.
+    t_max : int
+        Half period of the cosine in epochs, at least ``epochs``: beyond it the learning rate would
+        rise again. By default it is longer, so that training ends before the rate reaches 0.
+    sampling : {"linspace", "bins", "none"}
+        See :class:`ladnet_fast.data.BagDataset`.
+    snippets : int, optional
+        Its ``size``: 200 for "linspace" and 32 for "bins" if not given.
+    crops : {"all", "first"}
+        Whether every crop of a video is a training sample.
+    balanced : bool
+        Both classes in every batch, instead of plain shuffling.
+    use_queries : bool
+        Feed the second modality where the videos have one.
+    accumulate : int
+        Parts into which a batch is cut to save memory; must divide ``batch_size``. The losses that
+        compare bags with one another see one part at a time.
+    clip_norm : float, optional
+        Largest norm of the gradient.
+    mixed_precision : {"no", "bf16", "fp16"}
+        Autocast of forward and backward.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes a GPU if there is one.
+    seed : int
+        Of weights, order and dropout.
+    deterministic : bool
+        Ask torch for deterministic algorithms (an error where there is none).
+    workers : int
+        Processes that read features; 0 reads in the training process.
+    preload : bool
+        Keep all features in memory.
+    validation : float
+        Part of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last one.
+    validate_every : int
+        Epochs between validations; the last epoch is always validated.
+    metric : {"auto", "auc", "ap", "average_precision", "video_auc"}
+        Figure that chooses the epoch. "auto" is ``auc`` over frames where every held-out video has
+        ground truth, else ``video_auc``, which needs bag labels only.
+    select_on_test : bool
+        Choose the epoch on the test videos. Such figures are optimistic: say so when you
+        report them.
+    checkpoint_every : int
+        Epochs between checkpoints; the last epoch always has one.
+    checkpoint_steps : int, optional
+        Also write one after so many optimiser steps.
+    """
+
+    epochs: int = 50
+    batch_size: int = 128
+    lr: float = 5e-4
+    weight_decay: float = 0.0
+    schedule: Schedule = "cosine"
+    t_max: int = 60
+    sampling: Literal["linspace", "bins", "none"] = "linspace"
+    snippets: int | None = None
+    crops: Literal["all", "first"] = "all"
+    balanced: bool = False
+    use_queries: bool = True
+    accumulate: int = 1
+    clip_norm: float | None = None
+    mixed_precision: MixedPrecision = "no"
+    device: Device = "auto"
+    seed: int = 0
+    deterministic: bool = False
+    workers: int = 0
+    preload: bool = False
+    validation: float = 0.2
+    validate_every: int = 1
+    metric: Metric = "auto"
+    select_on_test: bool = False
+    checkpoint_every: int = 1
+    checkpoint_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "epochs", "batch_size", "t_max", "snippets", "accumulate",
+            "validate_every", "checkpoint_every", "checkpoint_steps",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"training.{name} must be at least 1; got {value}")
+        for name in ("seed", "workers", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name} must be at least 0; got {getattr(self, name)}")
+        for name in ("lr", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"training.{name} must be greater than 0; got {value}")
+        if self.schedule == "cosine" and self.epochs > self.t_max:
+            raise ConfigError(
+                f"training.t_max must be at least training.epochs = {self.epochs}, or the learning "
+                f"rate would rise again; got {self.t_max}. Set training.t_max={self.epochs} or more"
+            )
+        if not 0 <= self.validation < 1:
+            raise ConfigError(f"training.validation must be in [0, 1); got {self.validation}")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"training.accumulate must divide training.batch_size = {self.batch_size}; "
+                f"got {self.accumulate}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration; every option has a default.
+
+    Examples
+    --------
+    >>> config = Config().override(["training.epochs=20", "model.prior=logit"])
+    >>> config.training.epochs
+    20
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @classmethod
+    def from_dict(cls, sections: Mapping[str, Any]) -> Config:
+        """Make a configuration from nested mappings; what is absent has its default.
+
+        Raises
+        ------
+        ConfigError
+            If a key is unknown (the message lists the known ones) or a value is not allowed.
+        """
+        return Config().replace(**_string_keys(sections, ""))
+
+    def replace(self, **sections: Mapping[str, Any]) -> Config:
+        """Return a copy with some options changed: ``replace(training={"epochs": 3})``."""
+        known = [section.name for section in dataclasses.fields(self)]
+        changed: dict[str, Any] = {}
+        for name, options in sections.items():
+            if name not in known:
+                raise ConfigError(unknown(name, known, "section"))
+            changed[name] = _replaced(getattr(self, name), name, options)
+        return dataclasses.replace(self, **changed)
+
+    def override(self, assignments: Sequence[str], **sections: Mapping[str, Any]) -> Config:
+        """Return a copy with options changed by ``"section.key=value"``, the value in YAML.
+
+        ``sections`` are as for :meth:`replace`, and changed together with the assignments: options
+        are checked against one another.
+        """
+        yaml = _yaml("read --set options")
+        merged = {name: dict(options) for name, options in sections.items()}
+        for text in assignments:
+            path, separator, value = text.partition("=")
+            section, dot, key = path.strip().partition(".")
+            if not (separator and dot and key):
+                raise ConfigError(
+                    f"{text!r} is not of the form section.key=value, e.g. training.epochs=20"
+                )
+            try:
+                merged.setdefault(section, {})[key] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"{path}: {value!r} is not valid YAML: {error}") from error
+        return self.replace(**merged)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return nested dicts of JSON types."""
+        sections = dataclasses.asdict(self)
+        sections["model"]["mlp_dims"] = list(self.model.mlp_dims)
+        return sections
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read a configuration from a YAML file with the sections model, loss and training.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConfigError
+        If it isn't YAML of that form, a key is unknown or a value not allowed; the message names
+        the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
+    yaml = _yaml("read configurations")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    content = {} if content is None else content
+    if not isinstance(content, Mapping):
+        raise ConfigError(
+            f"{path}: expected the sections model, loss and training; "
+            f"got {type(content).__name__} at the top"
+        )
+    try:
+        return Config.from_dict(content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def save_config(path: str | os.PathLike[str], config: Config) -> None:
+    """Write a configuration as YAML that :func:`load_config` reads back, atomically."""
+    yaml = _yaml("write configurations")
+    atomic_write_text(path, yaml.safe_dump(config.as_dict(), sort_keys=False))
+
+
+def _yaml(purpose: str) -> Any:
+    return import_extra("yaml", extra="tools", purpose=purpose)
+
+
+_Section = TypeVar("_Section", ModelConfig, LossConfig, TrainingConfig)
+
+
+def _replaced(section: _Section, name: str, options: Any) -> _Section:
+    options = {} if options is None else options  # "training:" with nothing below it
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{name} must be a mapping of options; got {options!r}")
+    hints = get_type_hints(type(section))
+    values = {}
+    for key, value in _string_keys(options, name).items():
+        if key not in hints:
+            raise ConfigError(unknown(f"{name}.{key}", [f"{name}.{k}" for k in hints], "option"))
+        values[key] = coerce(f"{name}.{key}", value, hints[key])
+    return dataclasses.replace(section, **values)
+
+
+def _string_keys(mapping: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    for key in mapping:
+        if not isinstance(key, str):
+            raise ConfigError(f"{name or 'configuration'}: a key must be a name; got {key!r}")
+    return cast("dict[str, Any]", dict(mapping))

@@ -1,0 +1,157 @@
+"""From snippet scores and ground truth to the field's figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Boundaries, LengthRule, Video, load_ground_truth
+from ..metrics import Metrics, evaluate, frame_scores, smooth
+from ..metrics.frames import Smoothing
+from .scoring import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """Where frame-level truth comes from, and how it is to be read.
+
+    The fields are those of :func:`ladnet_fast.data.load_ground_truth`; without any, each video's
+    own ``frame_labels``.
+    """
+
+    source: str | os.PathLike[str] | None = None
+    boundaries: Boundaries | None = None
+    length_rule: LengthRule = "auto"
+    check_labels: bool = True
+
+    def load(self, videos: Sequence[Video], num_snippets: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """Return each video's vector of 0 and 1."""
+        return load_ground_truth(
+            videos,
+            num_snippets,
+            source=self.source,
+            boundaries=self.boundaries,
+            length_rule=self.length_rule,
+            check_labels=self.check_labels,
+        )
+
+    def covers(self, videos: Sequence[Video]) -> bool:
+        """Tell whether there is frame-level truth for all of ``videos``: normal ones need none."""
+        if self.source is not None:
+            return True
+        return all(video.frame_labels is not None or video.label == 0 for video in videos)
+
+
+def evaluate_scores(
+    videos: Sequence[Video],
+    scores: Mapping[str, Scores],
+    *,
+    ground_truth: GroundTruth | None = None,
+    smoothing: tuple[Smoothing, int] | None = None,
+    threshold: float = 0.5,
+) -> Metrics:
+    """Compare snippet scores with frame-level truth.
+
+    Parameters
+    ----------
+    videos : sequence of Video
+        In the order of a concatenated ground truth.
+    scores : mapping of str to ndarray (T,)
+        By video name.
+    ground_truth : GroundTruth, optional
+        Default: the videos' own files.
+    smoothing : (kind, k), optional
+        See :func:`ladnet_fast.metrics.smooth`; none by default.
+    threshold : float
+        Of the false-alarm rate.
+
+    Returns
+    -------
+    Metrics
+
+    Raises
+    ------
+    ValueError
+        If scores of a video are missing, or lengths don't fit; names the video.
+    DataError, FileNotFoundError
+        From a ground-truth file.
+    """
+    lengths = [len(scores_of(scores, video)) for video in videos]
+    truth = (ground_truth or GroundTruth()).load(videos, lengths)
+    return compare(videos, scores, truth, smoothing=smoothing, threshold=threshold)
+
+
+def compare(
+    videos: Sequence[Video],
+    scores: Mapping[str, Scores],
+    truth: Sequence[NDArray[np.uint8]],
+    *,
+    smoothing: tuple[Smoothing, int] | None = None,
+    threshold: float = 0.5,
+) -> Metrics:
+    """Do the work of :func:`evaluate_scores` with truth that is loaded already."""
+    frames = []
+    for video, labels in zip(videos, truth, strict=True):
+        snippet_scores: NDArray[np.floating] = scores_of(scores, video)
+        if smoothing is not None:
+            snippet_scores = smooth(snippet_scores, *smoothing)
+        try:
+            frames.append(frame_scores(snippet_scores, video.frames_per_snippet, len(labels)))
+        except ValueError as error:
+            raise ValueError(f"{video.name}: {error}") from error
+    return evaluate(
+        frames,
+        truth,
+        [video.known_label for video in videos],
+        [video.classes for video in videos],
+        names=[video.name for video in videos],
+        threshold=threshold,
+    )
+
+
+def scores_of(scores: Mapping[str, Scores], video: Video) -> Scores:
+    """Return a video's scores; ValueError names it where they are missing."""
+    try:
+        return scores[video.name]
+    except KeyError:
+        raise ValueError(f"scores have no entry for video {video.name!r}") from None
+
+
+def video_level_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
+    """Return the area under the ROC curve of the videos' largest scores; NaN with one class."""
+    # Frames have no truth here; the bag's label stands in, and only video_auc is looked at.
+    maxima = [np.array([scores[video.name].max()]) for video in videos]
+    labels = [video.known_label for video in videos]
+    return evaluate(maxima, [np.array([label]) for label in labels], labels).video_auc
+
+
+def figures(metrics: Metrics) -> dict[str, float]:
+    """Return the figures over all videos by name, those that are defined."""
+    names = (
+        "auc", "ap", "average_precision", "far", "anomalous_auc", "anomalous_ap", "video_auc",
+    )  # fmt: skip
+    return {name: getattr(metrics, name) for name in names if name not in metrics.undefined}
+
+
+def truth_for_plots(
+    videos: Sequence[Video], scores: Mapping[str, Scores], ground_truth: GroundTruth
+) -> list[NDArray[np.uint8]] | None:
+    """Return each video's truth, or None where there is none for all of them."""
+    if not ground_truth.covers(videos):
+        return None
+    return ground_truth.load(videos, [len(scores[video.name]) for video in videos])
+
+
+def output_folder(path: str | os.PathLike[str]) -> Path:
+    """Create a folder for results; an error that names it where that is not possible."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ValueError(f"{folder} is a file; name a folder for the results") from error
+    return folder

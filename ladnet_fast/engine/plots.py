@@ -1,0 +1,141 @@
+"""A picture per video: the score curve over time, anomalous frames shaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._extras import import_extra
+from .._files import atomic_path
+from ..metrics import frame_scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CURVE, _SHADE, _THRESHOLD = "#1f5fa8", "#d9483b", "#777777"
+
+
+def score_figure(
+    scores: ArrayLike,
+    *,
+    title: str = "",
+    frames_per_snippet: int | None = 16,
+    num_frames: int | None = None,
+    ground_truth: ArrayLike | None = None,
+    fps: float | None = None,
+    threshold: float | None = None,
+) -> Figure:
+    """Draw one video's scores.
+
+    Parameters
+    ----------
+    scores : array_like, (T,)
+        One score per snippet, in [0, 1].
+    title : str
+        Above the picture.
+    frames_per_snippet : int or None
+        Frames of a snippet; None: the snippets share ``num_frames`` evenly.
+    num_frames : int, optional
+        Length of the video, where known.
+    ground_truth : array_like, (F,), optional
+        1 where a frame is anomalous; F is then the length.
+    fps : float, optional
+        Frames a second: the axis shows time instead of frame numbers.
+    threshold : float, optional
+        Drawn as a horizontal line.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Without pyplot's global state: nothing to close, and safe in threads.
+
+    Raises
+    ------
+    ValueError
+        If lengths don't fit one another or ``fps`` isn't positive.
+    MissingExtraError
+        If matplotlib is not installed (extra "tools").
+    """
+    figure_module = import_extra("matplotlib.figure", extra="tools", purpose="draw plots")
+    if fps is not None and not fps > 0:
+        raise ValueError(f"fps must be greater than 0, got {fps}")
+    truth = None if ground_truth is None else np.asarray(ground_truth).astype(bool)
+    length = num_frames if truth is None else len(truth)
+    if length is None and frames_per_snippet is None:
+        length = len(np.atleast_1d(np.asarray(scores)))  # the snippets themselves are the unit
+    frames = len(frame_scores(scores, frames_per_snippet, length))  # checks that lengths fit
+    curve = np.asarray(scores, np.float64)
+    borders = np.linspace(0, frames, len(curve) + 1)
+    if frames_per_snippet is not None:
+        borders = np.minimum(np.arange(len(curve) + 1.0) * frames_per_snippet, frames)
+        borders[-1] = frames  # the last score stands for the frames that have no snippet, too
+
+    figure: Figure = figure_module.Figure(figsize=(9, 2.8), layout="constrained")
+    axes = figure.subplots()
+    unit, axis = _time_axis(frames, fps)
+    axes.stairs(curve, borders * unit, color=_CURVE, linewidth=1.4, baseline=None, label="score")
+    if truth is not None:
+        for n, (start, stop) in enumerate(_runs(truth)):
+            axes.axvspan(
+                start * unit, stop * unit, color=_SHADE, alpha=0.22, linewidth=0,
+                label="ground truth" if n == 0 else None,
+            )  # fmt: skip
+    if threshold is not None:
+        axes.axhline(threshold, color=_THRESHOLD, linewidth=0.9, linestyle="--", label="threshold")
+    axes.set(xlim=(0, frames * unit), ylim=(-0.02, 1.02), xlabel=axis, ylabel="anomaly score")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="upper right", fontsize=8, framealpha=0.85)
+    return figure
+
+
+def save_plot(
+    path: str | os.PathLike[str],
+    scores: ArrayLike,
+    *,
+    title: str = "",
+    frames_per_snippet: int | None = 16,
+    num_frames: int | None = None,
+    ground_truth: ArrayLike | None = None,
+    fps: float | None = None,
+    threshold: float | None = None,
+) -> Path:
+    """Write :func:`score_figure` atomically to a ``.png``, ``.svg`` or ``.pdf`` file."""
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"path must end in .png, .svg or .pdf, got {path}")
+    figure = score_figure(
+        scores,
+        title=title,
+        frames_per_snippet=frames_per_snippet,
+        num_frames=num_frames,
+        ground_truth=ground_truth,
+        fps=fps,
+        threshold=threshold,
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    return path
+
+
+def _time_axis(frames: int, fps: float | None) -> tuple[float, str]:
+    if fps is None:
+        return 1.0, "frame"
+    seconds = frames / fps
+    if seconds >= 2 * 3600:
+        return 1 / fps / 3600, "time [h]"
+    if seconds >= 300:
+        return 1 / fps / 60, "time [min]"
+    return 1 / fps, "time [s]"
+
+
+def _runs(truth: np.ndarray) -> list[tuple[int, int]]:
+    """Return [start, stop) of every run of True."""
+    steps = np.diff(np.concatenate([[0], truth.astype(np.int8), [0]]))
+    return list(
+        zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True)
+    )

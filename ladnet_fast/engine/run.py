@@ -1,0 +1,351 @@
+"""One training run: its objects, how far it is, and what an epoch does.
+
+Everything random is a pure function of the seed, the epoch and the step, so a run that was stopped
+goes on exactly where it was, in the middle of an epoch too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from .._extras import import_extra
+from .._files import atomic_write_text
+from ..data import BagDataset, Batch, Video, collate, train_validation_split
+from ..nn import LANet
+from .batches import BatchPlan
+from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from .config import Config, ConfigError, TrainingConfig, save_config
+from .divergence import TrainingDivergedError, broken_weights, diagnose
+from .evaluation import GroundTruth, output_folder
+from .identity import check_classes, check_same_run, fingerprint, with_widths
+from .process import seed_step
+from .reporting import EpochRecord, Plan, Reporter, StepRecord
+from .run_info import write_run_info
+from .scoring import Scores, score_video
+from .validation import Validator
+from .weights import CONFIG, WEIGHTS, save_model
+
+CHECKPOINT = "checkpoint.safetensors"
+HISTORY = "history.json"
+_TERMS = ("total", "mil", "ranking", "alignment")
+
+SelectedBy = Literal["validation", "test", "last"]
+
+
+def learning_rate(training: TrainingConfig, epoch: int) -> float:
+    """Return the learning rate of an epoch, counted from 0."""
+    if training.schedule == "constant":
+        return training.lr
+    return training.lr * (1 + math.cos(math.pi * epoch / training.t_max)) / 2
+
+
+class TrainingRun:
+    """One training: its objects, how far it is, and what an epoch does."""
+
+    def __init__(
+        self,
+        config: Config,
+        videos: Sequence[Video],
+        run_dir: Path,
+        accelerator: Any,
+        reporter: Reporter,
+        test_videos: Sequence[Video] | None,
+        test_truth: GroundTruth,
+    ) -> None:
+        self.run_dir, self.accelerator, self.reporter = run_dir, accelerator, reporter
+        training = config.training
+        held_out: Sequence[Video] = ()
+        truth = GroundTruth()
+        self.selected_by: SelectedBy = "last"
+        if training.select_on_test:
+            if not test_videos:
+                raise ConfigError("training.select_on_test needs test videos")
+            warnings.warn(
+                "the epoch is chosen on the test videos: the test figures are optimistic, and "
+                "must be reported as such",
+                stacklevel=4,
+            )
+            self.selected_by, held_out, truth = "test", test_videos, test_truth
+        elif training.validation > 0:
+            videos, held_out = train_validation_split(
+                videos, fraction=training.validation, seed=training.seed
+            )
+            self.selected_by = "validation"
+        if not training.use_queries:
+            videos = [dataclasses.replace(video, query=None) for video in videos]
+        self.dataset = BagDataset(
+            videos,
+            sampling=training.sampling,
+            size=training.snippets,
+            crops=training.crops,
+            preload=training.preload,
+        )
+        check_classes(self.dataset)
+        self.config = with_widths(config, self.dataset)
+        self.validator = None
+        if held_out:
+            self.validator = Validator(held_out, training.metric, truth)
+        self.batches = BatchPlan(
+            self.dataset.labels,
+            training.batch_size,
+            balanced=training.balanced,
+            accumulate=training.accumulate,
+            seed=training.seed,
+            processes=accelerator.num_processes,
+            rank=accelerator.process_index,
+        )
+        if training.batch_size < training.accumulate * accelerator.num_processes:
+            raise ConfigError(
+                f"training.batch_size = {training.batch_size} bags can't be dealt to "
+                f"{accelerator.num_processes} processes x {training.accumulate} accumulated parts"
+            )
+        torch.manual_seed(training.seed)
+        self.net = self.config.model.build()
+        self.criterion = self.config.loss.build()
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=training.lr, weight_decay=training.weight_decay)
+        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
+        # How far the run is: epochs done, steps done in the next one, and the sums of its terms.
+        self.epochs_done = self.steps_done = self.global_step = 0
+        self.sums = dict.fromkeys(_TERMS, 0.0)
+        self.history: list[EpochRecord] = []
+        self.best: dict[str, Any] = {"epoch": 0, "value": None}
+        self._identity = {
+            "config": self.config.as_dict(),
+            "videos": fingerprint(self.dataset, held_out),
+            "processes": accelerator.num_processes,
+        }
+
+    def prepare(
+        self, resume: bool, command: Sequence[str] | None, source: Mapping[str, Any] | None
+    ) -> None:
+        """Check the run folder, take up a checkpoint, and write what describes the run."""
+        checkpoint = self.run_dir / CHECKPOINT
+        if not resume and any((self.run_dir / name).exists() for name in (CHECKPOINT, WEIGHTS)):
+            raise ValueError(
+                f"{self.run_dir} already holds a training run; resume it (--resume), name another "
+                "folder, or delete it"
+            )
+        if resume and checkpoint.exists():
+            self._restore(checkpoint)
+        self.accelerator.wait_for_everyone()  # all have looked before the first one writes
+        if self.accelerator.is_main_process:
+            output_folder(self.run_dir)
+            save_config(self.run_dir / CONFIG, self.config)
+            extra = {"processes": self.accelerator.num_processes, "data": dict(source or {})}
+            write_run_info(
+                self.run_dir, command=command, seed=self.config.training.seed, extra=extra
+            )
+        training = self.config.training
+        self.reporter.start(
+            Plan(
+                run_dir=self.run_dir,
+                epochs=training.epochs,
+                steps_per_epoch=self.batches.steps,
+                bags=len(self.dataset),
+                videos=len(self.dataset.videos),
+                validation_videos=0 if self.validator is None else len(self.validator.videos),
+                parameters=sum(p.numel() for p in self.net.parameters() if p.requires_grad),
+                device=str(self.accelerator.device),
+                first_epoch=self.epochs_done + 1,
+            )
+        )
+
+    def loop(self) -> None:
+        """Do the epochs that are left."""
+        training = self.config.training
+        while self.epochs_done < training.epochs:
+            lr = learning_rate(training, self.epochs_done)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self._steps(lr)
+            self._finish_epoch(lr)
+        self.accelerator.wait_for_everyone()
+
+    def _steps(self, lr: float) -> None:
+        training = self.config.training
+        epoch = self.epochs_done
+        plan = self.batches.epoch(epoch)
+        todo = [
+            (step, part, len(parts), samples)
+            for step, parts in enumerate(plan)
+            for part, samples in enumerate(parts)
+            if step >= self.steps_done
+        ]
+        loader = self._loader([samples for *_, samples in todo])
+        self.model.train()
+        means = dict.fromkeys(_TERMS, 0.0)
+        for batch, (step, part, parts, samples) in zip(loader, todo, strict=True):
+            seed_step(training.seed, epoch, step, part, self.accelerator.process_index)
+            values = self._part(batch, parts, step, samples)
+            means = {name: means[name] + values[name] / parts for name in _TERMS}
+            if part + 1 < parts:
+                continue
+            self.sums = {name: self.sums[name] + means[name] for name in _TERMS}
+            self.steps_done, self.global_step = step + 1, self.global_step + 1
+            self.reporter.step(StepRecord(epoch + 1, step + 1, self.global_step, **means, lr=lr))
+            means = dict.fromkeys(_TERMS, 0.0)
+            every = training.checkpoint_steps
+            if every is not None and self.global_step % every == 0 and step + 1 < len(plan):
+                self._checkpoint()
+
+    def _part(
+        self, batch: Batch, parts: int, step: int, samples: Sequence[int]
+    ) -> dict[str, float]:
+        training, accelerator = self.config.training, self.accelerator
+        with accelerator.accumulate(self.model):
+            out = self.model(batch.features, lengths=batch.lengths, query=batch.query)
+            terms = self.criterion(out.scores, out.features, batch.labels, lengths=batch.lengths)
+            # The mean over processes: a NaN in one stops all.
+            values = accelerator.reduce(torch.stack([t.detach() for t in terms]), "mean").tolist()
+            if not all(map(math.isfinite, values)):
+                culprit = diagnose(terms, out.scores, samples, self.net, self.dataset)
+                raise self._diverged(step + 1, culprit)
+            # Accelerate divides by the number of parts that a whole batch has.
+            accelerator.backward(terms.total * (training.accumulate / parts))
+            if training.clip_norm is not None and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return dict(zip(_TERMS, values, strict=True))
+
+    def _finish_epoch(self, lr: float) -> None:
+        training = self.config.training
+        self._check_weights()
+        self.epochs_done += 1
+        last = self.epochs_done == training.epochs
+        metrics: dict[str, float] = {}
+        best = self.validator is None
+        if self.validator is not None and (last or self.epochs_done % training.validate_every == 0):
+            metrics = self.validator(self.net, self._score)
+            value = metrics[self.validator.metric]
+            # Among equals the later epoch, which has seen more data.
+            best = self.best["value"] is None or value >= self.best["value"]
+            if best:
+                self.best = {"epoch": self.epochs_done, "value": value}
+        if self.validator is None:
+            self.best = {"epoch": self.epochs_done, "value": None}
+        record = EpochRecord(
+            self.epochs_done,
+            **{name: total / self.batches.steps for name, total in self.sums.items()},
+            lr=lr,
+            sigma=_sigma(self.net),
+            metrics=metrics,
+            best=best,
+        )
+        self.history.append(record)
+        self.steps_done, self.sums = 0, dict.fromkeys(_TERMS, 0.0)
+        every = training.checkpoint_steps
+        due = (
+            last
+            or self.epochs_done % training.checkpoint_every == 0
+            or (every is not None and self.global_step % every == 0)
+        )
+        if self.accelerator.is_main_process:
+            # The weights first: after a crash between the two, the epoch is done again.
+            if best and (due or self.validator is not None):
+                save_model(self.run_dir / WEIGHTS, self.net, self.config.model)
+            if due:
+                self._checkpoint()
+                history = json.dumps([dataclasses.asdict(r) for r in self.history], indent=2)
+                atomic_write_text(self.run_dir / HISTORY, history + "\n")
+        self.reporter.epoch(record)
+
+    def _score(self, model: LANet, videos: Sequence[Video]) -> Mapping[str, Scores]:
+        mine = {
+            video.name: score_video(model, video)
+            for video in videos[self.accelerator.process_index :: self.accelerator.num_processes]
+        }
+        if self.accelerator.num_processes == 1:
+            return mine
+        from accelerate.utils import gather_object
+
+        return {name: scores for share in gather_object([mine]) for name, scores in share.items()}
+
+    def _loader(self, batches: list[list[int]]) -> Any:
+        loader: DataLoader[Any] = DataLoader(
+            self.dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=self.config.training.workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            # Of its own: the loader draws a seed for its workers when it starts.
+            generator=torch.Generator(),
+        )
+        prepare = import_extra("accelerate.data_loader", extra="tools", purpose="train")
+        # The plan has dealt the samples to the processes already.
+        return prepare.prepare_data_loader(
+            loader,
+            device=self.accelerator.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+        )
+
+    def _checkpoint(self) -> None:
+        self._check_weights()
+        if not self.accelerator.is_main_process:
+            return
+        progress = {
+            **self._identity,
+            "epochs_done": self.epochs_done,
+            "steps_done": self.steps_done,
+            "global_step": self.global_step,
+            "sums": self.sums,
+            "best": self.best,
+            "history": [dataclasses.asdict(record) for record in self.history],
+        }
+        Checkpoint.capture(
+            self.net, self.optimizer.optimizer, self.accelerator.scaler, progress
+        ).save(self.run_dir / CHECKPOINT)
+
+    def _restore(self, path: Path) -> None:
+        checkpoint = load_checkpoint(path)
+        progress = checkpoint.progress
+        check_same_run(path, progress, self._identity)
+        if progress["epochs_done"] > self.config.training.epochs:
+            raise CheckpointError(
+                f"{path} has {progress['epochs_done']} epochs behind it, more than "
+                f"training.epochs = {self.config.training.epochs}"
+            )
+        checkpoint.restore(self.net, self.optimizer.optimizer, self.accelerator.scaler)
+        for name in ("epochs_done", "steps_done", "global_step", "sums", "best"):
+            setattr(self, name, progress[name])
+        self.history = [
+            EpochRecord(**{**r, "sigma": None if r["sigma"] is None else tuple(r["sigma"])})
+            for r in progress["history"]
+        ]
+        self.reporter.message(
+            f"resumed from {path}: {self.epochs_done} epochs and {self.steps_done} steps are done"
+        )
+
+    def _check_weights(self) -> None:
+        broken = broken_weights(self.net)
+        if broken:
+            raise self._diverged(
+                self.steps_done, f"the optimiser made the weights {broken} non-finite"
+            )
+
+    def _diverged(self, step: int, culprit: str) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"epoch {self.epochs_done + 1}, step {step} of {self.batches.steps}: {culprit}. "
+            f"Lower training.lr, set training.clip_norm, or train without mixed precision. The "
+            f"last good state is kept in {self.run_dir}"
+        )
+
+
+def _sigma(net: LANet) -> tuple[float, ...] | None:
+    prior = net.attention.prior
+    if prior is None or prior.form != "gaussian":
+        return None
+    with torch.no_grad():
+        return tuple((1 / (2 * prior()[0])).tolist())

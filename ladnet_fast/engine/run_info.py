@@ -1,0 +1,118 @@
+"""What a result was made with: versions, command line, seed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._files import atomic_write_text
+from .._version import __version__
+
+FILE = "run.json"
+_OPTIONAL = ("accelerate", "scikit-learn", "safetensors", "av")
+
+
+def run_info(
+    *,
+    command: Sequence[str] | None = None,
+    seed: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Collect what somebody needs to repeat a result.
+
+    Parameters
+    ----------
+    command : sequence of str, optional
+        The command line; default ``sys.argv``.
+    seed : int, optional
+        Of the run.
+    extra : mapping, optional
+        More entries of JSON types, e.g. the data.
+
+    Returns
+    -------
+    dict
+        ``time``, ``command``, ``directory``, ``seed``, ``versions`` (ladnet_fast, python, torch,
+        numpy and what else is installed), ``platform``, ``threads``, ``device``, ``git_revision``
+        (of the source tree that the package runs from, None if it is installed elsewhere) and the
+        extra entries.
+    """
+    versions: dict[str, str] = {
+        "ladnet_fast": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    for name in _OPTIONAL:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(sys.argv if command is None else command),
+        "directory": os.getcwd(),
+        "seed": seed,
+        "versions": versions,
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "git_revision": git_revision(),
+        **(extra or {}),
+    }
+
+
+def write_run_info(
+    folder: str | os.PathLike[str],
+    *,
+    command: Sequence[str] | None = None,
+    seed: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write :func:`run_info` to ``run.json`` in ``folder``; return its path.
+
+    What the file held before, when a run is resumed or repeated, is kept in a list ``earlier``.
+    """
+    path = Path(folder) / FILE
+    info = run_info(command=command, seed=seed, extra=extra)
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}); delete it and run again") from error
+        info["earlier"] = [*before.pop("earlier", []), before]
+    atomic_write_text(path, json.dumps(info, indent=2) + "\n")
+    return path
+
+
+def git_revision() -> str | None:
+    """Return the commit of the source tree this package lies in, "-dirty" if it was changed.
+
+    None where the package was installed rather than run from a checkout, or git is absent.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,215 @@
+"""Scores of whole videos, averaged over their crops, and the files that hold them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._files import atomic_path, atomic_write_text
+from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
+from ..nn import LANet
+
+Scores = NDArray[np.float32]
+#: Called with a video's name, the number of videos done and of all.
+Progress = Callable[[str, int, int], None]
+
+MAX_SNIPPETS = 16_384
+
+
+def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS) -> Scores:
+    """Score every snippet of a video at its full length.
+
+    Parameters
+    ----------
+    model : LANet
+        On any device; runs in evaluation mode.
+    video : Video
+        Its label is not looked at. Queries are used where the network has ``query_dim``.
+    max_snippets : int
+        Crops go through the network together up to so many snippets, and always at least one crop:
+        memory is bounded by this or by one crop of the video, whichever is larger.
+
+    Returns
+    -------
+    ndarray, (T,), float32
+        The mean over the crops, summed in float64.
+
+    Raises
+    ------
+    ValueError
+        If the features don't fit the network, or a score is not finite; names the video.
+    DataError, FileNotFoundError
+        From a feature file.
+    """
+    if max_snippets < 1:
+        raise ValueError(f"max_snippets must be at least 1, got {max_snippets}")
+    training = model.training
+    model.eval()
+    try:
+        total: NDArray[np.float64] | None = None
+        with torch.inference_mode():
+            for features, query in _crop_batches(model, video, max_snippets):
+                scores = model(features, query=query).scores.double().sum(0).cpu().numpy()
+                total = scores if total is None else total + scores
+    finally:
+        model.train(training)
+    assert total is not None, "a video has at least one crop"
+    mean = (total / count_crops(video)).astype(np.float32)
+    if not np.isfinite(mean).all():
+        raise ValueError(
+            f"{video.name}: the score of snippet {int(np.flatnonzero(~np.isfinite(mean))[0])} is "
+            "not finite; the features were, so the model's weights are damaged or its "
+            "implementation overflowed"
+        )
+    return mean
+
+
+def score_videos(
+    model: LANet,
+    videos: Sequence[Video],
+    *,
+    max_snippets: int = MAX_SNIPPETS,
+    progress: Progress | None = None,
+) -> dict[str, Scores]:
+    """Score several videos; see :func:`score_video`. Returns name -> scores, in their order."""
+    scores = {}
+    for done, video in enumerate(videos):
+        if progress is not None:
+            progress(video.name, done, len(videos))
+        scores[video.name] = score_video(model, video, max_snippets=max_snippets)
+    if progress is not None:
+        progress("", len(videos), len(videos))
+    return scores
+
+
+def _crop_batches(
+    model: LANet, video: Video, max_snippets: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    wants_query = model.query_dim is not None
+    if wants_query and video.query is None:
+        raise ValueError(
+            f"{video.name}: the model needs queries of width {model.query_dim} (audio features), "
+            "but the video has none; fill the manifest's column query"
+        )
+    device = next(model.parameters()).device
+    together = max(1, max_snippets // num_snippets(video))
+    waiting: list[Crop] = []
+    left = count_crops(video)
+    for crop in iter_crops(video):
+        if crop.features.shape[1] != model.feature_dim:
+            raise ValueError(
+                f"{video.name}: features are {crop.features.shape[1]} wide, but the model was "
+                f"trained on {model.feature_dim}; give features from the same extractor"
+            )
+        waiting.append(crop)
+        left -= 1
+        if len(waiting) == together or not left:
+            query = None
+            if wants_query:
+                query = torch.from_numpy(
+                    np.stack([c.query for c in waiting if c.query is not None])
+                )
+            features = torch.from_numpy(np.stack([c.features for c in waiting]))
+            yield features.to(device), None if query is None else query.to(device)
+            waiting = []
+
+
+def write_scores(
+    folder: str | os.PathLike[str], videos: Sequence[Video], scores: Mapping[str, Scores]
+) -> list[Path]:
+    """Write the scores of each video as ``NAME.npy`` and ``NAME.csv``, each atomically.
+
+    The ``.npy`` holds one float32 per snippet, (T,): what :func:`read_scores` reads. The CSV has
+    the columns ``snippet,first_frame,last_frame,score``, counted from 0, the last frame included;
+    frames are empty where they are not known.
+
+    Returns
+    -------
+    list of Path
+        The ``.npy`` files, in the order of ``videos``.
+    """
+    paths = []
+    for video in videos:
+        path = score_path(folder, video.name)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, scores[video.name])
+        atomic_write_text(
+            path.with_name(path.name[:-4] + ".csv"), _table(video, scores[video.name])
+        )
+        paths.append(path)
+    return paths
+
+
+def read_scores(folder: str | os.PathLike[str], videos: Sequence[Video]) -> dict[str, Scores]:
+    """Read the ``NAME.npy`` of every video, as :func:`write_scores` or another program wrote them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a video has no file; says how many have none.
+    DataError
+        If a file is damaged, or does not hold one finite number per snippet.
+    """
+    paths = {video.name: score_path(folder, video.name) for video in videos}
+    missing = [path for path in paths.values() if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} videos have no scores, e.g. {missing[0]}; "
+            "score them first (ladnet-fast score), or name the folder that holds the files"
+        )
+    return {name: _read(path) for name, path in paths.items()}
+
+
+def score_path(folder: str | os.PathLike[str], name: str) -> Path:
+    """Return the ``.npy`` file of a video; its name may hold folders, but must not leave ours."""
+    parts = PurePath(name).parts
+    if not parts or ".." in parts or PurePath(name).is_absolute():
+        raise ValueError(f"video name {name!r} can't be a file's name: rename it in the manifest")
+    return Path(folder) / f"{name}.npy"
+
+
+def _read(path: Path) -> Scores:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path} is not a readable .npy file: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "fiu":
+        shape = getattr(array, "shape", None)
+        raise DataError(f"{path}: expected one score per snippet, shape (T,); got {shape}")
+    if len(array) == 0 or not np.isfinite(array).all():
+        raise DataError(f"{path}: scores must be finite numbers, one for each snippet at least")
+    return array.astype(np.float32)
+
+
+def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
+    """Return the first and last frame of each of ``length`` snippets; None where not known."""
+    total, each = video.num_frames, video.frames_per_snippet
+    if each is None:
+        if total is None:
+            return None
+        edges = [-(-t * total // length) for t in range(length + 1)]
+    else:
+        edges = [t * each for t in range(length + 1)]
+    last = edges[-1] if total is None else min(edges[-1], total)
+    return [(start, min(stop, last) - 1) for start, stop in itertools.pairwise(edges)]
+
+
+def _table(video: Video, scores: Scores) -> str:
+    frames = snippet_frames(video, len(scores))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["snippet", "first_frame", "last_frame", "score"])
+    for snippet, score in enumerate(scores):
+        first, last = ("", "") if frames is None else frames[snippet]
+        # repr of a float32 is the shortest text that reads back as the same number.
+        writer.writerow([snippet, first, last, str(score)])
+    return out.getvalue()

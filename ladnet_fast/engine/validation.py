@@ -1,0 +1,70 @@
+"""Choosing the epoch: held-out videos and the figure that compares epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..data import Video, num_snippets
+from ..nn import LANet
+from .evaluation import GroundTruth, compare, figures, video_level_auc
+from .scoring import Scores
+
+#: Scores videos; with several processes each scores a share and all get the whole.
+Scorer = Callable[[LANet, Sequence[Video]], Mapping[str, Scores]]
+
+
+class Validator:
+    """Computes the figures of held-out videos, of which one chooses the epoch.
+
+    Parameters
+    ----------
+    videos : sequence of Video
+        Held out from training.
+    metric : str
+        A figure's name, or "auto": ``auc`` over frames where there is truth for all videos, else
+        ``video_auc``.
+    ground_truth : GroundTruth
+        Of the videos; looked at only for figures over frames.
+
+    Raises
+    ------
+    ValueError
+        If the figure is not defined on these videos: one class only, or no truth.
+    """
+
+    def __init__(self, videos: Sequence[Video], metric: str, ground_truth: GroundTruth) -> None:
+        self.videos = list(videos)
+        has_truth = ground_truth.covers(self.videos)
+        if metric == "auto":
+            metric = "auc" if has_truth else "video_auc"
+        self.metric = metric
+        labels = {video.label for video in self.videos}
+        if metric == "video_auc" and len(labels) < 2:
+            raise ValueError(
+                f"the {len(self.videos)} held-out videos all have label {labels.pop()}: video_auc "
+                "is not defined; hold out more (training.validation) or none (0)"
+            )
+        self._truth = None
+        if metric != "video_auc":
+            if not has_truth:
+                absent = next(v for v in self.videos if v.label == 1 and v.frame_labels is None)
+                raise ValueError(
+                    f"training.metric={metric} needs frame-level truth of the held-out videos, but "
+                    f"{absent.name!r} has none; use metric=video_auc, or fill the column "
+                    "frame_labels"
+                )
+            self._truth = ground_truth.load(self.videos, [num_snippets(v) for v in self.videos])
+            values = {bool(frame) for truth in self._truth for frame in (truth.min(), truth.max())}
+            if len(values) < 2:
+                raise ValueError(
+                    f"the held-out videos have {'no normal' if True in values else 'no anomalous'} "
+                    f"frame: {metric} is not defined; hold out more (training.validation) or "
+                    "none (0)"
+                )
+
+    def __call__(self, model: LANet, scorer: Scorer) -> dict[str, float]:
+        """Return the figures of the model, by name; :attr:`metric` is among them."""
+        scores = scorer(model, self.videos)
+        if self._truth is None:
+            return {self.metric: video_level_auc(self.videos, scores)}
+        return figures(compare(self.videos, scores, self._truth))

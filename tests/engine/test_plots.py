@@ -1,0 +1,85 @@
+"""Pictures of scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.patches import StepPatch
+
+from ladnet_fast.engine import save_plot, score_figure
+
+SCORES = np.array([0.1, 0.9, 0.8, 0.2], np.float32)
+
+
+def test_curve_holds_each_score_for_its_snippets_frames() -> None:
+    (axes,) = score_figure(SCORES, frames_per_snippet=16).axes
+    (curve,) = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+    values, edges, _ = curve.get_data()
+    np.testing.assert_allclose(values, SCORES)
+    assert edges.tolist() == [0, 16, 32, 48, 64]
+    assert axes.get_xlabel() == "frame"
+
+
+@pytest.mark.parametrize(
+    ("per_snippet", "frames", "edges"),
+    [
+        (16, 60, [0, 16, 32, 48, 60]),
+        (16, 70, [0, 16, 32, 48, 70]),
+        (None, 10, [0, 2.5, 5, 7.5, 10]),
+    ],
+)
+def test_curve_ends_with_the_video(
+    per_snippet: int | None, frames: int, edges: list[float]
+) -> None:
+    (axes,) = score_figure(SCORES, frames_per_snippet=per_snippet, num_frames=frames).axes
+    (curve,) = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+    assert curve.get_data()[1].tolist() == edges
+    assert axes.get_xlim() == (0, frames)
+
+
+def test_every_anomalous_stretch_is_shaded() -> None:
+    truth = np.zeros(64)
+    truth[10:20] = truth[50:64] = 1
+    (axes,) = score_figure(SCORES, ground_truth=truth, threshold=0.5).axes
+    shades = [patch for patch in axes.patches if not isinstance(patch, StepPatch)]
+    spans = [(s.get_x(), s.get_x() + s.get_width()) for s in shades]
+    assert spans == [(10, 20), (50, 64)]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert sorted(labels) == ["ground truth", "score", "threshold"]
+
+
+@pytest.mark.parametrize(
+    ("fps", "label", "end"),
+    [(8, "time [s]", 8), (64 / 600, "time [min]", 10), (64 / 10_800, "time [h]", 3)],
+)
+def test_axis_shows_time_where_the_rate_is_known(fps: float, label: str, end: float) -> None:
+    (axes,) = score_figure(SCORES, fps=fps).axes
+    assert axes.get_xlabel() == label
+    assert axes.get_xlim()[1] == pytest.approx(end)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_picture_is_written(tmp_path: Path, suffix: str) -> None:
+    path = save_plot(tmp_path / "plots" / f"v{suffix}", SCORES, title="v")
+    assert path.stat().st_size > 1000
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fps": 0}, "fps must be greater than 0"),
+        ({"ground_truth": np.zeros(500)}, "doesn't fit num_frames=500"),
+        ({"frames_per_snippet": 0}, "at least 1"),
+    ],
+)
+def test_bad_argument_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        score_figure(SCORES, **options)
+
+
+def test_unknown_file_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf"):
+        save_plot(tmp_path / "v.gif", SCORES)
