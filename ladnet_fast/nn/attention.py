@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..ops import linear
 from ..ops.locality_attention import locality_attention
 from .prior import LocationPrior
 
@@ -52,13 +53,30 @@ class LocalityAttention(nn.Module):
 
     def forward(self, x: Tensor, query: Tensor, lengths: Tensor | None) -> Tensor:
         """Map x (B, T, feature_dim) and query (B, T, query_dim) to (B, T, feature_dim)."""
-        q, k, v = self._heads(self.q(query)), self._heads(self.k(x)), self._heads(self.v(x))
+        hidden: Tensor = self.o(self._attend(self.q(query), self.k(x), self.v(x), lengths))
+        return hidden
+
+    def attend_natively(self, x: Tensor, query: Tensor | None, lengths: Tensor | None) -> Tensor:
+        """Compute what ``o`` is applied to, (B, T, hidden_dim), with native projections.
+
+        Only where :func:`ladnet_fast.ops.linear.serves`; ``query`` is None for self-attention.
+        """
+        layers = [self.q, self.k, self.v]
+        weights, biases = [m.weight for m in layers], [m.bias for m in layers]
+        if query is None:
+            q, k, v = linear.projections(x, weights, biases, lengths)  # one pass over x
+        else:
+            (q,) = linear.projections(query, weights[:1], biases[:1], lengths)
+            k, v = linear.projections(x, weights[1:], biases[1:], lengths)
+        return self._attend(q, k, v, lengths)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Tensor:
+        q, k, v = (self._heads(x) for x in (q, k, v))
         w, b = (None, None) if self.prior is None else self.prior()
         out = locality_attention(
             q, k, v, w, b, prior=self.prior_kind, lengths=lengths, impl=self.impl
         )
-        hidden: Tensor = self.o(out.transpose(1, 2).flatten(2))
-        return hidden
+        return out.transpose(1, 2).flatten(2)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, H, T, d], a view

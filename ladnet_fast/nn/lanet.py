@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import _checks, _impl
+from ..ops import _checks, _impl, linear
 from ..ops.locality_attention.api import PRIORS
+from . import _plain
 from .attention import LocalityAttention
 from .prior import LocationPrior
 
@@ -176,21 +177,62 @@ class LANet(nn.Module):
         if lengths is not None:
             lengths = _checks.checked_lengths(lengths, x.shape[1], 0)
             valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # [B, T]
-            x = torch.where(valid[..., None], x, 0)
-            query = query if query is None else torch.where(valid[..., None], query, 0)
-
-        x = self.norm(x + self.attention(x, x if query is None else query, lengths))
-        features = self.mlp(x)  # [B, T, C]
-        if valid is not None:
-            features = torch.where(valid[..., None], features, 0)
-        scores = self._score(features)
+        native = self._layers_are_native(x, query)
+        compute = self._features_natively if native else self._features
+        features = compute(x, query, lengths, valid)
+        scores = self._score(features, native)
         if valid is not None:
             scores = torch.where(valid, scores, 0)
         return LANetOutput(scores, features)
 
-    def _score(self, features: Tensor) -> Tensor:
+    def _features(
+        self, x: Tensor, query: Tensor | None, lengths: Tensor | None, valid: Tensor | None
+    ) -> Tensor:
+        if valid is not None:
+            x = torch.where(valid[..., None], x, 0)
+            query = query if query is None else torch.where(valid[..., None], query, 0)
+        x = self.norm(x + self.attention(x, x if query is None else query, lengths))
+        features: Tensor = self.mlp(x)  # [B, T, C]
+        return features if valid is None else torch.where(valid[..., None], features, 0)
+
+    def _layers_are_native(self, x: Tensor, query: Tensor | None) -> bool:
+        inputs = (x,) if query is None else (x, query)
+        return linear.serves(self.attention.impl, *inputs, *self.parameters()) and _plain.is_plain(
+            self
+        )
+
+    def _features_natively(
+        self, x: Tensor, query: Tensor | None, lengths: Tensor | None, valid: Tensor | None
+    ) -> Tensor:
+        layers = [self.attention.o, *(m for m in self.mlp if isinstance(m, nn.Linear))]
+        return linear.residual_mlp(
+            self.attention.attend_natively(x, query, lengths),
+            x,
+            (self.norm.weight, self.norm.bias, self.norm.eps),
+            [m.weight for m in layers],
+            [m.bias for m in layers],
+            _plain.dropout_of(self.mlp),
+            lengths,
+        )
+
+    def _score(self, features: Tensor, native: bool = False) -> Tensor:
+        if native:
+            return self._score_natively(features)
         causal = F.pad(features.transpose(1, 2), (self.kernel_size - 1, 0))  # [B, C, K - 1 + T]
         return torch.sigmoid(self.classifier(causal)).squeeze(1)
+
+    def _score_natively(self, features: Tensor) -> Tensor:
+        # With one output channel the convolution is a thin product and a sum along diagonals. The
+        # bias enters with the last tap, which every snippet has: the snippet itself.
+        before, T = self.kernel_size - 1, features.shape[1]
+        weight, bias = self.classifier.weight[0].mT, self.classifier.bias
+        assert bias is not None  # _plain.is_plain
+        (taps,) = linear.projections(features, [weight], [F.pad(bias, (before, 0))], None)
+        taps = F.pad(taps, (0, 0, before, 0))  # [B, K - 1 + T, K]
+        logits = taps[:, :T, 0]
+        for i in range(1, before + 1):
+            logits = logits + taps[:, i : i + T, i]
+        return torch.sigmoid(logits)
 
     def _check(self, x: Tensor, lengths: Tensor | None, query: Tensor | None) -> None:
         _check_width("x", x, "feature_dim", self.feature_dim)

@@ -167,7 +167,7 @@ def test_weights_are_xavier_uniform_and_reproducible():
         fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(module.weight)
         bound = math.sqrt(6 / (fan_in + fan_out))
         assert module.weight.abs().max() <= bound
-        assert float(module.weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
+        assert module.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

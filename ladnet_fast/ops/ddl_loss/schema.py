@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import closed_form
+from . import closed_form, native
 
 #: impl -> the module that serves it; see the same table of locality attention.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form}
+BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native}
 
 
 @torch.library.custom_op("ladnet_fast::ddl_loss", mutates_args=())

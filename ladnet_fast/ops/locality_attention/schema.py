@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import closed_form
+from . import closed_form, native
 from .layout import empty_lse, empty_output, lse_dtype
 
 #: impl -> the module that serves it: one file with ``why_not``, ``forward`` and ``backward``, which
 #: imports what it needs (a compiled module, Triton) at first use.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form}
+BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native}
 
 
 @torch.library.custom_op("ladnet_fast::locality_attention", mutates_args=())

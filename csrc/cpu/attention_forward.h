@@ -1,0 +1,345 @@
+// Forward pass: one block of query rows against all keys of its bag.
+//
+// Per block of keys: logits in registers, 2^(logit - m) in the product's epilogue, then the product
+// with the values. m is lazy: it rises only when a row exceeds it by 2^kSlack, and then to an
+// integer, so that what has been summed is multiplied by a power of two, which is exact. After the
+// last key the sums are divided out and the prior's banded product is added to the same
+// accumulators (additive prior); the logit prior was added to the logits of the tiles near the
+// diagonal.
+#pragma once
+
+#include "cpu/attention_pack.h"
+
+namespace ladnet::LADNET_ISA {
+namespace {
+
+using attention::ForwardTask;
+using attention::Prior;
+
+constexpr double kLog2E = 1.4426950408889634;
+constexpr double kLn2 = 0.6931471805599453;
+
+LADNET_INLINE float scalar_exp2(float x) {
+  return exp2f(x);
+}
+LADNET_INLINE double scalar_exp2(double x) {
+  return ::exp2(x);
+}
+
+// What a format needs beyond products: how queries and probabilities are stored.
+template <class Format>
+struct ForwardFormat;
+
+template <class Real>
+struct ForwardFormat<Plain<Real>> {
+  using Element = Real;
+  // Keys of a block: with the values' rows and the probabilities they fill half of a 1 MiB cache.
+  static constexpr int kBlock = sizeof(Real) == 4 ? 256 : 128;
+
+  template <int kWidth>
+  static void pack_panel(const ConstRows& rows, int64_t length, int64_t d, int64_t panel,
+                         double factor, Element* to) {
+    LADNET_ISA::pack_panel<kWidth>(rows, length, d, panel, static_cast<Real>(factor), to);
+  }
+  // Queries were multiplied by the scale when they were packed.
+  LADNET_INLINE Vec<Real> to_logits(Vec<Real> product, Real) { return product; }
+  LADNET_INLINE void store_probabilities(Element* to, Vec<Real> left, Vec<Real> right) {
+    store(to, left);
+    store(to + kLanes<Real>, right);
+  }
+  static void rescale(Element* row, int64_t count, Real factor) {
+    for (int64_t j = 0; j < count; ++j) row[j] *= factor;
+  }
+  static void pack_values(ConstRows v, int64_t, int64_t d, int64_t first, int64_t last,
+                          void* values) {
+    widen_rows<Real>(v, d, first, last, values);
+  }
+  template <int kVectors>
+  LADNET_INLINE void add_prior(Accumulators<Real, kVectors>& tile, const attention::Band& band,
+                               int64_t i0, const Element* x, int64_t stride, int64_t length) {
+    add_band<Plain<Real>>(tile, band.gain, band.radius, i0, x, stride, length);
+  }
+};
+
+template <class Format>
+class ForwardBlock {
+  using Real = typename Format::Real;
+  using Element = typename Format::Element;
+  using Storage = ForwardFormat<Format>;
+  static constexpr int kPack = Format::kPack;
+  static constexpr int kWide = kColumns<Real>;
+  static constexpr int kKeys = Storage::kBlock;
+  // Rows of probabilities are not a power of two apart: they would share cache sets.
+  static constexpr int kStride = kKeys + 16;
+  static constexpr Real kSlack = 10;
+
+ public:
+  static int64_t scratch_bytes(int64_t panels, int64_t d) {
+    return Layout(panels, d, nullptr).bytes;
+  }
+
+  static void pack_keys(ConstRows k, int64_t length, int64_t d, int64_t first, int64_t last,
+                        void* keys) {
+    const int64_t depth = round_to(d, kPack);
+    for (int64_t panel = first; panel < last; ++panel) {
+      Element* to = static_cast<Element*>(keys) + panel * depth * kWide;
+      Storage::template pack_panel<kWide>(k, length, d, panel, 1.0, to);
+    }
+  }
+
+  static void run(const ForwardTask& task) { ForwardBlock(task).run(); }
+
+  static constexpr attention::ForwardKernels table() {
+    return {kRows,
+            kWide,
+            kLanes<Real>,
+            kPack,
+            sizeof(Element),
+            &scratch_bytes,
+            &pack_keys,
+            &Storage::pack_values,
+            &ForwardBlock::run};
+  }
+
+ private:
+  struct Layout {
+    Layout(int64_t panels, int64_t d, char* base) {
+      const int64_t rows = panels * kRows, padded = round_to(d, kLanes<Real>);
+      queries = take<Element>(base, rows * round_to(d, kPack));
+      out = take<Real>(base, rows * padded);
+      probabilities = take<Element>(base, rows * kStride);
+      sums = take<Real>(base, rows * kLanes<Real>);
+      shift = take<Real>(base, rows);
+      limit = take<Real>(base, rows);
+      stage = take<Real>(base, kRows * padded);
+    }
+    template <class T>
+    T* take(char* base, int64_t count) {
+      T* at = base == nullptr ? nullptr : reinterpret_cast<T*>(base + bytes);
+      bytes += round_to(count * static_cast<int64_t>(sizeof(T)), 64);
+      return at;
+    }
+    int64_t bytes = 0;
+    Element* queries;
+    Real* out;  // tiles
+    Element* probabilities;
+    Real* sums;   // a vector a row, added up at the end
+    Real* shift;  // m
+    Real* limit;  // m + kSlack: what a logit may reach without a rescale
+    Real* stage;
+  };
+
+  explicit ForwardBlock(const ForwardTask& t)
+      : task(t),
+        scratch(t.panels, t.d, static_cast<char*>(t.scratch)),
+        depth(round_to(t.d, kPack)),
+        padded(round_to(t.d, kLanes<Real>)),
+        factor(static_cast<Real>(t.scale * kLog2E)),
+        keys(static_cast<const Element*>(t.keys)),
+        values(static_cast<const Element*>(t.values.data)) {}
+
+  void run() {
+    start();
+    const int64_t last = (task.length + kWide - 1) / kWide;
+    for (int64_t first = 0; first < last; first += kKeys / kWide) {
+      const int64_t tiles = lesser(kKeys / kWide, last - first);
+      for (int64_t c = 0; c < tiles; ++c) {
+        for (int64_t p = 0; p < task.panels; ++p) attend(p, first, c);
+      }
+      const int64_t count = lesser(task.length - first * kWide, tiles * kWide);
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        for (int64_t p = 0; p < task.panels; ++p) {
+          gather<decltype(width)::value>(p, column, first * kWide, count);
+        }
+      });
+    }
+    for (int64_t p = 0; p < task.panels; ++p) finish(p);
+  }
+
+  void start() {
+    for (int64_t p = 0; p < task.panels; ++p) {
+      Storage::template pack_panel<kRows>(task.q, task.length, task.d, task.first_panel + p,
+                                          task.scale * kLog2E, scratch.queries + p * kRows * depth);
+    }
+    const int64_t rows = task.panels * kRows;
+    memset(scratch.out, 0, static_cast<size_t>(rows * padded) * sizeof(Real));
+    memset(scratch.sums, 0, static_cast<size_t>(rows * kLanes<Real>) * sizeof(Real));
+    for (int64_t i = 0; i < rows; ++i) {
+      scratch.shift[i] = Real(0);
+      scratch.limit[i] = -Real(INFINITY);
+    }
+  }
+
+  // Probabilities of tile c of the block that begins at tile `first`, not yet divided.
+  void attend(int64_t p, int64_t first, int64_t c) {
+    Accumulators<Real, 2> tile;
+    set_zero<Real, 2>(tile);
+    add_product<Format, kPack, kPack * kRows>(tile, scratch.queries + p * kRows * depth,
+                                              keys + (first + c) * depth * kWide, kWide * kPack,
+                                              depth / kPack);
+    const int64_t i0 = (task.first_panel + p) * kRows, j0 = (first + c) * kWide;
+    LADNET_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      LADNET_UNROLL
+      for (int h = 0; h < 2; ++h) tile[i][h] = Storage::to_logits(tile[i][h], factor);
+    }
+    if (task.prior == Prior::kLogit && task.band.radius >= 0 &&
+        j0 - (i0 + kRows - 1) <= task.band.radius && i0 - (j0 + kWide - 1) <= task.band.radius) {
+      const Real* gain = static_cast<const Real*>(task.band.gain_log2) + (j0 - i0);
+      LADNET_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        LADNET_UNROLL
+        for (int h = 0; h < 2; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
+      }
+    }
+    if (__builtin_expect(j0 + kWide > task.length, 0)) hide_padding(tile, task.length - j0);
+
+    Element* probabilities = scratch.probabilities + p * kRows * kStride + c * kWide;
+    const Real* limit = scratch.limit + p * kRows;
+    auto exceeds = greater(maximum(tile[0][0], tile[0][1]), broadcast(limit[0]));
+    LADNET_UNROLL
+    for (int i = 1; i < kRows; ++i) {
+      exceeds |= greater(maximum(tile[i][0], tile[i][1]), broadcast(limit[i]));
+    }
+    if (__builtin_expect(any(exceeds), 0)) {
+      Real logits[kRows * kWide];
+      store_tile<Real, 2>(tile, logits, kWide);
+      raise(p, logits, c * kWide);
+      load_tile<Real, 2>(tile, logits, kWide);
+    }
+    const Real* shift = scratch.shift + p * kRows;
+    Real* sums = scratch.sums + p * kRows * kLanes<Real>;
+    LADNET_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const Vec<Real> m = broadcast(shift[i]);
+      const Vec<Real> left = exp2(tile[i][0] - m), right = exp2(tile[i][1] - m);
+      Storage::store_probabilities(probabilities + i * kStride, left, right);
+      Real* sum = sums + i * kLanes<Real>;
+      store(sum, load(sum) + (left + right));
+    }
+  }
+
+  // Keys from `valid` on do not exist.
+  LADNET_INLINE void hide_padding(Accumulators<Real, 2>& tile, int64_t valid) {
+    Real mask[kWide];
+    for (int j = 0; j < kWide; ++j) mask[j] = j < valid ? Real(0) : -Real(INFINITY);
+    LADNET_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      LADNET_UNROLL
+      for (int h = 0; h < 2; ++h) tile[i][h] += load(mask + h * kLanes<Real>);
+    }
+  }
+
+  // Raises m of the rows whose logits exceed their limit, and scales what they have so far: sums,
+  // outputs, and the first `done` probabilities of this block.
+  __attribute__((noinline)) void raise(int64_t p, const Real* logits, int64_t done) {
+    for (int i = 0; i < kRows; ++i) {
+      const int64_t row = p * kRows + i;
+      const Real most =
+          largest<Real>(maximum(load(logits + i * kWide), load(logits + i * kWide + kLanes<Real>)));
+      if (!(most > scratch.limit[row])) continue;
+      const Real raised = static_cast<Real>(ceil(most));
+      const bool first = scratch.limit[row] == -Real(INFINITY);
+      const Real ratio = first ? Real(0) : scalar_exp2(scratch.shift[row] - raised);
+      scratch.shift[row] = raised;
+      scratch.limit[row] = raised + kSlack;
+      Real* sum = scratch.sums + row * kLanes<Real>;
+      store(sum, load(sum) * broadcast(ratio));
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        constexpr int kVectors = decltype(width)::value;
+        Real* out = out_tile(p, column) + i * kVectors * kLanes<Real>;
+        for (int h = 0; h < kVectors; ++h, out += kLanes<Real>) {
+          store(out, load(out) * broadcast(ratio));
+        }
+      });
+      Storage::rescale(scratch.probabilities + row * kStride, done, ratio);
+    }
+  }
+
+  Real* out_tile(int64_t p, int64_t column) const {
+    return scratch.out + p * kRows * padded + kRows * column;
+  }
+
+  // Adds the values of `count` keys from key j0 on.
+  template <int kVectors>
+  void gather(int64_t p, int64_t column, int64_t j0, int64_t count) {
+    constexpr int kWidth = kVectors * kLanes<Real>;
+    Accumulators<Real, kVectors> tile;
+    Real* out = out_tile(p, column);
+    set_zero<Real, kVectors>(tile);
+    add_product<Format, kStride, kPack>(tile, scratch.probabilities + p * kRows * kStride,
+                                        values + j0 / kPack * task.values.stride + column * kPack,
+                                        task.values.stride, (count + kPack - 1) / kPack);
+    add_tile<Real, kVectors>(tile, out, kWidth);
+  }
+
+  void finish(int64_t p) {
+    const int64_t i0 = (task.first_panel + p) * kRows;
+    const int64_t rows = lesser(kRows, task.length - i0);
+    Real inverse[kRows];
+    for (int i = 0; i < kRows; ++i) {
+      const int64_t row = p * kRows + i;
+      const Real total = sum<Real>(load(scratch.sums + row * kLanes<Real>));
+      inverse[i] = 1 / total;
+      if (i < rows) {
+        static_cast<Real*>(task.lse)[i0 + i] =
+            static_cast<Real>((scratch.shift[row] + log2(double(total))) * kLn2);
+      }
+    }
+    for_columns<Real>(padded, [&](auto width, int64_t column) {
+      divide<decltype(width)::value>(p, column, inverse);
+    });
+    const bool additive = task.prior == Prior::kAdditive && task.band.radius >= 0;
+    if (task.softmax_out.data != nullptr) write(p, rows, task.softmax_out);
+    if (additive) {
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        add_prior<decltype(width)::value>(p, column, i0);
+      });
+    }
+    write(p, rows, task.out);
+  }
+
+  template <int kVectors>
+  void divide(int64_t p, int64_t column, const Real* inverse) {
+    constexpr int kWidth = kVectors * kLanes<Real>;
+    Real* out = out_tile(p, column);
+    for (int i = 0; i < kRows; ++i) {
+      for (int h = 0; h < kVectors; ++h) {
+        Real* at = out + i * kWidth + h * kLanes<Real>;
+        store(at, load(at) * broadcast(inverse[i]));
+      }
+    }
+  }
+
+  template <int kVectors>
+  void add_prior(int64_t p, int64_t column, int64_t i0) {
+    constexpr int kWidth = kVectors * kLanes<Real>;
+    Accumulators<Real, kVectors> tile;
+    Real* out = out_tile(p, column);
+    set_zero<Real, kVectors>(tile);
+    Storage::add_prior(tile, task.band, i0, values + column * kPack, task.values.stride,
+                       task.length);
+    add_tile<Real, kVectors>(tile, out, kWidth);
+  }
+
+  void write(int64_t p, int64_t rows, const MutableRows& to) {
+    const int64_t i0 = (task.first_panel + p) * kRows;
+    for (int64_t i = 0; i < rows; ++i) {
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        constexpr int kWidth = decltype(width)::value * kLanes<Real>;
+        memcpy(scratch.stage + column, out_tile(p, column) + i * kWidth, kWidth * sizeof(Real));
+      });
+      write_row(scratch.stage, i0 + i, task.d, to);
+    }
+  }
+
+  const ForwardTask& task;
+  const Layout scratch;
+  const int64_t depth, padded;
+  const Real factor;
+  const Element* const keys;
+  const Element* const values;
+};
+
+}  // namespace
+}  // namespace ladnet::LADNET_ISA

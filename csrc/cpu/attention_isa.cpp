@@ -1,0 +1,15 @@
+// The attention kernels of one instruction set; CMake compiles this file once for each.
+#include "cpu/attention_backward.h"
+#include "cpu/attention_forward.h"
+
+namespace ladnet::LADNET_ISA {
+
+extern const attention::Kernels attention_kernels;
+const attention::Kernels attention_kernels = {
+    ForwardBlock<Plain<float>>::table(),
+    ForwardBlock<Plain<double>>::table(),
+    BackwardRun<float>::table(),
+    BackwardRun<double>::table(),
+};
+
+}  // namespace ladnet::LADNET_ISA

@@ -1,0 +1,32 @@
+// The tables of kernels that CMake compiled, and which one serves a dtype.
+#pragma once
+
+#include "cpu/attention_types.h"
+#include "cpu/dispatch.h"
+
+namespace ladnet {
+
+LADNET_DECLARE_FOR_EACH_SET(extern const attention::Kernels attention_kernels;)
+#ifdef LADNET_HAVE_AVX512_BF16
+namespace avx512_bf16 {
+extern const attention::ForwardKernels attention_forward_bf16;
+}
+#endif
+
+namespace attention {
+
+inline const ForwardKernels& forward_kernels(Dtype dtype) {
+  const Kernels& kernels = LADNET_SELECT(attention_kernels);
+#ifdef LADNET_HAVE_AVX512_BF16
+  if (dtype == Dtype::kBFloat16 && has_bf16_dot()) return avx512_bf16::attention_forward_bf16;
+#endif
+  return dtype == Dtype::kFloat64 ? kernels.forward64 : kernels.forward32;
+}
+
+inline const BackwardKernels& backward_kernels(Dtype dtype) {
+  const Kernels& kernels = LADNET_SELECT(attention_kernels);
+  return dtype == Dtype::kFloat64 ? kernels.backward64 : kernels.backward32;
+}
+
+}  // namespace attention
+}  // namespace ladnet

@@ -1,0 +1,170 @@
+// Reading rows as torch stores them and writing them back: widening, panels, rounding.
+#pragma once
+
+#include "cpu/attention_tile.h"
+
+namespace ladnet::LADNET_ISA {
+namespace {
+
+using attention::ConstRows;
+using attention::MutableRows;
+
+constexpr int kMaxHead = 256;
+
+template <class Real>
+struct DtypeOf;
+template <>
+struct DtypeOf<float> {
+  static constexpr Dtype value = Dtype::kFloat32;
+};
+template <>
+struct DtypeOf<double> {
+  static constexpr Dtype value = Dtype::kFloat64;
+};
+
+template <class Real, class Stored>
+void widen(const char* from, int64_t d, Real* to) {
+  const Stored* row = reinterpret_cast<const Stored*>(from);
+  for (int64_t c = 0; c < d; ++c) to[c] = load_as<Real>(row[c]);
+}
+
+template <class Real, class Stored>
+void narrow(const Real* from, int64_t d, char* to) {
+  Stored* row = reinterpret_cast<Stored*>(to);
+  for (int64_t c = 0; c < d; ++c) store_to(row + c, from[c]);
+}
+
+// Row t in the type to compute in: in place where it is stored so, else widened to `spare`.
+template <class Real>
+const Real* read_row(const ConstRows& rows, int64_t t, int64_t d, Real* spare) {
+  const char* from = rows.data + t * rows.stride;
+  if (rows.dtype == DtypeOf<Real>::value) return reinterpret_cast<const Real*>(from);
+  if (rows.dtype == Dtype::kBFloat16) {
+    widen<Real, BFloat16>(from, d, spare);
+  } else {
+    widen<Real, Float16>(from, d, spare);
+  }
+  return spare;
+}
+
+template <class Real>
+void write_row(const Real* from, int64_t t, int64_t d, const MutableRows& rows) {
+  char* to = rows.data + t * rows.stride;
+  if (rows.dtype == DtypeOf<Real>::value) {
+    memcpy(to, from, static_cast<size_t>(d) * sizeof(Real));
+  } else if (rows.dtype == Dtype::kBFloat16) {
+    narrow<Real, BFloat16>(from, d, to);
+  } else {
+    narrow<Real, Float16>(from, d, to);
+  }
+}
+
+// ---- Panels: a transpose
+// -------------------------------------------------------------------------
+
+// A 16-byte square of 4 x 4 or 2 x 2 units.
+template <class Unit>
+struct Square;
+template <>
+struct Square<float> {
+  typedef float Row __attribute__((vector_size(16)));
+  static constexpr int kSize = 4;
+};
+template <>
+struct Square<double> {
+  typedef double Row __attribute__((vector_size(16)));
+  static constexpr int kSize = 2;
+};
+
+// GCC has had this builtin since version 12; where it is missing units move one by one.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define LADNET_HAVE_SHUFFLE 1
+#endif
+#endif
+
+#ifdef LADNET_HAVE_SHUFFLE
+LADNET_INLINE void transpose_square(Square<float>::Row (&r)[4]) {
+  const auto a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+  const auto b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+  const auto c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+  const auto d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  r[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  r[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+LADNET_INLINE void transpose_square(Square<double>::Row (&r)[2]) {
+  const auto a = __builtin_shufflevector(r[0], r[1], 0, 2);
+  r[1] = __builtin_shufflevector(r[0], r[1], 1, 3);
+  r[0] = a;
+}
+#endif
+
+// to[k * kWidth + i] = rows[i][k] * factor for kWidth rows of `depth` units. Without kScaled units
+// are moved as bits.
+template <class Unit, int kWidth, bool kScaled>
+void transpose(const Unit* const* rows, int64_t depth, Unit factor, Unit* to) {
+  constexpr int kSize = Square<Unit>::kSize;
+  int64_t k = 0;
+#ifdef LADNET_HAVE_SHUFFLE
+  for (; k + kSize <= depth; k += kSize) {
+    int i = 0;
+    for (; i + kSize <= kWidth; i += kSize) {
+      typename Square<Unit>::Row square[kSize];
+      for (int j = 0; j < kSize; ++j) {
+        memcpy(&square[j], rows[i + j] + k, sizeof(square[j]));
+        if (kScaled) square[j] = square[j] * factor;
+      }
+      transpose_square(square);
+      for (int j = 0; j < kSize; ++j) {
+        memcpy(to + (k + j) * kWidth + i, &square[j], sizeof(square[j]));
+      }
+    }
+    for (; i < kWidth; ++i) {
+      for (int j = 0; j < kSize; ++j) {
+        Unit unit;
+        memcpy(&unit, rows[i] + k + j, sizeof(unit));
+        to[(k + j) * kWidth + i] = kScaled ? unit * factor : unit;
+      }
+    }
+  }
+#endif
+  for (; k < depth; ++k) {
+    for (int i = 0; i < kWidth; ++i) {
+      Unit unit;
+      memcpy(&unit, rows[i] + k, sizeof(unit));
+      to[k * kWidth + i] = kScaled ? unit * factor : unit;
+    }
+  }
+}
+
+// The rows of panel `panel`, kWidth rows a panel, transposed and multiplied by `factor`; zeros
+// beyond `length`.
+template <int kWidth, class Real>
+void pack_panel(const ConstRows& stored, int64_t length, int64_t d, int64_t panel, Real factor,
+                Real* to) {
+  Real spare[kWidth * kMaxHead];
+  static constexpr Real kZeros[kMaxHead] = {};
+  const Real* rows[kWidth];
+  for (int i = 0; i < kWidth; ++i) {
+    const int64_t t = panel * kWidth + i;
+    rows[i] = t < length ? read_row(stored, t, d, spare + i * kMaxHead) : kZeros;
+  }
+  transpose<Real, kWidth, true>(rows, d, factor, to);
+}
+
+// Rows first .. last - 1 as the right operand of a product, padded with zeros to whole vectors.
+template <class Real>
+void widen_rows(ConstRows rows, int64_t d, int64_t first, int64_t last, void* to) {
+  const int64_t padded = round_to(d, kLanes<Real>);
+  for (int64_t t = first; t < last; ++t) {
+    Real* row = static_cast<Real*>(to) + t * padded;
+    const Real* from = read_row(rows, t, d, row);
+    if (from != row) memcpy(row, from, static_cast<size_t>(d) * sizeof(Real));
+    for (int64_t c = d; c < padded; ++c) row[c] = Real(0);
+  }
+}
+
+}  // namespace
+}  // namespace ladnet::LADNET_ISA

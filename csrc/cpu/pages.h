@@ -1,0 +1,28 @@
+// Large results are written once: with small pages the kernel's page faults cost more than that.
+#pragma once
+
+#include <stdint.h>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace ladnet {
+
+// Asks for huge pages where the memory is worth it. A wish: where it is refused, nothing changes.
+inline void prefer_huge_pages(void* data, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr int64_t kPage = int64_t{1} << 21;
+  const auto begin = reinterpret_cast<int64_t>(data);
+  const int64_t first = (begin + kPage - 1) / kPage * kPage;
+  const int64_t last = (begin + bytes) / kPage * kPage;
+  if (last > first) {
+    (void)madvise(reinterpret_cast<void*>(first), static_cast<size_t>(last - first), MADV_HUGEPAGE);
+  }
+#else
+  (void)data;
+  (void)bytes;
+#endif
+}
+
+}  // namespace ladnet

@@ -1,0 +1,1 @@
+"""Triton kernels, one folder an operator; installed as ``ladnet_fast.kernels``."""

@@ -1,0 +1,5 @@
+"""``python -m ladnet_fast``: what works on this machine; needs the core only."""
+
+from .doctor import report
+
+print(report())

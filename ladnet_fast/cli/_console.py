@@ -1,0 +1,191 @@
+"""What the commands print: consoles, progress bars, tables."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from .._extras import MissingExtraError
+from ..engine import EpochRecord, Plan, Reporter, StepRecord, TrainingDivergedError
+from ..metrics import Metrics
+from ..ops._impl import ImplUnavailableError
+from ..video.errors import ExtractionError, WeightsError
+
+#: Errors whose message tells the user what to do. Others are ours, and show a traceback.
+EXPECTED_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    OSError,
+    MissingExtraError,
+    ImplUnavailableError,
+    TrainingDivergedError,
+    ExtractionError,
+    WeightsError,
+    torch.OutOfMemoryError,
+)
+
+# Of several processes that `accelerate launch` starts, the first one speaks.
+_SILENT = os.environ.get("RANK", "0") != "0"
+console = Console(quiet=_SILENT)
+errors = Console(stderr=True)
+
+_FIGURES = {
+    "auc": "AUC",
+    "ap": "AP (trapezoidal)",
+    "average_precision": "average precision",
+    "far": "false-alarm rate",
+    "anomalous_auc": "AUC, anomalous videos",
+    "anomalous_ap": "AP, anomalous videos",
+    "video_auc": "AUC of videos",
+}
+
+
+class RichReporter(Reporter):
+    """A progress bar over epochs with the latest losses, and a line for what is worth reading."""
+
+    def __init__(self, to: Console = console) -> None:
+        self._console = to
+        self._progress: Progress | None = None
+        self._plan: Plan | None = None
+        self._validated = ""
+
+    def start(self, plan: Plan) -> None:
+        """Show what will be trained, and the bar."""
+        self.close()
+        held_out = f", {plan.validation_videos} videos held out" if plan.validation_videos else ""
+        self._console.print(
+            f"{plan.bags} bags of {plan.videos} videos{held_out}; {plan.parameters:,} parameters "
+            f"on {plan.device}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._plan, self._validated = plan, ""
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=plan.epochs, completed=plan.first_epoch - 1)
+        self._progress.start()
+
+    def step(self, record: StepRecord) -> None:
+        """Move the bar by a step."""
+        assert self._progress is not None
+        assert self._plan is not None
+        self._progress.update(
+            self._task,
+            completed=record.epoch - 1 + record.step / self._plan.steps_per_epoch,
+            description=f"loss {record.total:.4f}{self._validated}",
+        )
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Remember what validation gave, to show it beside the loss; print the last epoch."""
+        figure = next((name for name in ("auc", "video_auc") if name in record.metrics), None)
+        if figure is not None:
+            self._validated = f", held-out {figure} {record.metrics[figure]:.4f}"
+        if self._plan is not None and record.epoch == self._plan.epochs:
+            self._console.print(
+                f"epoch {record.epoch}: loss {record.total:.4f} (MIL {record.mil:.4f}, ranking "
+                f"{record.ranking:.4f}, alignment {record.alignment:.4f}){self._validated}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def message(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar; yields ``callback(name, done, total)``, total None where it is not known."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn(description),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=None)
+
+        def callback(name: str, done: int, total: int | None) -> None:
+            progress.update(task, description=name, completed=done, total=total)
+
+        yield callback
+
+
+def metrics_table(metrics: Metrics, title: str = "") -> Table:
+    """Return the figures as a table; undefined ones with the reason."""
+    table = Table(title=title or None, title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("")
+    for name, label in _FIGURES.items():
+        note = f"at threshold {metrics.threshold:g}" if name == "far" else ""
+        table.add_row(label, number(getattr(metrics, name)), metrics.undefined.get(name, note))
+    table.caption = (
+        f"{metrics.num_videos} videos ({metrics.num_anomalous_videos} anomalous), "
+        f"{metrics.num_frames:,} frames ({metrics.num_anomalous_frames:,} anomalous)"
+    )
+    return table
+
+
+def class_table(metrics: Metrics) -> Table:
+    """Return the figures of each class of anomaly as a table."""
+    table = Table(title="by class", title_justify="left")
+    table.add_column("class")
+    for heading in ("videos", "AUC", "AP", "AUC with normal", "AP with normal"):
+        table.add_column(heading, justify="right")
+    for name, figures in metrics.per_class.items():
+        table.add_row(
+            name,
+            str(figures.num_videos),
+            number(figures.auc),
+            number(figures.ap),
+            number(figures.auc_with_normal),
+            number(figures.ap_with_normal),
+        )
+    return table
+
+
+def help_text(command: Callable[..., None]) -> str:
+    """Return a command's docstring, each paragraph in one line for typer to wrap."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def number(value: float) -> str:
+    """Format a figure; a dash where it is undefined."""
+    return "-" if math.isnan(value) else f"{value:.4f}"

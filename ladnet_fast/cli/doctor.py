@@ -1,0 +1,24 @@
+"""``ladnet-fast doctor``."""
+
+from __future__ import annotations
+
+import typer
+
+from ..doctor import report
+from ._console import console, help_text
+
+_EXAMPLE = """
+[bold]Example[/]
+
+ladnet-fast doctor
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("doctor", help=help_text(command), epilog=_EXAMPLE)(command)
+
+
+def command() -> None:
+    """Show versions, what is built, and which implementation serves each operator here."""
+    console.print(report(), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,84 @@
+"""Train on the bags with and without DDL, and score the held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ladnet_fast.data import read_manifest, select_split
+from ladnet_fast.demo.bags import HELD_OUT, TRAIN
+from ladnet_fast.demo.options import DemoOptions
+from ladnet_fast.engine import Config, Reporter, evaluate_scores, score_videos, train, write_scores
+from ladnet_fast.engine.run import CHECKPOINT
+from ladnet_fast.engine.scoring import Scores
+from ladnet_fast.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training and what it gave on the held-out bags; ``scores`` by bag."""
+
+    seed: int
+    ddl: bool
+    scores: Mapping[str, Scores]
+    metrics: Metrics
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Name of its folders: ``ddl-seed0`` or ``mil-seed0``."""
+        return trial_name(self.seed, self.ddl)
+
+
+def trial_name(seed: int, ddl: bool) -> str:
+    """Return the name of a training's folders."""
+    return f"{'ddl' if ddl else 'mil'}-seed{seed}"
+
+
+def demo_config(options: DemoOptions, *, ddl: bool, seed: int) -> Config:
+    """Return the training's configuration: the package's defaults but for what is said here."""
+    return Config().replace(
+        loss={"ddl": ddl},
+        training={
+            "epochs": options.epochs,
+            "t_max": max(60, options.epochs),
+            "batch_size": options.batch_size,
+            "lr": options.lr,
+            "seed": seed,
+            "balanced": True,  # with so few bags a batch could lack a class
+            "preload": True,
+            "validation": 0.0,  # the last epoch is taken: nothing is chosen
+            "checkpoint_every": options.epochs,
+        },
+    )
+
+
+def run_trial(
+    manifest: Path,
+    out: Path,
+    options: DemoOptions,
+    *,
+    ddl: bool,
+    seed: int,
+    reporter: Reporter | None = None,
+    command: Sequence[str] | None = None,
+) -> Trial:
+    """Train once, score the held-out bags, write the run and the scores under ``out``.
+
+    The bags are read from the manifest, as any user's would be.
+    """
+    videos = read_manifest(manifest)
+    name = trial_name(seed, ddl)
+    result = train(
+        demo_config(options, ddl=ddl, seed=seed),
+        select_split(videos, TRAIN),
+        run_dir=out / "runs" / name,
+        reporter=reporter,
+        command=command,
+    )
+    (result.run_dir / CHECKPOINT).unlink()  # three times the model, and nobody will resume this
+    held_out = select_split(videos, HELD_OUT)
+    scores = score_videos(result.model, held_out)
+    write_scores(out / "scores" / name, held_out, scores)
+    return Trial(seed, ddl, scores, evaluate_scores(held_out, scores), result.seconds)

@@ -1,0 +1,67 @@
+"""How large the demo is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ladnet_fast.demo.augment import TAKE_SNIPPETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """Options of `run_demo`. The defaults are made for a few minutes on two CPU cores.
+
+    Attributes
+    ----------
+    seed : int
+        Of the bags and of the first training; trainings that follow count up from it.
+    repeats : int
+        Trainings with and as many without DDL, over the same bags, each with another seed.
+    epochs : int
+        Passes over the training bags.
+    batch_size : int
+        Bags of a step, half of them anomalous.
+    lr : float
+        Of Adam, with cosine annealing.
+    train_bags, held_out_bags : int
+        How many bags; every second one is anomalous.
+    train_snippets, held_out_snippets : int
+        Their lengths.
+    background_takes, foreign_takes, held_out_foreign_takes : int
+        Takes (of 4 snippets) of the background video, of all foreign training videos together (but
+        at least 4 of each) and of the held-out video: what I3D has to look at.
+    """
+
+    seed: int = 0
+    repeats: int = 3
+    epochs: int = 20
+    batch_size: int = 8
+    lr: float = 5e-4
+    train_bags: int = 32
+    train_snippets: int = 200
+    held_out_bags: int = 24
+    held_out_snippets: int = 300
+    background_takes: int = 42
+    foreign_takes: int = 24
+    held_out_foreign_takes: int = 16
+
+    def __post_init__(self) -> None:
+        # Fewer takes than background segments leave some out; three have training and held-out.
+        least = {
+            "seed": 0, "repeats": 1, "epochs": 1, "batch_size": 2, "train_bags": 2,
+            "held_out_bags": 2, "train_snippets": 16, "held_out_snippets": 16,
+            "background_takes": 3, "foreign_takes": 1, "held_out_foreign_takes": 1,
+        }  # fmt: skip
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be greater than 0, got {self.lr}")
+
+    def takes(self, role: str, foreign_videos: int) -> int:
+        """Return how many takes of a video to make, given how many foreign training videos."""
+        if role == "background":
+            return self.background_takes
+        if role == "held-out foreign":
+            return self.held_out_foreign_takes
+        return max(TAKE_SNIPPETS, self.foreign_takes // foreign_videos)

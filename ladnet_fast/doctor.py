@@ -1,0 +1,109 @@
+"""What is installed and built, who can serve each operator here, and why others can't."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+
+import torch
+
+from . import _native
+from ._version import __version__
+from .ops import _impl, linear
+from .ops.ddl_loss import schema as ddl_loss
+from .ops.locality_attention import schema as locality_attention
+
+_CORE = ("numpy", "safetensors")
+_EXTRAS = {
+    "tools": (
+        "accelerate", "h5py", "jinja2", "matplotlib", "pyyaml", "rich", "scikit-learn",
+        "tensorboard", "typer",
+    ),
+    "video": ("av",),
+}  # fmt: skip
+_OPS = {
+    "locality_attention": (locality_attention.BACKENDS, lambda x: (x[None], x[None], x[None])),
+    "ddl_loss": (ddl_loss.BACKENDS, lambda x: (x[..., 0], x)),
+}
+
+
+def report() -> str:
+    """Return the report as plain text, no line of which needs a terminal's width."""
+    sections = [_versions(), _hardware(), _built(), _operators()]
+    return "\n\n".join("\n".join(lines) for lines in sections)
+
+
+def _versions() -> list[str]:
+    lines = [
+        f"ladnet_fast {__version__}",
+        f"  python {platform.python_version()} on {platform.platform()}",
+        f"  torch {torch.__version__}",
+        *(f"  {name} {_version(name) or 'missing'}" for name in _CORE),
+    ]
+    for extra, names in _EXTRAS.items():
+        missing = [name for name in names if _version(name) is None]
+        if missing:
+            remedy = f"pip install 'ladnet-fast[{extra}]'"
+            lines.append(f"  extra {extra}: {', '.join(missing)} missing; {remedy}")
+        else:
+            found = ", ".join(f"{name} {_version(name)}" for name in names)
+            lines.append(f"  extra {extra}: {found}")
+    return lines
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _hardware() -> list[str]:
+    lines = [
+        "hardware",
+        f"  CPU: {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, "
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used by torch",
+    ]
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            major, minor = torch.cuda.get_device_capability(index)
+            lines.append(f"  GPU {index}: {torch.cuda.get_device_name(index)}, sm_{major}{minor}")
+    elif torch.version.cuda is None:
+        lines.append("  GPU: none used, this torch is built without CUDA")
+    else:
+        lines.append(f"  GPU: torch is built for CUDA {torch.version.cuda} but sees no device")
+    return lines
+
+
+def _built() -> list[str]:
+    lines = ["compiled modules"]
+    if _native.cpu is None:
+        lines.append(f"  _cpu: no: {_native.cpu_problem}")
+    else:
+        lines.append(f"  _cpu: yes, instruction set {_native.cpu.instruction_set()}")
+    return lines
+
+
+def _operators() -> list[str]:
+    setting = os.environ.get("LADNET_IMPL")
+    lines = [f"who serves (LADNET_IMPL is {setting or 'not set'})"]
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for name, (backends, call) in _OPS.items():
+        for device in devices:
+            lines.append(f"  {name}, float32 on {device}:")
+            sample = torch.zeros(1, 2, 128, device=device)
+            for impl in _impl.IMPLS[1:]:
+                reasons = _reasons(impl, backends, call(sample))
+                answer = "yes" if not reasons else "no: " + "; ".join(reasons)
+                lines.append(f"    {impl}: {answer}")
+    lines.append(f"  linear layers of LANet, float32 on cpu: {linear.who_serves()}")
+    return lines
+
+
+def _reasons(impl: str, backends: dict, call: tuple[torch.Tensor, ...]) -> list[str]:
+    if impl not in backends:
+        return ["this version has no such implementation of the operator"]
+    why_not: Callable[..., list[str]] = backends[impl].why_not
+    return why_not(*call)

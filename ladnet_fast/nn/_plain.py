@@ -1,0 +1,49 @@
+"""Whether a network still consists of the layers it was made of.
+
+The native linear layers read the weights of PyTorch's modules without calling the modules. That is
+the same only while nobody has replaced, parametrised, quantised or hooked one of them; otherwise
+the modules are called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from .lanet import LANet
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def is_plain(net: LANet) -> bool:
+    """Whether the layers of ``net`` are PyTorch's own, unhooked, in their original order."""
+    attention, mlp = net.attention, net.mlp
+    modules = [attention, attention.q, attention.k, attention.v, attention.o, net.norm, mlp, *mlp]
+    kinds: list[type[nn.Module]] = [type(attention), *[nn.Linear] * 4, nn.LayerNorm, nn.Sequential]
+    kinds += [(nn.Linear, nn.GELU, nn.Dropout)[i % 3] for i in range(len(mlp) - 1)] + [nn.Dropout]
+    modules.append(net.classifier)
+    kinds.append(nn.Conv1d)
+    if len(mlp) % 3 != 2 or any(
+        type(m) is not kind or any(getattr(m, hooks) for hooks in _HOOKS)
+        for m, kind in zip(modules, kinds, strict=True)
+    ):
+        return False
+    drops = [m for m in mlp if isinstance(m, nn.Dropout)]
+    return (
+        all(m.approximate == "none" for m in mlp if isinstance(m, nn.GELU))
+        and all((m.p, m.training) == (drops[0].p, drops[0].training) for m in drops)
+        and drops[0].p < 1
+        and all(
+            m.bias is not None
+            for m in modules
+            if isinstance(m, nn.Linear | nn.LayerNorm | nn.Conv1d)
+        )
+    )
+
+
+def dropout_of(mlp: nn.Sequential) -> float:
+    """Return the probability that the MLP's dropout uses now: 0 outside training."""
+    last = mlp[-1]
+    return float(last.p) if isinstance(last, nn.Dropout) and last.training else 0.0

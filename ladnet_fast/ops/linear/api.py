@@ -1,0 +1,154 @@
+"""The door to the linear layers: decides who serves, checks nothing twice.
+
+The layers belong to :class:`ladnet_fast.LANet`, whose modules hold the weights; there is no public
+function. Where PyTorch serves, the network calls those modules as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .. import _impl
+from . import native, schema
+
+CHOICES = ("auto", "torch", "native")
+#: Snippets in a batch from which on the native kernels win: below, packing the weights costs more
+#: than the faster product saves.
+MIN_SNIPPETS = 256
+
+_VARIABLE = "LADNET_LINEAR"
+
+
+def _check_choice(name: str) -> str:
+    if name not in CHOICES:
+        raise ValueError(
+            f"the environment variable {_VARIABLE} must be one of {', '.join(CHOICES)}; "
+            f"got {name!r}"
+        )
+    return name
+
+
+_choice = _check_choice(os.environ.get(_VARIABLE, "auto") or "auto")
+# Facts about the machine, asked once, so that compiled graphs need no guard on them.
+_pays = native.pays()
+
+
+def serves(impl: str, *tensors: Tensor) -> bool:
+    """Whether the native kernels compute the linear layers of this call, else PyTorch does.
+
+    They do where ``impl`` (after :class:`ladnet_fast.use_impl` and ``LADNET_IMPL``) is "auto" or
+    "native", all tensors are float32 on the CPU outside autocast, and :func:`.native.pays` says
+    that this machine gains. The environment variable ``LADNET_LINEAR``, read at import, replaces
+    that last condition: "torch" never, "native" wherever they can.
+
+    Parameters
+    ----------
+    impl : str
+        As given to the network.
+    *tensors : Tensor
+        Input (B, T, width) first, then whatever else takes part.
+    """
+    if _impl.requested(impl) not in ("auto", "native") or _choice == "torch":
+        return False
+    reasons = native.why_not(*tensors)
+    if reasons:
+        if not torch.compiler.is_compiling():
+            _impl._log_once(f"PyTorch computes the linear layers: {'; '.join(reasons)}")
+        return False
+    if _choice == "native":
+        return True
+    # A compiled graph serves all batch sizes: comparing here would compile it twice.
+    enough = torch.compiler.is_compiling() or tensors[0].shape[:2].numel() >= MIN_SNIPPETS
+    return _pays and enough
+
+
+def who_serves() -> str:
+    """Say in a line who computes LANet's linear layers on this machine's CPU, and why."""
+    reasons = native.why_not(torch.zeros(1, MIN_SNIPPETS, 1))
+    if reasons:
+        return f"PyTorch: {'; '.join(reasons)}"
+    if _choice != "auto":
+        return f"{'PyTorch' if _choice == 'torch' else 'native'}: {_VARIABLE}={_choice}"
+    if _pays:
+        return f"native from {MIN_SNIPPETS} snippets a batch on; {_VARIABLE}=torch prevents it"
+    return f"PyTorch: not known to be slower on this processor; {_VARIABLE}=native overrules it"
+
+
+def projections(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], lengths: Tensor | None
+) -> list[Tensor]:
+    r"""Compute :math:`x W_i^\top + b_i` for several weights, reading x once.
+
+    Parameters
+    ----------
+    x : Tensor
+        (B, T, inputs), float32 on the CPU, any strides.
+    weights, biases : sequence of Tensor
+        (outputs_i, inputs) and (outputs_i,).
+    lengths : Tensor or None
+        (B,) int64: snippets beyond are never read, and their rows are 0.
+
+    Returns
+    -------
+    list of Tensor
+        (B, T, outputs_i) each.
+    """
+    return schema.projections(x, list(weights), list(biases), lengths)
+
+
+def residual_mlp(
+    x: Tensor,
+    residual: Tensor,
+    norm: tuple[Tensor, Tensor, float],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    dropout: float,
+    lengths: Tensor | None,
+) -> Tensor:
+    r"""Compute what follows attention in LA-Net, a block of snippets at a time.
+
+    .. math::
+
+        y_0 &= \mathrm{LayerNorm}(x W_0^\top + b_0 + \mathrm{residual}) \\
+        y_i &= \mathrm{Dropout}(\mathrm{GELU}(y_{i-1} W_i^\top + b_i))
+
+    without GELU in the last step (slides 8 and 11 of the authors' ICME 2022 presentation). What
+    dropout keeps is drawn by PyTorch's generator, in the order of PyTorch's own layers.
+
+    Parameters
+    ----------
+    x, residual : Tensor
+        (B, T, inputs) and (B, T, outputs_0), float32 on the CPU, any strides.
+    norm : (weight, bias, eps)
+        LayerNorm's.
+    weights, biases : sequence of Tensor
+        The output projection's and those of the MLP's layers.
+    dropout : float
+        Probability of zero; 0 outside training.
+    lengths : Tensor or None
+        (B,) int64: snippets beyond are never read, and their rows are 0.
+
+    Returns
+    -------
+    Tensor
+        (B, T, outputs of the last layer).
+    """
+    keeps, keep_scale = [], 1.0
+    if dropout:
+        keep_scale = 1 / (1 - dropout)
+        keeps = [
+            x.new_empty(*x.shape[:2], w.shape[0], dtype=torch.bool).bernoulli_(1 - dropout)
+            for w in weights[1:]
+        ]
+    weight, bias, eps = norm
+    given = (x, residual, weight, bias, *weights, *biases)
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+    features, _ = schema.residual_mlp(
+        x, residual, weight, bias, list(weights), list(biases), keeps, keep_scale, eps, lengths,
+        training,
+    )  # fmt: skip
+    return features

@@ -1,0 +1,190 @@
+"""The compiled CPU kernels as a backend of the linear layers.
+
+:class:`.chain.Chain` is where tensors become pointers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ... import _native
+from .chain import Chain, empty_rows
+
+#: Layers that one chain may have.
+MAX_LAYERS = 16
+#: Processors of the largest machine for which :func:`pays` answers yes: the backward pass has 16
+#: partitions, so more threads would wait where PyTorch's products use them.
+MAX_PROCESSORS = 16
+
+
+def why_not(*tensors: Tensor) -> list[str]:
+    """Return every reason why this backend cannot serve these tensors; none if it can."""
+    reasons = []
+    if _native.cpu_problem is not None:
+        reasons.append(_native.cpu_problem)
+    for x in tensors:
+        if x.device.type != "cpu":
+            reasons.append(f"a tensor is on {x.device}; the native kernels need CPU tensors")
+            break
+    for x in tensors:
+        if x.dtype != torch.float32:
+            reasons.append(f"a tensor is {x.dtype}; the native linear layers take float32")
+            break
+    if torch.is_autocast_enabled("cpu"):
+        reasons.append("autocast is on; the native linear layers take float32")
+    return reasons
+
+
+def pays() -> bool:
+    """Whether the kernels are known to beat PyTorch's products on this machine.
+
+    A rule rather than a timing, so that a program gives the same bits in every run: AMD processors
+    with AVX-512, where PyTorch's BLAS (MKL) does not use what the processor has, up to
+    :data:`MAX_PROCESSORS` of them. Elsewhere PyTorch serves, because nothing was measured there.
+    """
+    return (
+        _native.cpu is not None
+        and _native.cpu.processor_vendor() == "amd"
+        and _native.cpu.instruction_set() == "avx512"
+        and (os.cpu_count() or 1) <= MAX_PROCESSORS
+    )
+
+
+def projections_forward(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], lengths: Tensor | None
+) -> list[Tensor]:
+    """Return ``x @ W.T + b`` (B, T, outputs) for every weight; rows of padding are 0."""
+    chain = Chain(x, lengths)
+    chain.add(weights, biases)
+    outputs = [empty_rows(x, w.shape[0]) for w in weights]
+    chain.forward(outputs)
+    return outputs
+
+
+def projections_backward(
+    grads: Sequence[Tensor],
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    lengths: Tensor | None,
+    *,
+    need_input: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return the gradients of x, weights and biases; empty where they are not needed."""
+    chain = Chain(x, lengths)
+    chain.add(weights, biases)
+    grad_x = empty_rows(x, x.shape[2]) if need_input else x.new_empty(0)
+    parameters = chain.backward(grads, grad_x, x.new_empty(0), need_parameters)
+    return grad_x, parameters.weights, parameters.biases
+
+
+def residual_mlp_forward(
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    keeps: Sequence[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    *,
+    training: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the features and, when ``training``, what each GELU was applied to.
+
+    Rows of padding are 0 in all of them.
+    """
+    pres = [empty_rows(x, w.shape[0]) for w in weights[1:-1]] if training else []
+    chain = _residual_mlp(
+        x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths, pres
+    )
+    features = empty_rows(x, weights[-1].shape[0])
+    chain.forward([features])
+    return features, pres
+
+
+def residual_mlp_backward(
+    grad: Tensor,
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    keeps: Sequence[Tensor],
+    pres: Sequence[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    *,
+    need_input: bool,
+    need_residual: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """Return the gradients of x, residual, norm weight and bias, weights and biases.
+
+    Empty where they are not needed. ``pres`` is what :func:`residual_mlp_forward` returned beside
+    the features.
+    """
+    chain = _residual_mlp(
+        x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths, pres
+    )
+    grad_x = empty_rows(x, x.shape[2]) if need_input else x.new_empty(0)
+    grad_residual = empty_rows(x, residual.shape[2]) if need_residual else x.new_empty(0)
+    parameters = chain.backward([grad], grad_x, grad_residual, need_parameters)
+    return (
+        grad_x,
+        grad_residual,
+        *parameters.norm,
+        parameters.weights,
+        parameters.biases,
+    )
+
+
+def _residual_mlp(
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    keeps: Sequence[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    pres: Sequence[Tensor],
+) -> Chain:
+    if not 2 <= len(weights) <= MAX_LAYERS:
+        raise ValueError(
+            f"weights must hold the output projection and from 1 to {MAX_LAYERS - 1} layers of the "
+            f"MLP; got {len(weights)} weights"
+        )
+    if len(biases) != len(weights):
+        raise ValueError(f"biases must match the {len(weights)} weights; got {len(biases)}")
+    if len(keeps) not in (0, len(weights) - 1):
+        raise ValueError(
+            f"keeps must be empty or hold one mask a layer of the MLP, {len(weights) - 1}; "
+            f"got {len(keeps)}"
+        )
+    if len(pres) not in (0, len(weights) - 2):
+        raise ValueError(f"pres must be empty or hold {len(weights) - 2} tensors; got {len(pres)}")
+    chain = Chain(x, lengths)
+    chain.add(weights[:1], biases[:1], norm=(residual, norm_weight, norm_bias, float(eps)))
+    for i, (w, b) in enumerate(zip(weights[1:], biases[1:], strict=True)):
+        last = i == len(weights) - 2
+        chain.add(
+            [w],
+            [b],
+            gelu=not last,
+            pre=pres[i] if pres and not last else None,
+            keep=keeps[i] if keeps else None,
+            keep_scale=keep_scale,
+        )
+    return chain

@@ -1,0 +1,247 @@
+"""torch.library definitions of the native linear layers: schemas, fakes and autograd.
+
+torch.compile and torch.export see one opaque node for each. :mod:`.api` has already decided that
+the native kernels serve; otherwise plain PyTorch layers run and these operators do not appear. A
+second derivative is refused with an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import native
+
+# ---- Projections -------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("ladnet_fast::linear_projections", mutates_args=())
+def projections(
+    x: Tensor, weights: list[Tensor], biases: list[Tensor], lengths: Tensor | None
+) -> list[Tensor]:
+    """Return x W^T + b for every weight; see :func:`.native.projections_forward`."""
+    return native.projections_forward(x, weights, biases, lengths)
+
+
+@projections.register_fake
+def _(
+    x: Tensor, weights: list[Tensor], biases: list[Tensor], lengths: Tensor | None
+) -> list[Tensor]:
+    return [x.new_empty(x.shape[0], x.shape[1], w.shape[0]) for w in weights]
+
+
+@torch.library.custom_op("ladnet_fast::linear_projections_backward", mutates_args=())
+def projections_backward(
+    grads: list[Tensor],
+    x: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    lengths: Tensor | None,
+    need_input: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return the gradients of x, weights and biases; empty where they are not needed."""
+    return native.projections_backward(
+        grads, x, weights, biases, lengths, need_input=need_input, need_parameters=need_parameters
+    )
+
+
+@projections_backward.register_fake
+def _(
+    grads: list[Tensor],
+    x: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    lengths: Tensor | None,
+    need_input: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    grad_x = x.new_empty(x.shape if need_input else 0)
+    return grad_x, *_fake_parameters(weights, need_parameters)
+
+
+def _projections_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    x, weights, biases, lengths = inputs
+    ctx.save_for_backward(x, lengths, *weights, *biases)
+    ctx.count = len(weights)
+
+
+def _differentiate_projections(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
+    x, lengths, *parameters = ctx.saved_tensors
+    weights, biases = parameters[: ctx.count], parameters[ctx.count :]
+    need_x = ctx.needs_input_grad[0]
+    need_parameters = any(ctx.needs_input_grad[1]) or any(ctx.needs_input_grad[2])
+    dx, dw, db = projections_backward(
+        list(grads), x, weights, biases, lengths, need_x, need_parameters
+    )
+    return (
+        dx if need_x else None,
+        *((dw, db) if need_parameters else _no_parameters(ctx.count)),
+        None,
+    )
+
+
+# ---- Residual, LayerNorm and MLP ---------------------------------------------------------------
+
+
+@torch.library.custom_op("ladnet_fast::residual_mlp", mutates_args=())
+def residual_mlp(
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    keeps: list[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    training: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the features and what each GELU was applied to.
+
+    The second is empty unless ``training``, and not differentiable; see
+    :func:`.native.residual_mlp_forward`.
+    """
+    return native.residual_mlp_forward(
+        x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths,
+        training=training,
+    )  # fmt: skip
+
+
+@residual_mlp.register_fake
+def _(
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    keeps: list[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    training: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    outputs = [x.new_empty(x.shape[0], x.shape[1], w.shape[0]) for w in weights[1:]]
+    return outputs[-1], outputs[:-1] if training else []
+
+
+@torch.library.custom_op("ladnet_fast::residual_mlp_backward", mutates_args=())
+def residual_mlp_backward(
+    grad: Tensor,
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    keeps: list[Tensor],
+    pres: list[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    need_input: bool,
+    need_residual: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+    """Return the gradients of x, residual, norm weight and bias, weights, biases.
+
+    Empty where they are not needed.
+    """
+    return native.residual_mlp_backward(
+        grad, x, residual, norm_weight, norm_bias, weights, biases, keeps, pres, keep_scale, eps,
+        lengths, need_input=need_input, need_residual=need_residual,
+        need_parameters=need_parameters,
+    )  # fmt: skip
+
+
+@residual_mlp_backward.register_fake
+def _(
+    grad: Tensor,
+    x: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weights: list[Tensor],
+    biases: list[Tensor],
+    keeps: list[Tensor],
+    pres: list[Tensor],
+    keep_scale: float,
+    eps: float,
+    lengths: Tensor | None,
+    need_input: bool,
+    need_residual: bool,
+    need_parameters: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+    norm = norm_weight.shape if need_parameters else 0
+    return (
+        x.new_empty(x.shape if need_input else 0),
+        x.new_empty(residual.shape if need_residual else 0),
+        x.new_empty(norm),
+        x.new_empty(norm),
+        *_fake_parameters(weights, need_parameters),
+    )
+
+
+def _residual_mlp_context(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, list[Tensor]]
+) -> None:
+    x, residual, norm_weight, norm_bias, weights, biases, keeps, scale, eps, lengths, _ = inputs
+    ctx.save_for_backward(
+        x, residual, norm_weight, norm_bias, lengths, *weights, *biases, *keeps, *output[1]
+    )
+    ctx.count, ctx.masks = len(weights), len(keeps)
+    ctx.scale, ctx.eps = scale, eps
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate_residual_mlp(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Any, ...]:
+    n = ctx.count
+    if grad is None:
+        return (*(None,) * 4, *_no_parameters(n), [None] * ctx.masks, *(None,) * 4)
+    x, residual, norm_weight, norm_bias, lengths, *rest = ctx.saved_tensors
+    weights, biases, rest = rest[:n], rest[n : 2 * n], rest[2 * n :]
+    keeps, pres = rest[: ctx.masks], rest[ctx.masks :]
+    need_x, need_residual, *need_norm = ctx.needs_input_grad[:4]
+    need_parameters = any((*need_norm, *ctx.needs_input_grad[4], *ctx.needs_input_grad[5]))
+    dx, dresidual, dgamma, dbeta, dw, db = residual_mlp_backward(
+        grad, x, residual, norm_weight, norm_bias, weights, biases, keeps, pres, ctx.scale, ctx.eps,
+        lengths, need_x, need_residual, need_parameters,
+    )  # fmt: skip
+    return (
+        dx if need_x else None,
+        dresidual if need_residual else None,
+        *((dgamma, dbeta, dw, db) if need_parameters else (None, None, *_no_parameters(n))),
+        [None] * ctx.masks,
+        *(None,) * 4,
+    )
+
+
+# ---- Shared ------------------------------------------------------------------------------------
+
+
+def _fake_parameters(weights: list[Tensor], wanted: bool) -> tuple[list[Tensor], list[Tensor]]:
+    return (
+        [w.new_empty(w.shape if wanted else 0) for w in weights],
+        [w.new_empty(w.shape[0] if wanted else 0) for w in weights],
+    )
+
+
+def _no_parameters(count: int) -> tuple[list[None], list[None]]:
+    return [None] * count, [None] * count
+
+
+def _refuse(ctx: Any, *grads: Any) -> None:
+    raise RuntimeError(
+        "the native linear layers have no second derivative; use impl='reference', which autograd "
+        "differentiates as often as you like"
+    )
+
+
+projections.register_autograd(_differentiate_projections, setup_context=_projections_context)
+projections_backward.register_autograd(_refuse)
+residual_mlp.register_autograd(_differentiate_residual_mlp, setup_context=_residual_mlp_context)
+residual_mlp_backward.register_autograd(_refuse)

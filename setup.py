@@ -1,0 +1,108 @@
+"""Builds the compiled modules with CMake; everything else about the package is in pyproject.toml.
+
+LADNET_BUILD says what to build: ``auto`` (what this machine can; without a compiler the package
+still installs and its plain PyTorch reference serves), ``cpu`` and ``cuda`` (fail if that cannot be
+built), ``none`` (pure Python). MAX_JOBS limits the parallel compiler processes. torch is not needed
+to build.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, SetupError
+
+ROOT = Path(__file__).resolve().parent
+MODES = ("auto", "cpu", "cuda", "none")
+
+
+class CMakeExtension(Extension):
+    """A module that is a target of CMakeLists.txt; optional ones may fail to build."""
+
+    def __init__(self, target: str, *, optional: bool) -> None:
+        super().__init__(f"ladnet_fast.{target}", sources=[], optional=optional)
+        self.target = target
+
+
+class CMakeBuild(build_ext):
+    """Configure and build each :class:`CMakeExtension`."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one module into the folder where setuptools expects it."""
+        assert isinstance(ext, CMakeExtension)
+        output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
+        build = Path(self.build_temp).resolve() / ext.target
+        try:
+            _run_cmake(ext.target, build, output)
+        except (OSError, subprocess.CalledProcessError, ImportError) as error:
+            consequence = (
+                "the PyTorch reference serves instead; LADNET_BUILD=cpu makes this an error"
+                if ext.optional
+                else "install CMake and a C++17 compiler, or choose LADNET_BUILD=none"
+            )
+            raise CompileError(
+                f"ladnet_fast.{ext.target} was not built ({error}): {consequence}"
+            ) from error
+
+
+def _run_cmake(target: str, build: Path, output: Path) -> None:
+    import pybind11
+
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        raise FileNotFoundError("no cmake on PATH")
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    configure = [
+        cmake, "-S", str(ROOT), "-B", str(build), *generator,
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DLADNET_PYTHON=ON",
+        f"-DLADNET_OUTPUT_DIR={output}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        f"-DPython_EXECUTABLE={sys.executable}",
+        *shlex.split(os.environ.get("CMAKE_ARGS", "")),
+    ]  # fmt: skip
+    jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
+    build.mkdir(parents=True, exist_ok=True)
+    # A cache that another Python or an isolated build environment left names tools that are gone.
+    (build / "CMakeCache.txt").unlink(missing_ok=True)
+    subprocess.run(configure, check=True)
+    subprocess.run(
+        [cmake, "--build", str(build), "--target", target, "--parallel", jobs], check=True
+    )
+
+
+def extensions() -> list[Extension]:
+    """Return the modules that LADNET_BUILD asks for."""
+    mode = os.environ.get("LADNET_BUILD") or "auto"
+    if mode not in MODES:
+        raise SetupError(f"LADNET_BUILD must be one of {', '.join(MODES)}; got {mode!r}")
+    if mode == "none":
+        return []
+    if mode == "cuda" and not (ROOT / "csrc" / "cuda").is_dir():
+        raise SetupError("LADNET_BUILD=cuda: CUDA kernels are not available yet in this version")
+    modules = [CMakeExtension("_cpu", optional=mode == "auto")]
+    if mode == "cuda":
+        modules.append(CMakeExtension("_cuda", optional=False))
+    return modules
+
+
+setup(
+    # Triton kernels lie in kernels/ and are installed inside the package: a top-level `kernels`
+    # would collide with another package of that name.
+    packages=[
+        *find_packages(include=["ladnet_fast", "ladnet_fast.*"]),
+        "ladnet_fast.kernels",
+        *(f"ladnet_fast.kernels.{name}" for name in find_packages("kernels")),
+    ],
+    package_dir={"ladnet_fast.kernels": "kernels"},
+    package_data={"ladnet_fast.demo": ["templates/*.j2"]},
+    ext_modules=extensions(),
+    cmdclass={"build_ext": CMakeBuild},
+)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ladnet_fast.demo import DemoError
+from ladnet_fast.demo.features import Takes, clip_takes
+from ladnet_fast.demo.footage import Clip, assign_roles
+
+SIDE, TAKES = 36, 5
+
+
+@pytest.fixture
+def clip(videos: list[Path]) -> Clip:
+    return assign_roles(videos)[1]
+
+
+@pytest.fixture
+def compute(tmp_path: Path) -> Callable[..., Takes]:
+    def call(clip: Clip, extractor, *, side: int = SIDE, num_takes: int = TAKES, **rest) -> Takes:
+        return clip_takes(
+            clip, side=side, num_takes=num_takes, extractor=extractor, cache=tmp_path / "c", **rest
+        )
+
+    return call
+
+
+def test_features_are_computed_once(clip: Clip, compute, make_extractor) -> None:
+    first = compute(clip, make_extractor())
+    extractor = make_extractor()
+    second = compute(clip, extractor)
+    assert (first.cached, second.cached, extractor.calls) == (False, True, 0)
+    assert first.features.shape == (TAKES, 4, 6)
+    for name in ("features", "segments", "storyboard", "num_frames"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_a_renamed_video_is_found_in_the_cache(
+    clip: Clip, compute, make_extractor, videos: list[Path]
+) -> None:
+    compute(clip, make_extractor())
+    videos[1] = videos[1].rename(videos[1].with_name("felines.mkv"))
+    assert compute(assign_roles(videos)[1], make_extractor()).cached
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"side": 32}, {"num_takes": TAKES + 1}, {"identity": "another"}, {"content": True}],
+    ids=lambda change: next(iter(change)),
+)
+def test_anything_that_changes_the_numbers_misses_the_cache(
+    clip: Clip, compute, make_extractor, videos: list[Path], write_video, change: dict
+) -> None:
+    compute(clip, make_extractor())
+    extractor = make_extractor(change.pop("identity", "colours"))
+    if change.pop("content", False):
+        write_video("cats.mkv", (141, 30, 30), frames=70, height=72, width=96)
+        clip = assign_roles(videos)[1]
+    assert not compute(clip, extractor, **change).cached
+    assert extractor.calls > 0
+
+
+def test_a_damaged_entry_is_computed_again(
+    clip: Clip, compute, make_extractor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = compute(clip, make_extractor())
+    (entry,) = (tmp_path / "c").iterdir()
+    entry.write_bytes(entry.read_bytes()[:100])
+    again = compute(clip, make_extractor())
+    assert not again.cached
+    assert "damaged" in caplog.text
+    np.testing.assert_array_equal(first.features, again.features)
+
+
+def test_an_interrupted_extraction_leaves_nothing(
+    clip: Clip, compute, make_extractor, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        compute(clip, make_extractor(fail_after=1))
+    assert not list(tmp_path.glob("c/*"))
+
+
+def test_a_cached_video_can_still_be_too_short_for_another_part(
+    compute, make_extractor, videos: list[Path]
+) -> None:
+    compute(assign_roles(videos)[1], make_extractor())
+    clip = assign_roles([videos[1], videos[2], videos[3]])[0]
+    with pytest.raises(DemoError, match=r"cats\.mkv has 70 frames, but as background"):
+        compute(clip, make_extractor())
+
+
+def test_progress_counts_snippets(clip: Clip, compute, make_extractor) -> None:
+    seen: list[tuple[int, int]] = []
+    compute(clip, make_extractor(), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(8, 20), (16, 20), (20, 20)]
+
+
+def test_an_extractor_that_returns_too_few_rows_is_refused(clip: Clip, compute) -> None:
+    class Short:
+        identity = "short"
+
+        def __call__(self, frames: np.ndarray) -> np.ndarray:
+            return np.zeros((1, 6), np.float32)
+
+    with pytest.raises(DemoError, match=r"must return 8 rows for 128 frames, got shape \(1, 6\)"):
+        compute(clip, Short())

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ladnet_fast.data import read_manifest, select_split
+from ladnet_fast.demo import DemoError, DemoOptions, DemoProgress, DemoResult, run_demo
+from ladnet_fast.engine import Reporter, evaluate_scores, load_model, read_scores, score_videos
+
+
+@pytest.fixture(scope="module")
+def run_it(tmp_path_factory: pytest.TempPathFactory, make_extractor, tiny: DemoOptions):
+    """Run a tiny demo; features are computed once, as all tests' videos have the same content."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(out: Path, videos: list[Path], **changes) -> DemoResult:
+        arguments = {
+            "options": tiny,
+            "extractor": make_extractor(),
+            "cache_dir": cache,
+            "command": ["ladnet-fast", "demo"],
+        }
+        return run_demo(out, videos, **{**arguments, **changes})
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, run_it, original_videos) -> DemoResult:
+    """A demo that tests only look at."""
+    return run_it(tmp_path_factory.mktemp("finished") / "out", original_videos)
+
+
+@pytest.fixture
+def earlier(finished: DemoResult, tmp_path: Path) -> Path:
+    """A folder with a finished demo, to be changed."""
+    return Path(shutil.copytree(finished.out, tmp_path / "out"))
+
+
+def test_the_folder_holds_bags_models_scores_plots_and_report(finished: DemoResult) -> None:
+    result = finished
+    out = result.out
+    assert {path.name for path in out.iterdir()} == {
+        "bags", "footage", "plots", "report.html", "results.json", "run.json", "runs", "scores",
+    }  # fmt: skip
+    held_out = select_split(read_manifest(out / "bags" / "videos.csv"), "held-out")
+    assert {path.stem for path in (out / "plots").iterdir()} == {video.name for video in held_out}
+    for name in ("ddl-seed0", "mil-seed0"):
+        written = read_scores(out / "scores" / name, held_out)
+        model = load_model(out / "runs" / name)
+        for bag, scores in score_videos(model, held_out).items():
+            np.testing.assert_array_equal(written[bag], scores)
+
+
+def test_figures_are_those_of_the_written_scores(finished: DemoResult) -> None:
+    result = finished
+    held_out = select_split(read_manifest(result.out / "bags" / "videos.csv"), "held-out")
+    metrics = evaluate_scores(held_out, read_scores(result.out / "scores/mil-seed0", held_out))
+    auc, ap = result.figures
+    assert (auc.name, ap.name) == ("AUC", "AP")
+    assert auc.without_ddl == (metrics.auc,) * 3
+    assert ap.without_ddl == (metrics.ap,) * 3
+    saved = json.loads((result.out / "results.json").read_text())
+    assert saved["trials"][1]["metrics"]["auc"] == metrics.auc
+
+
+def test_with_and_without_ddl_differ_in_the_loss_alone(finished: DemoResult) -> None:
+    out = finished.out
+    with_ddl, without = (
+        (out / "runs" / name / "config.yaml").read_text() for name in ("ddl-seed0", "mil-seed0")
+    )
+    assert with_ddl != without
+    assert with_ddl.replace("ddl: true", "ddl: false") == without
+
+
+def test_the_report_stands_alone_and_says_what_it_is(
+    finished: DemoResult, tiny: DemoOptions
+) -> None:
+    result = finished
+    html = result.report.read_text(encoding="utf-8")
+    assert "It is no benchmark." in html
+    assert not re.search(r"(src|href)=[\"'](?!data:)", html)
+    assert html.count("data:image/png;base64,") == tiny.held_out_bags + 4
+    for spread in (result.figures[0].with_ddl, result.figures[1].without_ddl):
+        assert f"{spread[0]:.4f}" in html
+    for text in ("street", "sea", "held-out foreign", "torch", "ladnet-fast demo", "short side 36"):
+        assert text in html
+    assert "Blender" not in html  # the credit is for the shipped videos
+
+
+def test_a_file_name_cannot_put_markup_into_the_report(
+    run_it, videos: list[Path], tmp_path: Path
+) -> None:
+    videos[1] = videos[1].rename(videos[1].with_name("<b>cats&co.mkv"))
+    html = run_it(tmp_path / "out", videos).report.read_text(encoding="utf-8")
+    assert "&lt;b&gt;cats&amp;co" in html
+    assert "<b>cats" not in html
+
+
+def test_the_same_seed_gives_the_same_scores(
+    finished: DemoResult, run_it, videos: list[Path], tmp_path: Path
+) -> None:
+    again = run_it(tmp_path / "again", videos)
+    files = sorted((finished.out / "scores").rglob("*.npy"))
+    assert len(files) == 4
+    for path in files:
+        assert path.read_bytes() == (again.out / path.relative_to(finished.out)).read_bytes()
+    assert again.figures == finished.figures
+
+
+def test_another_seed_gives_other_bags_from_the_same_cached_features(
+    finished: DemoResult, run_it, make_extractor, videos, tiny: DemoOptions, tmp_path: Path
+) -> None:
+    extractor = make_extractor()
+    other = run_it(
+        tmp_path / "other", videos, extractor=extractor, options=dataclasses.replace(tiny, seed=7)
+    )
+    assert (finished.num_cached, other.num_cached, extractor.calls) == (0, 4, 0)
+    name = "bags/train-000-normal.npy"
+    assert (finished.out / name).read_bytes() != (other.out / name).read_bytes()
+
+
+def test_a_new_demo_replaces_an_earlier_one(earlier: Path, run_it, videos: list[Path]) -> None:
+    (earlier / "plots" / "stale.png").touch()
+    assert run_it(earlier, videos).out == earlier
+    assert not (earlier / "plots" / "stale.png").exists()
+    assert (earlier / "report.html").exists()
+    assert list(earlier.parent.glob(".out*")) == []
+
+
+def test_a_failure_leaves_the_earlier_demo_untouched(
+    earlier: Path, run_it, videos: list[Path]
+) -> None:
+    class Interrupted(DemoProgress):
+        def training(self, number: int, total: int, name: str) -> Reporter:
+            if number == 2:
+                raise KeyboardInterrupt
+            return Reporter()
+
+    before = {path: path.read_bytes() for path in earlier.rglob("*") if path.is_file()}
+    with pytest.raises(KeyboardInterrupt):
+        run_it(earlier, videos, progress=Interrupted())
+    after = {path: path.read_bytes() for path in earlier.rglob("*") if path.is_file()}
+    assert before == after
+    assert list(earlier.parent.glob(".out*")) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_no_earlier_demo_is_never_replaced(
+    run_it, videos: list[Path], tmp_path: Path, kind: str
+) -> None:
+    thesis = tmp_path / "out" / "thesis.tex" if kind == "folder" else tmp_path / "out"
+    thesis.parent.mkdir(exist_ok=True)
+    thesis.write_text("chapter 1")
+    with pytest.raises(DemoError, match=r"name (another|a) folder"):
+        run_it(tmp_path / "out", videos)
+    assert thesis.read_text() == "chapter 1"
+
+
+def test_progress_hears_of_every_part(run_it, videos: list[Path], tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Listener(DemoProgress):
+        def stage(self, text: str) -> None:
+            heard.append(text)
+
+        def features(self, name: str, done: int, total: int) -> None:
+            if done == total:
+                heard.append(name)
+
+        def training(self, number: int, total: int, name: str) -> Reporter:
+            heard.append(f"{number}/{total} {name}")
+            return Reporter()
+
+    run_it(tmp_path / "out", videos, progress=Listener())
+    assert heard == [
+        "computing I3D features (once)", "street", "cats", "dogs", "sea", "cutting bags",
+        "training with and without DDL", "1/2 ddl-seed0", "2/2 mil-seed0", "writing the report",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("repeats", 0), ("train_snippets", 15), ("lr", 0.0), ("seed", -1)]
+)
+def test_an_option_out_of_range_is_named(option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{option} must be .* got {value}"):
+        DemoOptions(**{option: value})
