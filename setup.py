@@ -102,7 +102,6 @@ setup(
         *(f"ladnet_fast.kernels.{name}" for name in find_packages("kernels")),
     ],
     package_dir={"ladnet_fast.kernels": "kernels"},
-    package_data={"ladnet_fast.demo": ["templates/*.j2"]},
     ext_modules=extensions(),
     cmdclass={"build_ext": CMakeBuild},
 )

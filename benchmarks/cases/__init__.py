@@ -1,0 +1,1 @@
+"""The operators that are measured, one file each."""

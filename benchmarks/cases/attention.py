@@ -1,0 +1,303 @@
+"""Locality attention: forward, and forward with backward, the prior's gradient included."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import ladnet_fast.functional as LF
+from ladnet_fast.ops.locality_attention.layout import lse_dtype
+
+from .. import impls, peers
+from ..oracle import blockwise_attention, rounding_scales
+from ..registry import Call, Case, Cost, Op, Outputs, Side, subsets
+
+#: variant -> (kind of prior, w, b). "flat" is the worst case: the band is the whole sequence.
+VARIANTS = {
+    "additive": ("additive", 1 / 16, 0.0),
+    "logit": ("logit", 1 / 16, 0.0),
+    "flat": ("additive", 0.0, 0.5),
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Tensors of a call; gradients are asked for all that may have one."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    w: Tensor
+    b: Tensor
+    grad: Tensor
+    prior: str
+
+    @property
+    def scale(self) -> float:
+        """The usual factor of the logits."""
+        return float(self.q.shape[-1] ** -0.5)
+
+
+def build(case: Case, device: torch.device) -> Inputs:
+    """Draw q, k, v and the output's gradient, normal with variance 1."""
+    B, H, T, d = (case.shape[axis] for axis in "BHTd")
+    generator = torch.Generator().manual_seed(0)
+
+    def draw() -> Tensor:
+        # Stored (B, T, H, d), as projections are.
+        x = torch.randn(B, T, H, d, generator=generator).to(device, case.dtype)
+        return x.transpose(1, 2)
+
+    prior, w, b = VARIANTS[case.variant]
+    real = lse_dtype(case.dtype)
+    w_tensor, b_tensor = (torch.full((H,), value, dtype=real, device=device) for value in (w, b))
+    return Inputs(draw(), draw(), draw(), w_tensor, b_tensor, draw(), prior)
+
+
+# ---- Who computes --------------------------------------------------------------------------------
+
+
+def _own(inputs: Inputs, impl: str, prior: str) -> Any:
+    def attend(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return LF.locality_attention(q, k, v, w, b, prior=prior, scale=inputs.scale, impl=impl)
+
+    return attend
+
+
+def _functions(inputs: Inputs, name: str) -> Any:
+    """Return the side's function of (q, k, v, w, b)."""
+    scale = inputs.scale
+    kernel, _, rest = name.partition("_")
+    if kernel in impls.KERNELS:
+        return _own(inputs, kernel, "none" if rest == "no_prior" else inputs.prior)
+    options: dict[str, Any] = {"prior": inputs.prior, "scale": scale}
+    return {
+        "sdpa": lambda q, k, v, w, b: peers.sdpa(q, k, v, scale),
+        "sdpa_mask": lambda q, k, v, w, b: peers.sdpa_with_prior_as_mask(q, k, v, w, b, scale),
+        "sdpa_plus_prior": lambda q, k, v, w, b: peers.sdpa_plus_prior(q, k, v, w, b, scale),
+        "eager": functools.partial(peers.eager_attention, **options),
+        "compiled": functools.partial(peers.compiled(peers.eager_attention), **options),
+    }[name]
+
+
+def _forward(inputs: Inputs, check: bool, *, name: str) -> Call:
+    function = _functions(inputs, name)
+    arguments = (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b)
+
+    def call() -> Outputs:
+        with torch.inference_mode():
+            return {"out": function(*arguments)}
+
+    return call
+
+
+def _forward_backward(inputs: Inputs, check: bool, *, name: str) -> Call:
+    function = _functions(inputs, name)
+    leaves = [
+        x.detach().requires_grad_() for x in (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b)
+    ]
+    names = _gradients(_target(name, inputs.prior))
+
+    def call() -> Outputs:
+        out = function(*leaves)
+        grads = torch.autograd.grad(out, leaves[: len(names)], inputs.grad)
+        return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
+
+    return call
+
+
+def _gradients(prior: str) -> tuple[str, ...]:
+    return ("dq", "dk", "dv") if prior == "none" else ("dq", "dk", "dv", "dw", "db")
+
+
+def _target(name: str, prior: str) -> str:
+    return "none" if name == "sdpa" or name.endswith("_no_prior") else prior
+
+
+def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
+    return impls.why_not("locality_attention", impl, inputs.q, inputs.k, inputs.v)
+
+
+def _why_not_mask(inputs: Inputs) -> list[str]:
+    if inputs.prior == "logit":
+        return []
+    return ["a mask adds to the logits: it computes the logit prior only"]
+
+
+def _why_not_plus(inputs: Inputs) -> list[str]:
+    return [] if inputs.prior == "additive" else ["it computes the additive prior only"]
+
+
+def _sides(prepare: Any) -> tuple[Side, ...]:
+    own = [
+        Side(
+            name,
+            functools.partial(prepare, name=name),
+            own=True,
+            target="none" if name.endswith("_no_prior") else None,
+            why_not=functools.partial(_why_not, impl=impl),
+        )
+        for impl in ("native", "triton")
+        for name in (impl, f"{impl}_no_prior")
+    ]
+    return (
+        *own,
+        Side("sdpa", functools.partial(prepare, name="sdpa"), target="none"),
+        Side("sdpa_mask", functools.partial(prepare, name="sdpa_mask"), why_not=_why_not_mask),
+        Side(
+            "sdpa_plus_prior",
+            functools.partial(prepare, name="sdpa_plus_prior"),
+            why_not=_why_not_plus,
+        ),
+        Side("eager", functools.partial(prepare, name="eager")),
+        Side(
+            "compiled",
+            functools.partial(prepare, name="compiled"),
+            why_not=peers.why_not_compiled,
+        ),
+    )
+
+
+# ---- The answer ----------------------------------------------------------------------------------
+
+
+def _oracle_forward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
+    arguments = _cast(inputs, dtype)
+    with torch.inference_mode():
+        prior = _kind(target)
+        return {"out": blockwise_attention(*arguments, prior=prior, scale=inputs.scale)}
+
+
+def _oracle_forward_backward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
+    leaves = [x.detach().requires_grad_() for x in _cast(inputs, dtype)]
+    prior = _kind(target)
+    names = _gradients(prior)
+    out = blockwise_attention(*leaves, prior=prior, scale=inputs.scale)
+    grads = torch.autograd.grad(out, leaves[: len(names)], inputs.grad.to(dtype))
+    return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
+
+
+def _scales(inputs: Inputs, target: str, truth: Outputs) -> dict[str, float]:
+    tensors = (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b, inputs.grad)
+    lse, sizes = rounding_scales(*tensors, prior=_kind(target), scale=inputs.scale)
+    sizes |= {name: float(truth[name].abs().max()) for name in ("dq", "dk", "dv")}
+    return {name: (1 + lse) * size for name, size in sizes.items()}
+
+
+def _kind(target: str) -> str:
+    return "none" if target == "none" else VARIANTS[target][0]
+
+
+def _cast(inputs: Inputs, dtype: torch.dtype) -> list[Tensor]:
+    real = lse_dtype(dtype)
+    return [
+        *(x.to(dtype) for x in (inputs.q, inputs.k, inputs.v)),
+        *(x.to(real) for x in (inputs.w, inputs.b)),
+    ]
+
+
+# ---- Sizes ---------------------------------------------------------------------------------------
+
+
+def _cost(case: Case, products: int) -> Cost:
+    B, H, T, d = (case.shape[axis] for axis in "BHTd")
+    return Cost(
+        flops=2.0 * products * B * H * T * T * d,
+        check_bytes=2.0**30 + 24.0 * 8 * B * H * T * d,
+    )
+
+
+#: Counted without the prior, which costs next to nothing: two products forward, five backward.
+FORWARD = Op(
+    "attention_forward",
+    "Locality attention, forward",
+    build,
+    _oracle_forward,
+    functools.partial(_cost, products=2),
+    _sides(_forward),
+    tiny={"B": 2, "H": 2, "T": 37, "d": 8},
+)
+FORWARD_BACKWARD = Op(
+    "attention_forward_backward",
+    "Locality attention, forward and backward",
+    build,
+    _oracle_forward_backward,
+    functools.partial(_cost, products=7),
+    _sides(_forward_backward),
+    tiny={"B": 2, "H": 2, "T": 37, "d": 8},
+    scales=_scales,
+)
+OPS = (FORWARD, FORWARD_BACKWARD)
+
+_OWN = ("native", "native_no_prior", "triton", "triton_no_prior")
+_QUICK = (200, 1024, 2048)
+
+
+def cases() -> list[Case]:
+    """Return the cases: T from 200 to 16,384; priors; heads; a training batch; bf16."""
+    return [
+        *(_fp32(op, T) for op in OPS for T in (200, 512, 1024, 2048, 4096, 8192, 16384)),
+        *(_training_batch(op) for op in OPS),
+        *(_four_heads(op) for op in OPS),
+        *(_logit(op, T) for op in OPS for T in (200, 2048)),
+        *(_flat(op) for op in OPS),
+        *(_bf16(FORWARD, T) for T in (1024, 4096, 8192)),
+        _bf16(FORWARD_BACKWARD, 4096),
+    ]
+
+
+def _sizes(B: int, H: int, T: int, d: int) -> dict[str, int]:
+    return {"B": B, "H": H, "T": T, "d": d}
+
+
+def _fp32(op: Op, T: int) -> Case:
+    chosen = {name for name, wanted in (("quick", T in _QUICK), ("bars", T >= 2048)) if wanted}
+    sides: tuple[str, ...] = (*_OWN, "sdpa")
+    if T <= 8192:
+        sides = (*sides, "sdpa_plus_prior", "eager")
+    if T <= 4096:  # what torch.compile makes of a (T, T) matrix does not change after this
+        sides = (*sides, "compiled")
+    memory = ("native", "sdpa", "eager") if op is FORWARD_BACKWARD and T >= 2048 else ()
+    return Case(
+        op,
+        _sizes(1, 1, T, 128),
+        sides,
+        variant="additive",
+        subsets=subsets(*chosen),
+        memory=memory,
+    )
+
+
+def _training_batch(op: Op) -> Case:
+    sides = (*_OWN, "sdpa", "sdpa_plus_prior", "eager", "compiled")
+    return Case(op, _sizes(128, 1, 200, 128), sides, variant="additive")
+
+
+def _four_heads(op: Op) -> Case:
+    sides = (*_OWN, "sdpa", "sdpa_plus_prior", "eager")
+    return Case(op, _sizes(1, 4, 2048, 32), sides, variant="additive")
+
+
+def _logit(op: Op, T: int) -> Case:
+    sides = (*_OWN, "sdpa", "sdpa_mask", "eager")
+    return Case(op, _sizes(1, 1, T, 128), sides, variant="logit")
+
+
+def _flat(op: Op) -> Case:
+    return Case(op, _sizes(1, 1, 4096, 128), (*_OWN, "sdpa", "eager"), variant="flat")
+
+
+def _bf16(op: Op, T: int) -> Case:
+    chosen = ("bars",) if op is FORWARD and T >= 2048 else ()
+    return Case(
+        op,
+        _sizes(1, 1, T, 128),
+        (*_OWN, "sdpa", "eager"),
+        dtype=torch.bfloat16,
+        variant="additive",
+        subsets=subsets(*chosen),
+    )

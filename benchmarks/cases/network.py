@@ -1,0 +1,234 @@
+"""LANet as a whole: its forward pass, and the step of training."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ladnet_fast import DDLLoss, LANet
+
+from .. import impls, peers
+from ..oracle import blockwise_networks
+from ..registry import Call, Case, Cost, Op, Outputs, Side, subsets
+
+#: Bags longer than this meet the oracle block by block.
+_LONG = 4096
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A network with the default sizes but for ``feature_dim``, and a batch."""
+
+    net: LANet
+    x: Tensor
+    labels: Tensor
+    lengths: Tensor | None
+
+
+def build(case: Case, device: torch.device) -> Inputs:
+    """Draw the weights and normal features; "ragged" bags have 25 % to 100 % of T."""
+    B, T, D = (case.shape[axis] for axis in "BTD")
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = LANet(feature_dim=D)
+    x = torch.randn(B, T, D, generator=generator)
+    lengths = None
+    if case.variant == "ragged":
+        lengths = torch.randint(max(1, T // 4), T + 1, (B,), generator=generator).to(device)
+    labels = torch.arange(B, device=device) % 2 == 0
+    return Inputs(net.to(device, case.dtype), x.to(device, case.dtype), labels, lengths)
+
+
+def _network(inputs: Inputs, name: str) -> LANet:
+    if name in ("native", "cuda"):
+        # "auto", as users have it: it also chooses how the linear layers are computed.
+        return peers.with_impl(inputs.net, "auto")
+    if name == "sdpa":
+        return peers.with_plain_attention(inputs.net)
+    return peers.with_impl(inputs.net, "reference")
+
+
+def _forward(inputs: Inputs, check: bool, *, name: str) -> Call:
+    net = _network(inputs, name).eval()
+    forward: Any = peers.network_forward
+    if name == "compiled":
+        forward = peers.compiled(forward)
+
+    def call() -> Outputs:
+        with torch.inference_mode():
+            return forward(net, inputs.x, inputs.lengths)._asdict()
+
+    return call
+
+
+def _step(inputs: Inputs, check: bool, *, name: str, optimizer: bool) -> Call:
+    # Dropout draws at random, so the checked call goes without it; gradients flow all the same.
+    net = _network(inputs, name).train(not check)
+    criterion = DDLLoss(impl="auto" if name in ("native", "cuda") else "reference")
+    step: Any = peers.network_step
+    if name == "compiled":
+        step = peers.compiled(step)
+    adam = torch.optim.Adam(net.parameters(), lr=5e-4) if optimizer and not check else None
+
+    def call() -> Outputs:
+        net.zero_grad(set_to_none=True)
+        loss = step(net, criterion, inputs.x, inputs.labels, inputs.lengths)
+        loss.backward()
+        if adam is not None:
+            adam.step()
+        return _gradients(net, loss) if check else {"loss": loss.detach()}
+
+    return call
+
+
+def _gradients(net: LANet, loss: Tensor) -> Outputs:
+    # Judged together: some are tiny sums of large terms (that of the keys' bias is exactly 0), and
+    # their rounding errors are in proportion to the terms.
+    grads = [p.grad.flatten() for p in net.parameters() if p.grad is not None]
+    return {"loss": loss.detach(), "gradients": torch.cat(grads)}
+
+
+def _oracle_forward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
+    # A double copy of the network; without the prior for the peer that has none.
+    net = _oracle_network(inputs, target, dtype)
+    x = inputs.x.to(dtype)
+    with torch.inference_mode():
+        if x.shape[1] <= _LONG:
+            return net(x, inputs.lengths)._asdict()
+        with blockwise_networks():
+            return net(x, inputs.lengths)._asdict()
+
+
+def _oracle_step(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
+    net = _oracle_network(inputs, target, dtype)
+    criterion = DDLLoss(impl="reference")
+    loss = peers.network_step(net, criterion, inputs.x.to(dtype), inputs.labels, inputs.lengths)
+    loss.backward()
+    return _gradients(net, loss)
+
+
+def _oracle_network(inputs: Inputs, target: str, dtype: torch.dtype) -> LANet:
+    net = peers.with_impl(inputs.net, "reference").to(dtype).eval()
+    if target == "none":
+        net.attention.prior_kind = "none"
+    return net
+
+
+def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
+    # Asked for tensors of the widths that the layers hand to the two operators.
+    q = inputs.x.new_empty(1, 1, 1, inputs.net.attention.q.out_features)
+    scores, features = inputs.x.new_empty(1, 1), inputs.x.new_empty(1, 1, 1)
+    attention = "triton" if impl == "cuda" else impl
+    return [
+        *impls.why_not("locality_attention", attention, q, q, q),
+        *impls.why_not("ddl_loss", impl, scores, features),
+    ]
+
+
+def _why_not_plain(inputs: Inputs) -> list[str]:
+    return [] if inputs.lengths is None else ["it takes full bags only"]
+
+
+def _sides(prepare: Any, *, plain: bool) -> tuple[Side, ...]:
+    own = [
+        Side(
+            impl,
+            functools.partial(prepare, name=impl),
+            own=True,
+            why_not=functools.partial(_why_not, impl=impl),
+        )
+        for impl in ("native", "cuda")
+    ]
+    peer = [
+        Side("eager", functools.partial(prepare, name="eager")),
+        Side(
+            "compiled",
+            functools.partial(prepare, name="compiled"),
+            why_not=peers.why_not_compiled,
+        ),
+    ]
+    if plain:
+        sdpa = functools.partial(prepare, name="sdpa")
+        peer.append(Side("sdpa", sdpa, target="none", why_not=_why_not_plain))
+    return (*own, *peer)
+
+
+def _flops(case: Case) -> float:
+    """Count the forward pass with the default sizes: linear layers, attention, convolution."""
+    B, T, D = (case.shape[axis] for axis in "BTD")
+    hidden, middle, out, kernel = 128, 512, 128, 7
+    layers = 4 * D * hidden + D * middle + middle * out + kernel * out
+    return 2.0 * B * T * layers + 4.0 * B * T * T * hidden
+
+
+def _cost_forward(case: Case) -> Cost:
+    B, T, D = (case.shape[axis] for axis in "BTD")
+    full = 8.0 * B * T * T * 5 if T <= _LONG else 2.0**30
+    return Cost(flops=_flops(case), check_bytes=full + 8.0 * B * T * D * 8)
+
+
+def _cost_step(case: Case) -> Cost:
+    B, T, D = (case.shape[axis] for axis in "BTD")
+    check_bytes = 8.0 * B * T * (T * 8 + D * 10)
+    return Cost(flops=3 * _flops(case), check_bytes=check_bytes)
+
+
+FORWARD = Op(
+    "lanet_forward",
+    "LANet, forward",
+    build,
+    _oracle_forward,
+    _cost_forward,
+    _sides(_forward, plain=True),
+    tiny={"B": 2, "T": 37, "D": 24},
+)
+STEP = Op(
+    "training_step",
+    "Training step: forward, DDL losses, backward",
+    build,
+    _oracle_step,
+    _cost_step,
+    _sides(functools.partial(_step, optimizer=False), plain=False),
+    tiny={"B": 4, "T": 33, "D": 24},
+    varies=None,
+)
+STEP_ADAM = Op(
+    "training_step_adam",
+    "Training step with Adam: forward, DDL losses, backward, update",
+    build,
+    _oracle_step,
+    _cost_step,
+    _sides(functools.partial(_step, optimizer=True), plain=False),
+    tiny={"B": 4, "T": 33, "D": 24},
+    varies=None,
+)
+OPS = (FORWARD, STEP, STEP_ADAM)
+
+
+def cases() -> list[Case]:
+    """Return the cases: one video of 200 to 16,384 snippets; the paper's training batch."""
+    batch = {"B": 128, "T": 200, "D": 1024}
+    step_sides = ("native", "cuda", "eager", "compiled")
+    return [
+        *(_forward_case(T) for T in (200, 1024, 4096, 16384)),
+        Case(STEP, batch, step_sides, subsets=subsets("quick", "bars"), memory=("native", "eager")),
+        Case(STEP, batch, step_sides, variant="ragged"),
+        Case(STEP_ADAM, batch, step_sides),
+    ]
+
+
+def _forward_case(T: int) -> Case:
+    chosen = {200: ("quick",), 1024: ("quick",), 4096: ("quick", "bars"), 16384: ("bars",)}[T]
+    sides = ("native", "cuda", "sdpa", "eager")
+    return Case(
+        FORWARD,
+        {"B": 1, "T": T, "D": 1024},
+        sides if T == 16384 else (*sides, "compiled"),
+        subsets=subsets(*chosen),
+        memory=("native", "sdpa", "eager") if T >= 4096 else (),
+    )

@@ -1,0 +1,27 @@
+"""The project's own implementations, asked whether they can serve here."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from torch import Tensor
+
+from ladnet_fast.ops._impl import IMPLS
+from ladnet_fast.ops.ddl_loss import schema as _ddl
+from ladnet_fast.ops.locality_attention import schema as _attention
+
+#: Operator -> implementation -> the module that serves it; what the operators' tables hold.
+BACKENDS: dict[str, dict[str, ModuleType]] = {
+    "locality_attention": _attention.BACKENDS,
+    "ddl_loss": _ddl.BACKENDS,
+}
+#: Kernels, as opposed to the reference, which is a peer here.
+KERNELS = tuple(name for name in IMPLS if name not in ("auto", "reference"))
+
+
+def why_not(op: str, impl: str, *tensors: Tensor) -> list[str]:
+    """Return the reasons why ``impl`` cannot serve ``op`` for these tensors; empty if it can."""
+    if impl not in BACKENDS[op]:
+        return [f"{op} has no implementation {impl!r} in this version"]
+    reasons: list[str] = BACKENDS[op][impl].why_not(*tensors)
+    return reasons

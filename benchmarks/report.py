@@ -1,0 +1,254 @@
+"""The report: Markdown and plots from results files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ladnet_fast._files import atomic_write_text
+
+from . import bars, plots
+from .registry import Op, all_ops
+from .results import shape_name
+from .stats import growth_exponent
+
+Row = dict[str, Any]
+Results = dict[str, Any]
+
+_TEMPLATE = "performance.md.j2"
+_SIDES = {
+    "native": "ladnet_fast",
+    "native_no_prior": "ladnet_fast, no prior",
+    "triton": "ladnet_fast (Triton)",
+    "triton_no_prior": "ladnet_fast (Triton), no prior",
+    "cuda": "ladnet_fast (CUDA)",
+    "sdpa": "SDPA, no prior",
+    "sdpa_mask": "SDPA, prior as mask",
+    "sdpa_plus_prior": "SDPA + G v",
+    "eager": "eager",
+    "compiled": "torch.compile",
+    "copy": "copy",
+}
+
+
+def write_report(runs: list[Results], path: Path) -> Path:
+    """Write the Markdown file, and its plots into the folder of the same name beside it.
+
+    Parameters
+    ----------
+    runs : list of results
+        As :func:`.results.read_folder` returns them.
+    path : Path
+        The Markdown file.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown from our own numbers
+    )
+    text = environment.get_template(_TEMPLATE).render(runs=[_run(run, path) for run in merge(runs)])
+    atomic_write_text(path, text)
+    return path
+
+
+def merge(runs: list[Results]) -> list[Results]:
+    """Join runs of one machine, thread count and instruction set; the widest sets come first.
+
+    The day of video is run by a command of its own: its row belongs to the table of its machine.
+    """
+    joined: dict[tuple[Any, ...], Results] = {}
+    for run in runs:
+        machine = run["machine"]
+        key = tuple(machine[name] for name in ("processor", "threads", "instruction_set"))
+        if key not in joined:
+            joined[key] = {**run, "commands": [], "measurements": []}
+        whole = joined[key]
+        whole["commands"].append({name: run[name] for name in ("command", "date", "load")})
+        whole["measurements"] = whole["measurements"] + run["measurements"]
+        whole["ceilings"] = whole["ceilings"] or run["ceilings"]
+    order = {"avx512": 0, "avx2": 1, "baseline": 2}
+    return sorted(joined.values(), key=lambda run: order.get(run["machine"]["instruction_set"], 3))
+
+
+def _run(run: Results, path: Path) -> dict[str, Any]:
+    machine = run["machine"]
+    rows = run["measurements"]
+    return {
+        "machine": machine,
+        "commands": run["commands"],
+        "ceilings": _ceilings(run["ceilings"]),
+        "bars": bars_table(rows, machine["instruction_set"]),
+        "sections": [_section(op, rows, machine, path) for op in all_ops() if _of(op, rows)],
+        "day": [row for row in rows if row["op"] == "day_of_video"],
+        "silent": silent(rows),
+    }
+
+
+def _of(op: Op, rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row["op"] == op.name]
+
+
+# ---- Tables --------------------------------------------------------------------------------------
+
+
+def markdown(head: Iterable[str], body: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table; the first column is text, the others are numbers."""
+    titles = list(head)
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *(list(row) for row in body)]
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+def bars_table(rows: list[Row], instruction_set: str, *, measured_only: bool = False) -> str:
+    """Return the speed bars with what was reached; empty if no bar is left to show."""
+    body = []
+    for verdict in bars.judge(rows, instruction_set):
+        bar = verdict.bar
+        sign = ">=" if bar.at_least else "<="
+        if measured_only and verdict.worst is None:
+            continue
+        reached = "-"
+        if verdict.worst is not None:
+            label, value = verdict.worst
+            reached = f"{value:.3g} {bar.unit} ({label})"
+        aim = f"{sign} {verdict.aim:g}" if verdict.aim is not None else "-"
+        if verdict.aim_reached is not None:
+            aim += ", reached" if verdict.aim_reached else ", not reached"
+        bound = "-" if verdict.bound is None else f"{sign} {verdict.bound:g}"
+        outcome = {"pass": "**pass**", "fail": "**FAIL**"}.get(verdict.outcome, verdict.outcome)
+        body.append([bar.title, bar.peer or "-", reached, bound, outcome, aim])
+    head = ["What", "Against", "Reached (worst)", "Bar", "", "Aim"]
+    return markdown(head, body) if body else ""
+
+
+def _ceilings(ceilings: list[dict[str, Any]]) -> str:
+    body = [
+        [
+            entry["name"],
+            "not measured" if entry["value"] is None else f"{entry['value']:.0f} {entry['unit']}",
+            entry["how"],
+        ]
+        for entry in ceilings
+    ]
+    return markdown(["Ceiling", "Median", "How"], body) if body else ""
+
+
+def _section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dict[str, Any]:
+    mine = _of(op, rows)
+    kinds: dict[tuple[str, str], list[Row]] = {}
+    for row in mine:
+        kinds.setdefault((row["variant"], row["dtype"]), []).append(row)
+    tables = [
+        {"title": _kind(*kind), "speed": speed_table(kind_rows), "memory": memory_table(kind_rows)}
+        for kind, kind_rows in kinds.items()
+    ]
+    return {
+        "title": op.title,
+        "tables": tables,
+        "growth": _growth(op, next(iter(kinds.values()))),
+        "plot": _plot(op, next(iter(kinds.values())), machine, path),
+    }
+
+
+def _kind(variant: str, dtype: str) -> str:
+    return dtype if variant == "default" else f"{variant}, {dtype}"
+
+
+def speed_table(rows: list[Row]) -> str:
+    """Return the median times of every side, and how many times faster ours is than each."""
+    timed = [row for row in rows if row["seconds"] is not None]
+    if not timed:
+        return ""
+    sides = list(dict.fromkeys(row["side"] for row in timed))
+    own = next((row["side"] for row in timed if row["own"]), None)
+    peers = [side for side in sides if own is not None and side != own]
+    head = ["Shape", *(f"{_SIDES[side]} (ms)" for side in sides)]
+    unit = "GFLOP/s" if any(row["flops"] for row in timed) else "GB/s"
+    if own is not None:
+        head += [f"ours, {unit}", *(f"x {_SIDES[peer]}" for peer in peers)]
+    body = []
+    for name, group in itertools.groupby(timed, key=lambda row: shape_name(row["shape"])):
+        found = {row["side"]: row for row in group}
+        cells = [name, *(_milliseconds(found.get(side)) for side in sides)]
+        if own is not None:
+            cells += [_rate(found.get(own)), *(_times(found.get(own), peer) for peer in peers)]
+        body.append(cells)
+    return markdown(head, body)
+
+
+def _milliseconds(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    p20, p50, p80 = (row["seconds"][p] * 1e3 for p in ("p20", "p50", "p80"))
+    return f"{p50:.3g} ({p20:.3g}-{p80:.3g})"
+
+
+def _rate(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    amount = row["flops"] or row["bytes"]
+    return "-" if amount is None else f"{amount / row['seconds']['p50'] / 1e9:.0f}"
+
+
+def _times(row: Row | None, peer: str) -> str:
+    if row is None or peer not in row["times_faster"]:
+        return "-"
+    return f"{row['times_faster'][peer]['p50']:.2f}"
+
+
+def memory_table(rows: list[Row]) -> str:
+    """Return the peak memory of the sides for which it was measured; empty if for none."""
+    measured = [row for row in rows if row["peak_bytes"] is not None]
+    sides = list(dict.fromkeys(row["side"] for row in measured))
+    body = []
+    for name, group in itertools.groupby(measured, key=lambda row: shape_name(row["shape"])):
+        found = {row["side"]: row["peak_bytes"] for row in group}
+        cells = (f"{found[side] / 2**20:,.0f}" if side in found else "-" for side in sides)
+        body.append([name, *cells])
+    return markdown(["Shape", *(f"{_SIDES[side]} (MiB)" for side in sides)], body) if body else ""
+
+
+def _growth(op: Op, rows: list[Row]) -> str:
+    if op.varies is None:
+        return ""
+    times = plots.series(rows, op.varies, "seconds")
+    peaks = plots.series(rows, op.varies, "peak_bytes")
+    body = []
+    for side in dict.fromkeys([*times, *peaks]):
+        exponents = [growth_exponent(lines.get(side, {}), least=1024) for lines in (times, peaks)]
+        if exponents != [None, None]:
+            cells = ("-" if x is None else f"{op.varies}^{x:.2f}" for x in exponents)
+            body.append([_SIDES[side], *cells])
+    return markdown([f"Growth from {op.varies} = 1,024 on", "time", "peak memory"], body)
+
+
+def _plot(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> str:
+    """Draw the plot; return its path relative to the Markdown file, empty if there is none."""
+    if op.varies is None:
+        return ""
+    folder = path.with_suffix("")
+    target = folder / f"{op.name}-{machine['instruction_set']}.svg"
+    if not plots.draw_growth(op, rows, target):
+        return ""
+    return target.relative_to(path.parent).as_posix()
+
+
+def silent(rows: list[Row]) -> list[str]:
+    """Return, each once, why sides have no speed, or no memory that was asked for."""
+    found: dict[str, int] = {}
+    for row in rows:
+        name = f"{row['op']}, {_SIDES[row['side']]}"
+        if row["status"] != "ok":
+            line = f"{name}: {row['status']}: {row['reason']}"
+            found[line] = found.get(line, 0) + 1
+        if row["memory_reason"]:
+            line = f"{name}, peak memory at {shape_name(row['shape'])}: {row['memory_reason']}"
+            found[line] = found.get(line, 0) + 1
+    return [line if count == 1 else f"{line} ({count} shapes)" for line, count in found.items()]

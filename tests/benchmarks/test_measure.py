@@ -1,0 +1,53 @@
+"""How sides take turns, with a clock that only counts."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from benchmarks.measure import Plan, interleaved
+
+
+class CountingClock:
+    """Calls a side once a repeat and claims that a call takes a given time."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.order = []
+
+    def __call__(self, call, repeats):
+        for _ in range(repeats):
+            self.order.append(call())
+        return self.seconds
+
+
+def test_all_sides_of_a_round_run_and_the_first_one_rotates():
+    clock = CountingClock(1.0)
+    plan = Plan(seconds=0, min_rounds=3, max_rounds=3, warm_up=1, sample_seconds=0.5)
+    samples = interleaved({"a": lambda: "a", "b": lambda: "b", "c": lambda: "c"}, plan, clock)
+    assert samples == {"a": [1.0] * 3, "b": [1.0] * 3, "c": [1.0] * 3}
+    assert "".join(clock.order) == "abc" + "abc" + "bca" + "cab"
+
+
+def test_a_quick_call_is_repeated_until_a_sample_is_long_enough():
+    clock = CountingClock(0.001)
+    plan = Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, sample_seconds=0.005)
+    samples = interleaved({"a": lambda: "a"}, plan, clock)
+    assert samples == {"a": [0.001, 0.001]}
+    assert len(clock.order) == 1 + 2 * 5
+
+
+def test_garbage_collection_waits_and_comes_back_even_after_an_error():
+    seen = []
+
+    def clock(call, repeats):
+        seen.append(gc.isenabled())
+        if len(seen) == 2:
+            raise RuntimeError("a side failed")
+        return 1.0
+
+    with pytest.raises(RuntimeError, match="a side failed"):
+        interleaved({"a": lambda: None}, Plan(warm_up=1), clock)
+    assert seen == [True, False]
+    assert gc.isenabled()
