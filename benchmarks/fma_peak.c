@@ -18,20 +18,20 @@ typedef float vector __attribute__((vector_size(BYTES)));
 
 /* Runs `iterations` rounds and returns how many multiplications and additions they made. The sum
    goes to `sink`, or the compiler would drop the work. */
-double fma_peak(long iterations, float factor, float *sink) {
-    const int lanes = BYTES / (int)sizeof(float);
-    vector chain[CHAINS], multiplier, total;
-    for (int lane = 0; lane < lanes; ++lane) {
-        multiplier[lane] = factor;
-        total[lane] = 0;
-    }
-    for (int i = 0; i < CHAINS; ++i) chain[i] = multiplier + (float)i;
-    for (long n = 0; n < iterations; ++n) {
+double fma_peak(long iterations, float factor, float* sink) {
+  const int lanes = BYTES / (int)sizeof(float);
+  vector chain[CHAINS], multiplier, total;
+  for (int lane = 0; lane < lanes; ++lane) {
+    multiplier[lane] = factor;
+    total[lane] = 0;
+  }
+  for (int i = 0; i < CHAINS; ++i) chain[i] = multiplier + (float)i;
+  for (long n = 0; n < iterations; ++n) {
 #pragma GCC unroll 24
-        for (int i = 0; i < CHAINS; ++i) chain[i] = chain[i] * multiplier + multiplier;
-    }
-    for (int i = 0; i < CHAINS; ++i) total += chain[i];
-    *sink = 0;
-    for (int lane = 0; lane < lanes; ++lane) *sink += total[lane];
-    return 2.0 * (double)iterations * CHAINS * lanes;
+    for (int i = 0; i < CHAINS; ++i) chain[i] = chain[i] * multiplier + multiplier;
+  }
+  for (int i = 0; i < CHAINS; ++i) total += chain[i];
+  *sink = 0;
+  for (int lane = 0; lane < lanes; ++lane) *sink += total[lane];
+  return 2.0 * (double)iterations * CHAINS * lanes;
 }
