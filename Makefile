@@ -8,6 +8,8 @@ BIN    := $(VENV)/bin
 # GPU: make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
 TORCH    ?= torch==2.13.0
 PIP_ARGS ?=
+# Test processes; each uses up to two threads.
+WORKERS  ?= 2
 
 .PHONY: demo test test-fast lint format clean
 .DEFAULT_GOAL := test
@@ -16,11 +18,11 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/ladnet-fast demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What an edit should not break; leaves out builds, sanitizers and whole training runs.
 test-fast: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
 
 lint: $(VENV)/dev.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
