@@ -12,16 +12,8 @@ EXTRAS = (
     "triton", "typer", "yaml",
 )  # fmt: skip
 
-BLOCK = f"""
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {EXTRAS!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Block())
-"""
+# None in sys.modules: as if the package were not installed, for import and for find_spec alike.
+BLOCK = f"import sys\nsys.modules.update(dict.fromkeys({EXTRAS!r}))\n"
 
 
 def run_without_extras(code: str) -> subprocess.CompletedProcess[str]:
