@@ -27,14 +27,21 @@ _STYLE: dict[Any, Any] = {
 
 
 def series(rows: list[Row], axis: str, value: str) -> Series:
-    """Group rows into one line a side: ``value`` ("seconds" or "peak_bytes") over an axis."""
+    """Group rows into one line a side: ``value`` ("seconds" or "peak_bytes") over an axis.
+
+    Only that axis varies along a line: rows whose other sizes are not the first row's are left out.
+    """
     lines: Series = defaultdict(dict)
     for row in rows:
         found = row[value]
-        if found is not None:
+        if found is not None and _others(row, axis) == _others(rows[0], axis):
             number = found["p50"] if value == "seconds" else found
             lines[row["side"]][row["shape"][axis]] = number
     return {side: dict(sorted(points.items())) for side, points in lines.items()}
+
+
+def _others(row: Row, axis: str) -> dict[str, int]:
+    return {name: size for name, size in row["shape"].items() if name != axis}
 
 
 def draw_growth(op: Op, rows: list[Row], path: Path) -> bool:

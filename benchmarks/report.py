@@ -38,6 +38,8 @@ _SIDES = {
 def write_report(runs: list[Results], path: Path) -> Path:
     """Write the Markdown file, and its plots into the folder of the same name beside it.
 
+    Plots there that the new report does not show are deleted.
+
     Parameters
     ----------
     runs : list of results
@@ -55,6 +57,9 @@ def write_report(runs: list[Results], path: Path) -> Path:
     )
     text = environment.get_template(_TEMPLATE).render(runs=[_run(run, path) for run in merge(runs)])
     atomic_write_text(path, text)
+    for plot in path.with_suffix("").glob("*.svg"):
+        if f"]({_relative(plot, path)})" not in text:
+            plot.unlink()  # of an earlier report
     return path
 
 
@@ -186,15 +191,19 @@ def speed_table(rows: list[Row]) -> str:
 def _milliseconds(row: Row | None) -> str:
     if row is None:
         return "-"
-    p20, p50, p80 = (row["seconds"][p] * 1e3 for p in ("p20", "p50", "p80"))
-    return f"{p50:.3g} ({p20:.3g}-{p80:.3g})"
+    p20, p50, p80 = (_number(row["seconds"][p] * 1e3) for p in ("p20", "p50", "p80"))
+    return f"{p50} ({p20}-{p80})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _rate(row: Row | None) -> str:
     if row is None:
         return "-"
     amount = row["flops"] or row["bytes"]
-    return "-" if amount is None else f"{amount / row['seconds']['p50'] / 1e9:.0f}"
+    return "-" if amount is None else _number(amount / row["seconds"]["p50"] / 1e9)
 
 
 def _times(row: Row | None, peer: str) -> str:
@@ -237,7 +246,11 @@ def _plot(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> str:
     target = folder / f"{op.name}-{machine['instruction_set']}.svg"
     if not plots.draw_growth(op, rows, target):
         return ""
-    return target.relative_to(path.parent).as_posix()
+    return _relative(target, path)
+
+
+def _relative(plot: Path, path: Path) -> str:
+    return plot.relative_to(path.parent).as_posix()
 
 
 def silent(rows: list[Row]) -> list[str]:

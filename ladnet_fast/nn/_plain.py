@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from .attention import LocalityAttention
+
 if TYPE_CHECKING:
     from .lanet import LANet
 
@@ -21,7 +23,8 @@ def is_plain(net: LANet) -> bool:
     """Whether the layers of ``net`` are PyTorch's own, unhooked, in their original order."""
     attention, mlp = net.attention, net.mlp
     modules = [attention, attention.q, attention.k, attention.v, attention.o, net.norm, mlp, *mlp]
-    kinds: list[type[nn.Module]] = [type(attention), *[nn.Linear] * 4, nn.LayerNorm, nn.Sequential]
+    kinds: list[type[nn.Module]] = [LocalityAttention, *[nn.Linear] * 4]
+    kinds += [nn.LayerNorm, nn.Sequential]
     kinds += [(nn.Linear, nn.GELU, nn.Dropout)[i % 3] for i in range(len(mlp) - 1)] + [nn.Dropout]
     modules.append(net.classifier)
     kinds.append(nn.Conv1d)

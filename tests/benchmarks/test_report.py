@@ -57,7 +57,7 @@ def test_the_report_names_commands_bars_figures_and_what_is_missing(run, tmp_pat
         "    python -m benchmarks run\n\n2022-07-18; load in the minute before: 0.1\n",
         "| attention forward, fp32, T >= 2048, d 128 | torch SDPA without any prior | "
         "2.52 x (T 2,048) | >= 1.7 | **pass** | >= 2.3, reached |",
-        "| B 1, H 1, T 4096, d 128 | 1e+03 (1e+03-1e+03) |",
+        "| B 1, H 1, T 4096, d 128 | 1,000 (1,000-1,000) |",
         "| copy | 30 GB/s | Tensor.copy_ |",
         "| product | not measured | no compiler |",
         "LANet scored 135,000 snippets in 45.0 s; the\nprocess took 3.00 GB",
@@ -80,6 +80,16 @@ def test_a_report_of_the_same_results_is_the_same(run, tmp_path):
         report.write_report([copy.deepcopy(run)], folder / "performance.md")
         contents.append({p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()})
     assert contents[0] == contents[1]
+
+
+def test_plots_of_an_earlier_report_do_not_stay(run, tmp_path):
+    path = report.write_report([run], tmp_path / "performance.md")
+    plot = tmp_path / "performance" / "attention_forward-avx512.svg"
+    assert plot.is_file()
+    run["measurements"] = [r for r in run["measurements"] if r["op"] != "attention_forward"]
+    report.write_report([run], path)
+    assert not plot.exists()
+    assert (tmp_path / "performance" / "lanet_forward-avx512.svg").is_file()
 
 
 def test_a_failed_bar_stands_out(rows):
@@ -142,6 +152,12 @@ def test_lines_of_a_plot_are_sorted_by_size(rows):
     lines = plots.series(fp32[::-1], "T", "seconds")
     assert list(lines["native"]) == [2048, 4096, 8192, 16384]
     assert plots.series(fp32, "T", "peak_bytes")["native"][2048] == 20480
+
+
+def test_a_batch_of_another_size_is_no_point_of_a_line(rows):
+    batch = canned("attention_forward", "native", {**attention(2048), "B": 128}, seconds=99.0)
+    lines = plots.series([rows[0], batch], "T", "seconds")
+    assert lines == {"native": {2048: 0.25}}
 
 
 def test_a_single_point_is_no_plot(rows, tmp_path):

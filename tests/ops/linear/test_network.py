@@ -13,6 +13,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import ladnet_fast
 from ladnet_fast import DDLLoss, LANet
+from ladnet_fast.nn import LocalityAttention
+from ladnet_fast.nn._plain import is_plain
 from ladnet_fast.ops.linear import api, schema
 
 SMALL = {"feature_dim": 24, "hidden_dim": 16, "mlp_dims": (20, 12), "kernel_size": 3}
@@ -266,3 +268,14 @@ def test_it_exports_with_a_dynamic_length(forced):
     assert any("residual_mlp" in str(node.target) for node in program.graph.nodes)
     x, lengths = torch.randn(2, 21, 24), torch.tensor([3, 21])
     torch.testing.assert_close(program.module()(x, lengths), net(x, lengths))
+
+
+def test_a_subclass_of_the_attention_is_called_and_not_bypassed():
+    class Shifted(LocalityAttention):
+        def forward(self, x, query, lengths):
+            return super().forward(x, query, lengths) + 1
+
+    net = LANet(24, 16, 1, (20, 12))
+    assert is_plain(net)
+    net.attention.__class__ = Shifted
+    assert not is_plain(net)
