@@ -1,7 +1,9 @@
 """Timing of several sides in turn.
 
 The order rotates from round to round, so that no side always follows the same one, and a slow
-moment of the machine hits all sides of a round alike.
+moment of the machine hits all sides of a round alike. Each sample comes after an untimed call of
+the same side, as in a loop of its user: a side that allocates gigabytes leaves caches cold behind
+it, and memory that a hypervisor has taken back, which the next side would pay for.
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ def interleaved(
                 break
             first = turn % max(1, len(names))
             for name in names[first:] + names[:first]:
+                sides[name]()  # what the side before left behind in caches and memory is gone
                 samples[name].append(clock(sides[name], repeats[name]))
     return samples
 

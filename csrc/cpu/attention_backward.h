@@ -299,13 +299,10 @@ class BackwardRun {
   // dV += G^T dO; G is symmetric.
   template <int kVectors>
   void add_prior(Real* out, int64_t column, int64_t j0) {
-    constexpr int kWidth = kVectors * kLanes<Real>;
-    Accumulators<Real, kVectors> tile;
-    set_zero<Real, kVectors>(tile);
     const attention::Operand& right = head.grad_rows;
-    add_band<Format>(tile, head.band.gain, head.band.radius, j0,
-                     static_cast<const Real*>(right.data) + column, right.stride, head.length);
-    add_tile<Real, kVectors>(tile, out, kWidth);
+    add_band<Format, kVectors>(out, head.band.radius, j0,
+                               static_cast<const Real*>(right.data) + column, right.stride,
+                               head.length, head.band.gain);
   }
 
   static void write_tiles(const Real* tiles, int64_t padded, Real factor, int64_t first,

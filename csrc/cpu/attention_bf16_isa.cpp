@@ -79,10 +79,10 @@ struct ForwardFormat<Bf16Pairs> {
     }
   }
   template <int kVectors>
-  LADNET_INLINE void add_prior(Accumulators<float, kVectors>& tile, const attention::Band& band,
-                               int64_t i0, const Element* x, int64_t stride, int64_t length) {
-    add_band<Bf16Pairs>(tile, band.gain_low, band.radius, i0, x, stride, length);
-    add_band<Bf16Pairs>(tile, band.gain, band.radius, i0, x, stride, length);
+  LADNET_INLINE void add_prior(float* out, const attention::Band& band, int64_t i0,
+                               const Element* x, int64_t stride, int64_t length) {
+    add_band<Bf16Pairs, kVectors>(out, band.radius, i0, x, stride, length, band.gain_low,
+                                  band.gain);
   }
 };
 

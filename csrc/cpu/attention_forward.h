@@ -55,9 +55,9 @@ struct ForwardFormat<Plain<Real>> {
     widen_rows<Real>(v, d, first, last, values);
   }
   template <int kVectors>
-  LADNET_INLINE void add_prior(Accumulators<Real, kVectors>& tile, const attention::Band& band,
-                               int64_t i0, const Element* x, int64_t stride, int64_t length) {
-    add_band<Plain<Real>>(tile, band.gain, band.radius, i0, x, stride, length);
+  LADNET_INLINE void add_prior(Real* out, const attention::Band& band, int64_t i0, const Element* x,
+                               int64_t stride, int64_t length) {
+    add_band<Plain<Real>, kVectors>(out, band.radius, i0, x, stride, length, band.gain);
   }
 };
 
@@ -293,7 +293,9 @@ class ForwardBlock {
     if (task.softmax_out.data != nullptr) write(p, rows, task.softmax_out);
     if (additive) {
       for_columns<Real>(padded, [&](auto width, int64_t column) {
-        add_prior<decltype(width)::value>(p, column, i0);
+        Storage::template add_prior<decltype(width)::value>(out_tile(p, column), task.band, i0,
+                                                            values + column * kPack,
+                                                            task.values.stride, task.length);
       });
     }
     write(p, rows, task.out);
@@ -309,17 +311,6 @@ class ForwardBlock {
         store(at, load(at) * broadcast(inverse[i]));
       }
     }
-  }
-
-  template <int kVectors>
-  void add_prior(int64_t p, int64_t column, int64_t i0) {
-    constexpr int kWidth = kVectors * kLanes<Real>;
-    Accumulators<Real, kVectors> tile;
-    Real* out = out_tile(p, column);
-    set_zero<Real, kVectors>(tile);
-    Storage::add_prior(tile, task.band, i0, values + column * kPack, task.values.stride,
-                       task.length);
-    add_tile<Real, kVectors>(tile, out, kWidth);
   }
 
   void write(int64_t p, int64_t rows, const MutableRows& to) {

@@ -115,19 +115,27 @@ LADNET_INLINE void add_product(Accumulators<typename Format::Real, kVectors>& ti
   }
 }
 
-// tile[i][.] += sum_j gain[j - (i0 + i)] x[j][.] over the band's rows: a table over the distance is
-// a Toeplitz matrix whose rows are one step apart, so the product reads it in place.
-template <class Format, int kVectors>
-LADNET_INLINE void add_band(Accumulators<typename Format::Real, kVectors>& tile,
-                            const void* gain_table, int64_t radius, int64_t i0,
-                            const typename Format::Element* x, int64_t x_stride, int64_t length) {
+// out[i][.] += sum_j gain[j - (i0 + i)] x[j][.] over the band's rows, for every table: a table over
+// the distance is a Toeplitz matrix whose rows are one step apart, so the product reads it in
+// place. A wide band is summed in blocks, as everything else is.
+template <class Format, int kVectors, class... Tables>
+LADNET_INLINE void add_band(typename Format::Real* out, int64_t radius, int64_t i0,
+                            const typename Format::Element* x, int64_t x_stride, int64_t length,
+                            const Tables*... gains) {
+  using Real = typename Format::Real;
+  using Element = typename Format::Element;
   constexpr int kPack = Format::kPack;
-  const auto* gain = static_cast<const typename Format::Element*>(gain_table);
-  const int64_t begin = greater_of(0, i0 - radius) / kPack * kPack;
+  constexpr int64_t kBlock = 256;
   const int64_t end = lesser(length, i0 + kRows + radius);
-  if (end <= begin) return;
-  add_product<Format, -1, kPack, kVectors>(tile, gain + (begin - i0), x + begin / kPack * x_stride,
-                                           x_stride, (end - begin + kPack - 1) / kPack);
+  for (int64_t j = greater_of(0, i0 - radius) / kPack * kPack; j < end; j += kBlock) {
+    const int64_t depth = (lesser(kBlock, end - j) + kPack - 1) / kPack;
+    Accumulators<Real, kVectors> tile;
+    set_zero<Real, kVectors>(tile);
+    (add_product<Format, -1, kPack, kVectors>(tile, static_cast<const Element*>(gains) + (j - i0),
+                                              x + j / kPack * x_stride, x_stride, depth),
+     ...);
+    add_tile<Real, kVectors>(tile, out, kVectors * kLanes<Real>);
+  }
 }
 
 // ---- Loops over the columns of a row of tiles ---------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import atomic_write_text
 from ladnet_fast.demo import footage
 from ladnet_fast.demo.bags import HELD_OUT, TRAIN, SplicedBag, make_bags, make_reels, write_bags
@@ -23,7 +24,6 @@ from ladnet_fast.demo.options import DemoOptions
 from ladnet_fast.demo.output import replacing, require_replaceable
 from ladnet_fast.demo.report import Figure, Repeat, pair_trials, summarise, write_report
 from ladnet_fast.engine import Reporter, run_info
-from ladnet_fast.video import keep_freed_memory
 from ladnet_fast.video.weights import cache_folder
 
 RESULTS, REPORT, RUN = "results.json", "report.html", "run.json"

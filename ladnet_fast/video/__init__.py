@@ -3,7 +3,7 @@
 Decoding needs PyAV (``pip install 'ladnet-fast[video]'``); it is imported when a video is opened.
 """
 
-from ladnet_fast.video.allocator import keep_freed_memory
+from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast.video.decode import read_frames
 from ladnet_fast.video.errors import ExtractionError, VideoError, WeightsError
 from ladnet_fast.video.extraction import ExtractedVideo, extract_to_files

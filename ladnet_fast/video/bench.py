@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from ladnet_fast.video.allocator import keep_freed_memory
+from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast.video.features import DEFAULT_BATCH, snippet_features
 from ladnet_fast.video.i3d import CROP_SIZE, I3D, SNIPPET_FRAMES
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import atomic_path
-from ladnet_fast.video.allocator import keep_freed_memory
 from ladnet_fast.video.errors import ExtractionError, VideoError
 from ladnet_fast.video.feature_file import FeatureFile, stored_rows
 from ladnet_fast.video.features import DEFAULT_BATCH, Progress, iter_features
@@ -67,7 +67,7 @@ def extract_to_files(
     files were made elsewhere. Memory doesn't grow with a video's length.
 
     On a CPU with glibc, malloc keeps freed memory while this runs
-    (`ladnet_fast.video.allocator.keep_freed_memory`), which is a setting of the whole process.
+    (`ladnet_fast.video.keep_freed_memory`), which is a setting of the whole process.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 
 import pytest
@@ -28,6 +29,21 @@ def test_all_sides_of_a_round_run_and_the_first_one_rotates():
     samples = interleaved({"a": lambda: "a", "b": lambda: "b", "c": lambda: "c"}, plan, clock)
     assert samples == {"a": [1.0] * 3, "b": [1.0] * 3, "c": [1.0] * 3}
     assert "".join(clock.order) == "abc" + "abc" + "bca" + "cab"
+
+
+def test_every_sample_follows_an_untimed_call_of_its_own_side():
+    happened = []
+
+    def clock(call, repeats):
+        happened.append("(")
+        for _ in range(repeats):
+            call()
+        happened.append(")")
+        return 1.0
+
+    sides = {name: functools.partial(happened.append, name) for name in "ab"}
+    interleaved(sides, Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1), clock)
+    assert "".join(happened) == "(a)(b)" + "a(a)b(b)" + "b(b)a(a)"
 
 
 def test_a_quick_call_is_repeated_until_a_sample_is_long_enough():

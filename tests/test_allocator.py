@@ -6,12 +6,13 @@ import sys
 
 import pytest
 
-from ladnet_fast.video import allocator, keep_freed_memory
+from ladnet_fast import _allocator as allocator
+from ladnet_fast._allocator import keep_freed_memory
 
 # Page faults of an allocation tell whether its memory came from the kernel or was kept.
 COUNT_FAULTS = """
 import resource, torch
-from ladnet_fast.video import keep_freed_memory
+from ladnet_fast._allocator import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

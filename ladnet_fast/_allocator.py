@@ -1,7 +1,8 @@
-"""Keeping freed memory inside the process while I3D runs on a CPU.
+"""Keeping freed memory inside the process on a CPU.
 
-I3D allocates and frees tens of megabytes per layer. glibc hands blocks of that size back to the
-kernel, and the next layer pays for fresh zeroed pages: about a third of the running time.
+Networks allocate and free tens of megabytes per layer, in the same order again and again. glibc
+hands blocks of that size back to the kernel, and the next layer pays for fresh zeroed pages: about
+a third of I3D's running time.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ log = logging.getLogger(__name__)
 def keep_freed_memory() -> Iterator[bool]:
     """Make glibc's malloc keep freed blocks for the next allocation, inside the ``with`` block.
 
-    The setting is the whole process's: for commands that extract features, not for libraries in
-    general. The process then keeps its peak memory until the block ends, when glibc's documented
-    defaults are set and unused memory is returned. (glibc can't tell the former values, and
-    stops adapting its threshold by itself.)
+    The setting is the whole process's: for commands, not for libraries in general. The process then
+    keeps its peak memory until the block ends, when glibc's documented defaults are set and unused
+    memory is returned. (glibc can't tell the former values, and stops adapting its threshold by
+    itself.)
 
     Yields
     ------
