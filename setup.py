@@ -1,9 +1,10 @@
 """Builds the compiled modules with CMake; everything else about the package is in pyproject.toml.
 
 LADNET_BUILD says what to build: ``auto`` (what this machine can; without a compiler the package
-still installs and its plain PyTorch reference serves), ``cpu`` and ``cuda`` (fail if that cannot be
-built), ``none`` (pure Python). MAX_JOBS limits the parallel compiler processes. torch is not needed
-to build.
+still installs and its plain PyTorch reference serves), ``cpu`` and ``cuda`` (that and the CPU's
+module; fail if it cannot be built), ``none`` (pure Python). nvcc decides about CUDA, not a GPU.
+LADNET_CUDA_ARCHS overrides for which GPUs, e.g. ``90-real;120``. MAX_JOBS limits the parallel
+compiler processes. torch is not needed to build.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from setuptools.errors import CompileError, SetupError
 
 ROOT = Path(__file__).resolve().parent
 MODES = ("auto", "cpu", "cuda", "none")
+NO_NVCC = "no nvcc in CUDACXX, on PATH or in CUDA_HOME"
 
 
 class CMakeExtension(Extension):
@@ -42,10 +44,12 @@ class CMakeBuild(build_ext):
         try:
             _run_cmake(ext.target, build, output)
         except (OSError, subprocess.CalledProcessError, ImportError) as error:
+            mode = ext.target.removeprefix("_")
+            compiler = "a CUDA toolkit" if mode == "cuda" else "a C++17 compiler"
             consequence = (
-                "the PyTorch reference serves instead; LADNET_BUILD=cpu makes this an error"
+                f"the PyTorch reference serves instead; LADNET_BUILD={mode} makes this an error"
                 if ext.optional
-                else "install CMake and a C++17 compiler, or choose LADNET_BUILD=none"
+                else f"install CMake and {compiler}, or choose LADNET_BUILD=none"
             )
             raise CompileError(
                 f"ladnet_fast.{ext.target} was not built ({error}): {consequence}"
@@ -66,6 +70,7 @@ def _run_cmake(target: str, build: Path, output: Path) -> None:
         f"-DLADNET_OUTPUT_DIR={output}",
         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-DPython_EXECUTABLE={sys.executable}",
+        *(_cuda_options() if target == "_cuda" else []),
         *shlex.split(os.environ.get("CMAKE_ARGS", "")),
     ]  # fmt: skip
     jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
@@ -78,6 +83,22 @@ def _run_cmake(target: str, build: Path, output: Path) -> None:
     )
 
 
+def _cuda_options() -> list[str]:
+    architectures = os.environ.get("LADNET_CUDA_ARCHS")
+    chosen = [f"-DLADNET_CUDA_ARCHS={architectures}"] if architectures else []
+    return ["-DLADNET_CUDA=ON", f"-DCMAKE_CUDA_COMPILER={_find_nvcc()}", *chosen]
+
+
+def _find_nvcc() -> str | None:
+    """Return the path of nvcc: what CUDACXX names and nothing else, or on PATH, or in CUDA_HOME."""
+    named, home = os.environ.get("CUDACXX"), os.environ.get("CUDA_HOME")
+    if named:
+        return shutil.which(named)
+    return shutil.which("nvcc") or (
+        shutil.which(str(Path(home) / "bin" / "nvcc")) if home else None
+    )
+
+
 def extensions() -> list[Extension]:
     """Return the modules that LADNET_BUILD asks for."""
     mode = os.environ.get("LADNET_BUILD") or "auto"
@@ -85,11 +106,18 @@ def extensions() -> list[Extension]:
         raise SetupError(f"LADNET_BUILD must be one of {', '.join(MODES)}; got {mode!r}")
     if mode == "none":
         return []
-    if mode == "cuda" and not (ROOT / "csrc" / "cuda").is_dir():
-        raise SetupError("LADNET_BUILD=cuda: CUDA kernels are not available yet in this version")
     modules = [CMakeExtension("_cpu", optional=mode == "auto")]
-    if mode == "cuda":
-        modules.append(CMakeExtension("_cuda", optional=False))
+    if mode == "cpu":
+        return modules
+    if _find_nvcc() is not None:
+        modules.append(CMakeExtension("_cuda", optional=mode == "auto"))
+    elif mode == "auto":
+        print(f"ladnet_fast._cuda was not built ({NO_NVCC}): the PyTorch reference serves GPUs")
+    else:
+        raise SetupError(
+            f"LADNET_BUILD=cuda: {NO_NVCC}; install the CUDA toolkit, name its nvcc in CUDACXX, or "
+            f"choose another LADNET_BUILD ({', '.join(MODES)})"
+        )
     return modules
 
 

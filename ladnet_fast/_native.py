@@ -1,22 +1,32 @@
-"""The compiled CPU module, or the reason why it is absent."""
+"""The compiled modules, or the reasons why they are absent."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
-#: The module ``ladnet_fast._cpu``, or None.
-cpu: ModuleType | None = None
-#: Why :data:`cpu` is None; None if it is not.
-cpu_problem: str | None = None
+_REMEDY = {
+    "_cpu": "LADNET_BUILD=cpu in the environment",
+    "_cuda": "LADNET_BUILD=cuda in the environment, on a machine with nvcc,",
+}
 
-try:
-    from . import _cpu  # type: ignore[attr-defined]
-except ImportError as error:
-    cpu_problem = (
-        f"the compiled module ladnet_fast._cpu cannot be loaded ({error}); reinstall with "
-        f"LADNET_BUILD=cpu in the environment to build it or to see why that fails"
-    )
-else:
+
+def _load(name: str) -> tuple[ModuleType | None, str | None]:
+    """Return the module, or None and why it is absent."""
+    try:
+        return import_module(f"ladnet_fast.{name}"), None
+    except ImportError as error:
+        return None, (
+            f"the compiled module ladnet_fast.{name} cannot be loaded ({error}); reinstall with "
+            f"{_REMEDY[name]} to build it or to see why that fails"
+        )
+
+
+#: The module ``ladnet_fast._cpu``, or None; and why it is None, None if it is not.
+cpu, cpu_problem = _load("_cpu")
+#: The module ``ladnet_fast._cuda``, or None, and why. It loads without a driver.
+cuda, cuda_problem = _load("_cuda")
+
+if cpu is not None:
     # Asked for here so that a LADNET_CPU that this processor cannot serve is an error at once.
-    _cpu.instruction_set()
-    cpu = _cpu
+    cpu.instruction_set()

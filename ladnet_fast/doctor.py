@@ -14,6 +14,7 @@ from ._version import __version__
 from .ops import _impl, linear
 from .ops.ddl_loss import schema as ddl_loss
 from .ops.locality_attention import schema as locality_attention
+from .ops.score_head import schema as score_head
 
 _CORE = ("numpy", "safetensors")
 _EXTRAS = {
@@ -26,6 +27,10 @@ _EXTRAS = {
 _OPS = {
     "locality_attention": (locality_attention.BACKENDS, lambda x: (x[None], x[None], x[None])),
     "ddl_loss": (ddl_loss.BACKENDS, lambda x: (x[..., 0], x)),
+    "score_head": (
+        score_head.BACKENDS,
+        lambda x: (x, x.new_empty(1, x.shape[-1], 7), x.new_empty(1)),
+    ),
 }
 
 
@@ -83,6 +88,11 @@ def _built() -> list[str]:
         lines.append(f"  _cpu: no: {_native.cpu_problem}")
     else:
         lines.append(f"  _cpu: yes, instruction set {_native.cpu.instruction_set()}")
+    if _native.cuda is None:
+        lines.append(f"  _cuda: no: {_native.cuda_problem}")
+    else:
+        devices = _native.cuda.why_no_device() or f"{_native.cuda.device_count()} devices"
+        lines.append(f"  _cuda: yes, for {_native.cuda.architectures}; {devices}")
     return lines
 
 

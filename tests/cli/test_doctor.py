@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -33,7 +33,25 @@ def test_every_reason_of_a_backend_is_shown(monkeypatch: pytest.MonkeyPatch) -> 
 def test_module_that_was_not_built_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_native, "cpu", None)
     monkeypatch.setattr(_native, "cpu_problem", "no compiler when it was installed")
-    assert "_cpu: no: no compiler when it was installed" in doctor.report()
+    monkeypatch.setattr(_native, "cuda", None)
+    monkeypatch.setattr(_native, "cuda_problem", "no nvcc when it was installed")
+    report = doctor.report()
+    assert "_cpu: no: no compiler when it was installed" in report
+    assert "_cuda: no: no nvcc when it was installed" in report
+
+
+@pytest.mark.parametrize(
+    ("problem", "devices"), [("no driver (CUDA error 35)", "no driver"), (None, "2 devices")]
+)
+def test_cuda_module_tells_for_which_gpus_it_was_built(
+    problem: str | None, devices: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("_cuda")
+    vars(module).update(
+        architectures="80-real,90", why_no_device=lambda: problem, device_count=lambda: 2
+    )
+    monkeypatch.setattr(_native, "cuda", module)
+    assert f"_cuda: yes, for 80-real,90; {devices}" in doctor.report()
 
 
 def test_missing_packages_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:

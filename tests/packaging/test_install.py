@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMPILER = {"CXX": "/nonexistent/c++", "CC": "/nonexistent/cc"}
+NO_NVCC = {"CUDACXX": "/nonexistent/nvcc"}
+
+# Runs setup.py as far as the choice of what is to be built.
+CHOICE = """
+import runpy, setuptools
+setuptools.setup = lambda **given: print([(e.target, e.optional) for e in given["ext_modules"]])
+runpy.run_path("setup.py")
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -77,20 +86,50 @@ def test_the_wheel_is_the_package_and_nothing_else(tmp_path):
     assert all(path.startswith(str(tmp_path / "site")) for path in done.stdout.split())
 
 
-def test_with_a_compiler_the_native_kernels_serve_from_the_wheel(tmp_path):
-    wheel, _ = build_wheel(tmp_path, LADNET_BUILD="cpu")
-    assert any(name.startswith("ladnet_fast/_cpu") for name in zipfile.ZipFile(wheel).namelist())
+@pytest.mark.parametrize(
+    ("mode", "nvcc", "chosen"),
+    [
+        ("auto", True, [("_cpu", True), ("_cuda", True)]),
+        ("auto", False, [("_cpu", True)]),
+        ("cpu", True, [("_cpu", False)]),
+        ("cuda", True, [("_cpu", False), ("_cuda", False)]),
+        ("none", True, []),
+    ],
+)
+def test_what_is_built_and_what_may_fail(mode, nvcc, chosen):
+    compiler = {"CUDACXX": sys.executable} if nvcc else NO_NVCC  # a program; it is not run here
+    done = subprocess.run(
+        [sys.executable, "-c", CHOICE],
+        cwd=ROOT, env={**os.environ, "LADNET_BUILD": mode, **compiler},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *notes, printed = done.stdout.splitlines()
+    assert printed == str(chosen)
+    assert len(notes) == (0 if nvcc else 1)
+    assert all("ladnet_fast._cuda was not built (no nvcc" in line for line in notes)
+
+
+def test_with_compilers_the_kernels_serve_from_the_wheel(tmp_path):
+    """One build of all that this machine can build, for one kind of GPU."""
+    mode = "cuda" if shutil.which("nvcc") else "cpu"
+    wheel, _ = build_wheel(tmp_path, LADNET_BUILD=mode, LADNET_CUDA_ARCHS="90-real")
+    libraries = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
+    built = {Path(name).name.partition(".")[0] for name in libraries}
+    assert built == ({"_cpu", "_cuda"} if mode == "cuda" else {"_cpu"})
     attend = (
         "import torch, ladnet_fast.functional as LF; q = torch.randn(1, 1, 9, 16);"
-        "w = torch.ones(1); print(LF.locality_attention(q, q, q, w, w, impl='native').shape)"
+        "w = torch.ones(1); print(LF.locality_attention(q, q, q, w, w, impl='native').shape);"
+        "from ladnet_fast import _native; print(getattr(_native.cuda, 'architectures', None))"
     )
     done = run_installed(wheel, tmp_path, "-c", attend)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == ("90-real" if mode == "cuda" else "None")
 
 
 def test_without_a_compiler_the_package_still_installs_and_says_so(tmp_path):
     wheel, printed = build_wheel(tmp_path, LADNET_BUILD="auto", **NO_COMPILER)
-    assert "ladnet_fast._cpu was not built" in printed
+    for module in ("_cpu", "_cuda"):
+        assert f"ladnet_fast.{module} was not built" in printed
     done = run_installed(wheel, tmp_path, "-m", "ladnet_fast")
     assert done.returncode == 0, done.stderr
     assert "_cpu" in done.stdout
@@ -99,5 +138,7 @@ def test_without_a_compiler_the_package_still_installs_and_says_so(tmp_path):
 def test_a_build_that_was_asked_for_fails_hard(tmp_path):
     with pytest.raises(RuntimeError, match=r"ladnet_fast\._cpu was not built"):
         build_wheel(tmp_path, LADNET_BUILD="cpu", **NO_COMPILER)
+    with pytest.raises(RuntimeError, match=r"LADNET_BUILD=cuda: no nvcc in CUDACXX"):
+        build_wheel(tmp_path / "cuda", LADNET_BUILD="cuda", **NO_NVCC)
     with pytest.raises(RuntimeError, match=r"LADNET_BUILD must be one of auto, cpu, cuda, none"):
         build_wheel(tmp_path / "again", LADNET_BUILD="gpu")

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import closed_form, native
+from . import closed_form, cuda, native
 
 #: impl -> the module that serves it; see the same table of locality attention.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native}
+BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native, "cuda": cuda}
 
 
 @torch.library.custom_op("ladnet_fast::ddl_loss", mutates_args=())

@@ -1,0 +1,75 @@
+// What the forward kernels leave for each other, and where it lies in the workspace.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <type_traits>
+
+#include "core/ddl_batch.h"
+#include "core/size.h"
+
+namespace ladnet::ddl::gpu {
+
+// What is selected from: the k largest scores (MIL), the k largest ds^2 (ranking).
+enum Quantity : int { kScores = 0, kDynamics = 1, kQuantities = 2 };
+
+constexpr int kDigitBits = 8;
+constexpr int kDigits = 1 << kDigitBits;
+
+// Outcome of a top-k, and the state of a search that is spread over kernels.
+struct Selection {
+  Cut<float> cut;
+  uint32_t prefix;  // the digits found so far
+  int64_t wanted;   // of the keys with that prefix, so many are chosen
+  int64_t
+      tie_chunk;  // the chunk of the last chosen tie; those before it take all, those after none
+};
+
+// Derivatives of the terms, one for the whole bag.
+struct BagSlopes {
+  double alignment_loss;  // weight of a step in the alignment loss: 1 / ((t - 1) N)
+  float alignment;        // the same for its gradient
+  float mil;              // d mil / d(chosen score)
+  float ranking;          // d ranking / d(chosen ds^2)
+};
+
+struct Workspace {
+  Selection* selections;  // (bags, 2)
+  BagSlopes* slopes;      // (bags,)
+  double* energies;       // (bags,)
+  double* pair_losses;    // (bags,) pairing all_pairs
+  int64_t* order;         // (bags,) pairing one_to_one: anomalous bags, then normal ones
+  double* sums;           // (2, slots) of the chosen, a chunk
+  uint32_t* histograms;   // (2, slots, kDigits), only where bags may be split
+  double* alignment;      // (parts,) of the alignment loss
+  int64_t slots;
+  int64_t parts;
+  int64_t bytes;
+};
+
+// Lays the arrays out from `base` on, which may be null where only the size is asked for.
+inline Workspace lay_out(void* base, int64_t bags, int64_t slots, int64_t parts, bool split) {
+  constexpr int64_t kAlignment = 256;
+  int64_t used = 0;
+  const auto place = [&](auto*& array, int64_t count) {
+    using Element = std::remove_pointer_t<std::remove_reference_t<decltype(array)>>;
+    array = base == nullptr ? nullptr : reinterpret_cast<Element*>(static_cast<char*>(base) + used);
+    used += round_up(checked_product(count, int64_t(sizeof(Element))), kAlignment);
+  };
+  Workspace workspace{};
+  place(workspace.selections, checked_product(bags, kQuantities));
+  place(workspace.slopes, bags);
+  place(workspace.energies, bags);
+  place(workspace.pair_losses, bags);
+  place(workspace.order, bags);
+  place(workspace.sums, checked_product(slots, kQuantities));
+  place(workspace.histograms, split ? checked_product(slots, kQuantities, kDigits) : 0);
+  place(workspace.alignment, parts);
+  workspace.slots = slots;
+  workspace.parts = parts;
+  workspace.bytes = used;
+  return workspace;
+}
+
+}  // namespace ladnet::ddl::gpu

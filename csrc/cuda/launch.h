@@ -1,0 +1,29 @@
+// The one way in which kernels are launched, and every launch checked.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "cuda/check.h"
+
+namespace ladnet::gpu {
+
+#if defined(__CUDACC__)
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+            cudaStream_t stream, Arguments... arguments) {
+  kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
+}
+#else  // tests/cuda_on_cpu: another compiler, and threads that run on the CPU
+using cuda_on_cpu::launch;
+#endif
+
+// Launches a kernel of `threads` threads a block without dynamic shared memory. A launch that was
+// refused throws; what a kernel does wrong later is reported by the stream's next synchronisation.
+template <class Kernel, class... Arguments>
+void launch_checked(const char* name, Kernel kernel, dim3 grid, unsigned threads,
+                    cudaStream_t stream, const Arguments&... arguments) {
+  launch(kernel, grid, dim3(threads), 0, stream, arguments...);
+  check(cudaGetLastError(), name);
+}
+
+}  // namespace ladnet::gpu
