@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Writing files so that a reader sees the old content or the new, and where caches lie."""
 
 from __future__ import annotations
 
@@ -41,3 +41,17 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of what is fetched or measured once; it need not exist yet.
+
+    ``cache_dir`` if given, else the environment variable LADNET_CACHE, else ``ladnet_fast`` in
+    XDG_CACHE_HOME, else ``~/.cache/ladnet_fast``.
+    """
+    if cache_dir is not None:
+        return Path(cache_dir)
+    if chosen := os.environ.get("LADNET_CACHE"):
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "ladnet_fast"

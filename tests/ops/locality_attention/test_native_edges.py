@@ -8,8 +8,9 @@ import torch
 from ladnet_fast import _native
 from ladnet_fast.ops.locality_attention import native
 
+from .budget import NAMES
 from .cases import prior_tensors, random_qkv
-from .native_tools import NAMES, both_passes, needs_native
+from .native_tools import both_passes, needs_native
 
 pytestmark = needs_native
 

@@ -1,0 +1,131 @@
+"""Configurations measured on the GPU at hand: LADNET_AUTOTUNE=1.
+
+Only the shipped candidates compete, each of which compiles without spills. A choice is made once
+for a kernel, a dtype and head size, and a size of problem in powers of two; it is kept in a JSON
+file in the cache folder, so that later runs measure nothing and choose the same. Bits of a result
+depend on the configuration: runs that must agree to the last bit share the file or leave this off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.runtime.errors import OutOfResources
+
+from ladnet_fast._files import atomic_write_text, cache_folder
+
+from ..launch import Launch
+from .configs import Config
+from .launch import KERNELS, Choose
+
+#: File -> what it holds; a process reads each file once.
+_known: dict[Path, dict[str, Any]] = {}
+
+
+def measure(run: Callable[[], None]) -> float:
+    """Return the median time of ``run`` in milliseconds, with a cold L2 cache."""
+    return float(triton.testing.do_bench(run, return_mode="median"))
+
+
+def chooser(
+    plan: Callable[[Choose], Mapping[str, Launch]],
+    candidates: Callable[[str, str], Sequence[Config]],
+    *,
+    device: str,
+    problem: str,
+) -> Choose:
+    """Return a function that chooses the fastest candidate of each kernel.
+
+    Parameters
+    ----------
+    plan
+        Makes the launches of the pass at hand, by kernel name.
+    candidates
+        What may be chosen for a kernel and a prior, the shipped configuration first.
+    device : str
+        The GPU's name: every kind of GPU has a file of its own.
+    problem : str
+        What else a choice depends on: :func:`describe`.
+
+    Raises
+    ------
+    RuntimeError
+        If not one candidate fits the GPU, or the file is not what this module writes.
+    """
+    path = cache_folder() / f"triton-{re.sub(r'[^A-Za-z0-9]+', '-', device).lower()}.json"
+    if path not in _known:
+        _known[path] = _read(path)
+    entries = _known[path]
+
+    def choose(kernel: str, prior: str) -> Config:
+        offered = candidates(kernel, prior)
+        if len(offered) == 1:
+            return offered[0]
+        key = f"{kernel} prior={prior} {problem} {_build(kernel)}"
+        if key not in entries or Config(**entries[key]["config"]) not in offered:
+            found = _fastest(kernel, prior, plan, candidates)
+            # Other processes may have added theirs in the meantime.
+            entries.update({**_read(path), key: found})
+            atomic_write_text(path, json.dumps(entries, indent=1, sort_keys=True) + "\n")
+        return Config(**entries[key]["config"])
+
+    return choose
+
+
+def describe(precision: str, head_size: int, **sizes: int) -> str:
+    """Return a problem's name; ``sizes`` are rounded up to powers of two, so that few differ."""
+    rounded = {name: 1 << (max(size, 1) - 1).bit_length() for name, size in sizes.items()}
+    return " ".join(
+        [precision, f"d={head_size}", *(f"{name}<={size}" for name, size in rounded.items())]
+    )
+
+
+def _build(kernel: str) -> str:
+    """Name the kernel's source, with all that it calls, and the compiler."""
+    return f"source={KERNELS[kernel].cache_key[:16]} triton={triton.__version__}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        for entry in entries.values():
+            Config(**entry["config"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RuntimeError(
+            f"LADNET_AUTOTUNE=1: {path} is not what autotuning writes ({error!r}); delete it"
+        ) from error
+    return entries
+
+
+def _fastest(
+    kernel: str,
+    prior: str,
+    plan: Callable[[Choose], Mapping[str, Launch]],
+    candidates: Callable[[str, str], Sequence[Config]],
+) -> dict[str, Any]:
+    times: dict[Config, float] = {}
+    for config in candidates(kernel, prior):
+
+        def choose(name: str, kind: str, config: Config = config) -> Config:
+            return config if name == kernel else candidates(name, kind)[0]
+
+        try:
+            times[config] = measure(plan(choose)[kernel].run)
+        except OutOfResources:
+            # A GPU with less shared memory than its architecture's usual; the others still serve.
+            continue
+    if not times:
+        raise RuntimeError(
+            f"LADNET_AUTOTUNE=1: no configuration of {kernel!r} (prior {prior!r}) fits this GPU's "
+            f"shared memory; unset LADNET_AUTOTUNE and report the GPU"
+        )
+    best = min(times, key=lambda config: times[config])
+    return {"config": dataclasses.asdict(best), "milliseconds": times[best]}

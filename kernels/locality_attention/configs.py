@@ -1,0 +1,170 @@
+"""Block sizes, warps and pipeline stages of the kernels: the shipped table and its lookup.
+
+Every entry compiles without register spills, keeps its products on tensor cores (except IEEE fp32,
+which has none) and its loads asynchronous; ``docs/triton-resources.md`` has the figures, and the
+command that makes them. The table was made by static counts alone: nothing in it was timed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+
+from .config_table import TABLE
+
+#: Head sizes are padded to the next of these.
+HEAD_SIZES = (16, 32, 64, 128, 256)
+KERNELS = ("forward", "preprocess", "backward_keys", "backward_queries")
+PRECISIONS = ("bf16", "fp16", "tf32", "fp32")
+#: Compute capabilities with entries of their own, and the shared memory that a program may have.
+SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration of one kernel.
+
+    ``block_m`` rows of queries, ``block_n`` rows of keys, ``block_band`` columns of a tile of the
+    banded product; 0 where a kernel has no such block.
+    """
+
+    block_m: int
+    block_n: int
+    block_band: int
+    num_warps: int
+    num_stages: int
+
+    def __str__(self) -> str:
+        keys = f"x{self.block_n}" if self.block_n else ""
+        band = f"/{self.block_band}" if self.block_band else ""
+        return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}"
+
+
+_INTERPRETER = Config(32, 32, 16, 4, 1)
+#: AMD: small tiles and no software pipeline fit the shared memory (64 KB) of every generation.
+_HIP = Config(64, 32, 32, 4, 1)
+_HIP_LARGE = Config(32, 16, 16, 4, 1)
+
+
+def lookup(
+    kernel: str, *, prior: str, architecture: int | str, precision: str, head_size: int
+) -> Config:
+    """Return the shipped configuration of a kernel.
+
+    Parameters
+    ----------
+    kernel
+        One of :data:`KERNELS`.
+    prior
+        "additive", "logit" or "none", as the kernel is compiled: the preprocess kernel of "logit"
+        and the queries' kernel of "additive" are those of "none".
+    architecture
+        Ten times the major compute capability plus the minor, at least 80; "hip" for AMD GPUs;
+        "interpreter" for Triton's interpreter.
+    precision
+        One of :data:`PRECISIONS`: "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
+    head_size
+        From 1 to 256.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of these.
+    """
+    return candidates(
+        kernel, prior=prior, architecture=architecture, precision=precision, head_size=head_size
+    )[0]
+
+
+def candidates(
+    kernel: str, *, prior: str, architecture: int | str, precision: str, head_size: int
+) -> tuple[Config, ...]:
+    """Return what autotuning tries; the first is what :func:`lookup` returns.
+
+    Arguments and errors as there.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    size = head_class(head_size)
+    table = _table()
+    family = "16-bit" if precision in ("bf16", "fp16") else precision
+    if (86, family, kernel, prior, size) not in table:
+        compiled = sorted({f"{name} {kind}" for _, _, name, kind, _ in table})
+        raise ValueError(
+            f"there is no kernel {kernel!r} for prior {prior!r}; there are: {', '.join(compiled)}"
+        )
+    if architecture == "interpreter":
+        return (_without_unused(_INTERPRETER, kernel, prior),)
+    if architecture == "hip":
+        large = size > 128 or (size > 64 and family != "16-bit")
+        return (_without_unused(_HIP_LARGE if large else _HIP, kernel, prior),)
+    return table[(architecture_row(architecture), family, kernel, prior, size)]
+
+
+def _without_unused(config: Config, kernel: str, prior: str) -> Config:
+    return replace(
+        config,
+        block_n=0 if kernel == "preprocess" else config.block_n,
+        block_band=config.block_band if prior == "additive" else 0,
+    )
+
+
+def head_class(head_size: int) -> int:
+    """Return the padded head size, whose column of the table serves.
+
+    Raises
+    ------
+    ValueError
+        If it is not from 1 to 256.
+    """
+    for size in HEAD_SIZES:
+        if 1 <= head_size <= size:
+            return size
+    raise ValueError(f"head_size must be from 1 to {HEAD_SIZES[-1]}; got {head_size}")
+
+
+def architecture_row(architecture: int | str) -> int:
+    """Return the architecture whose rows serve another one.
+
+    The nearest of the same family, which has the same kind of tensor core, and no more shared
+    memory than the GPU at hand: 87 is served as 80, 89 as 86, 103 as 100, 121 as 120. GPUs newer
+    than the table get the rows of 86, which need least.
+
+    Raises
+    ------
+    ValueError
+        If it is below 80 or no number: the kernels need bf16 tensor cores and asynchronous copies.
+    """
+    if not isinstance(architecture, int) or architecture < 80:
+        raise ValueError(
+            "architecture must be an integer from 80 on (ten times the major compute capability "
+            f'plus the minor), "hip" or "interpreter"; got {architecture!r}'
+        )
+    if architecture in (80, 87):  # 87 has 163 KB as well
+        return 80
+    families = {8: 86, 9: 90, 10: 100, 11: 100, 12: 120}
+    return families.get(architecture // 10, 86)
+
+
+@cache
+def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
+    table: dict[tuple[int, str, str, str, int], tuple[Config, ...]] = {}
+    architecture, precision = 0, ""
+    for line in TABLE.strip().splitlines():
+        if line.startswith("sm_"):
+            number, precision = line.removeprefix("sm_").split()
+            architecture = int(number)
+            continue
+        kernel, prior, *entries = line.split()
+        for size, entry in zip(HEAD_SIZES, entries, strict=True):
+            key = (architecture, precision, kernel, prior, size)
+            if entry != "-":
+                table[key] = (*table.get(key, ()), _parse(entry))
+    return table
+
+
+def _parse(entry: str) -> Config:
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)", entry)
+    assert found, entry
+    return Config(*(int(number or 0) for number in found.groups()))

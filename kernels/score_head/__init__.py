@@ -1,0 +1,1 @@
+"""LANet's score head: causal convolution to one channel, sigmoid, mask."""

@@ -1,0 +1,158 @@
+"""Block sizes, grids and argument lists of the score head's kernels.
+
+Planning and running are apart: see :class:`..launch.Launch`.
+"""
+
+from __future__ import annotations
+
+import triton
+from torch import Tensor
+
+from ..launch import Launch
+from .backward import score_head_backward
+from .forward import score_head_forward
+
+#: Rows that a program reads at a time; of the forward kernel's, those with all taps are written.
+FORWARD_ROWS = 128
+BACKWARD_ROWS = 32
+#: Programs that share the backward pass, each with a part of its own for the weight's gradient. A
+#: constant, not the number of multiprocessors: the same sums in the same order on every GPU.
+MAX_PARTS = 512
+#: Elements that are 16 bytes or more in every dtype, and the least size of a matrix product.
+_ALIGNED = 16
+
+
+def plan_forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    lengths: Tensor | None,
+    scores: Tensor,
+    slopes: Tensor | None,
+) -> Launch:
+    """Plan the forward kernel.
+
+    Parameters
+    ----------
+    x : Tensor
+        (B, T, C), unit stride along C.
+    weight, bias : Tensor
+        (1, C, K) contiguous, and (1,).
+    lengths : Tensor or None
+        (B,) int64.
+    scores : Tensor
+        (B, T) contiguous, to be filled.
+    slopes : Tensor or None
+        (B, T) float32 contiguous, to be filled where the backward pass will need it.
+    """
+    B, T, C = x.shape
+    taps = weight.shape[2]
+    unit = _unit(x)
+    return Launch(
+        score_head_forward,
+        (B * triton.cdiv(T, FORWARD_ROWS - (taps - 1)),),
+        {
+            "X": x,
+            "WEIGHT": weight,
+            "BIAS": bias,
+            "LENGTHS": lengths,
+            "SCORES": scores,
+            "SLOPES": slopes,
+            **_sizes(x, unit),
+        },
+        {
+            "HAS_LENGTHS": lengths is not None,
+            "SAVE_SLOPES": slopes is not None,
+            "UNIT": unit,
+            "TAPS": taps,
+            "BLOCK_T": FORWARD_ROWS,
+            "BLOCK_C": max(_ALIGNED, min(64, triton.next_power_of_2(C))),
+            "BLOCK_TAPS": max(_ALIGNED, triton.next_power_of_2(taps)),
+        },
+        num_warps=4,
+        num_stages=2,
+    )
+
+
+def parts(x: Tensor) -> int:
+    """Return how many rows the partial gradients of the parameters have."""
+    blocks = x.shape[0] * triton.cdiv(x.shape[1], BACKWARD_ROWS)
+    return triton.cdiv(blocks, triton.cdiv(blocks, MAX_PARTS)) if blocks else 0
+
+
+def plan_backward(
+    grad_scores: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    slopes: Tensor,
+    lengths: Tensor | None,
+    grad_x: Tensor | None,
+    weight_parts: Tensor | None,
+    bias_parts: Tensor | None,
+) -> Launch:
+    """Plan the backward kernel; other arguments as in :func:`plan_forward`.
+
+    Parameters
+    ----------
+    grad_scores : Tensor
+        (B, T) contiguous.
+    grad_x : Tensor or None
+        (B, T, C) contiguous, to be filled; None if nobody needs it.
+    weight_parts, bias_parts : Tensor or None
+        (P, C, K) and (P,) float32 contiguous, P as :func:`parts` says, to be filled: the sums over
+        their first axis are the gradients of weight and bias. None if nobody needs them.
+    """
+    B, T, C = x.shape
+    taps = weight.shape[2]
+    unit = _unit(x)
+    block_c = max(_ALIGNED, min(64, triton.next_power_of_2(C)))
+    blocks = B * triton.cdiv(T, BACKWARD_ROWS)
+    return Launch(
+        score_head_backward,
+        (parts(x), triton.cdiv(C, block_c)),
+        {
+            "X": x,
+            "WEIGHT": weight,
+            "GRAD": grad_scores,
+            "SLOPES": slopes,
+            "LENGTHS": lengths,
+            "GRAD_X": grad_x,
+            "WEIGHT_PARTS": weight_parts,
+            "BIAS_PARTS": bias_parts,
+            **_sizes(x, unit),
+            "blocks": blocks,
+            "blocks_per_program": triton.cdiv(blocks, MAX_PARTS),
+        },
+        {
+            "HAS_LENGTHS": lengths is not None,
+            "NEED_INPUT": grad_x is not None,
+            "NEED_PARAMETERS": weight_parts is not None,
+            "SPLIT": x.element_size() == 2,
+            "UNIT": unit,
+            "TAPS": taps,
+            "BLOCK_T": BACKWARD_ROWS,
+            "BLOCK_C": block_c,
+            "BLOCK_TAPS": max(_ALIGNED, triton.next_power_of_2(taps)),
+        },
+        num_warps=4,
+        num_stages=1,
+    )
+
+
+def _unit(x: Tensor) -> int:
+    """Return in what unit strides and C are given to the kernels.
+
+    The compiler sees from it that rows are aligned, and no run-time size has to be specialised:
+    varying lengths share a compiled kernel.
+    """
+    sizes = (x.stride(0), x.stride(1), x.shape[2])
+    return 1 if any(size % _ALIGNED for size in sizes) else _ALIGNED
+
+
+def _sizes(x: Tensor, unit: int) -> dict[str, int]:
+    return {
+        "x_stride_b": x.stride(0) // unit,
+        "x_stride_t": x.stride(1) // unit,
+        "T": x.shape[1],
+        "channels": x.shape[2] // unit,
+    }

@@ -1,0 +1,74 @@
+"""Whether Triton can run kernels here: what the backends that use it ask."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+#: The interpreter runs kernels on CPU tensors, for tests; Triton decides this when it is imported.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+_LEAST_CAPABILITY = (8, 0)
+
+
+def problems(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return every reason why Triton cannot run on these tensors, by device; none if it can.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        The call's tensors by the names that its caller knows.
+    """
+    wanted = "cpu" if INTERPRETED else "cuda"
+    reasons = []
+    elsewhere = [
+        f"{name} is on {x.device}" for name, x in tensors.items() if x.device.type != wanted
+    ]
+    if elsewhere:
+        under = " under TRITON_INTERPRET=1" if INTERPRETED else ""
+        reasons.append(f"the kernels need {wanted.upper()} tensors{under}: {', '.join(elsewhere)}")
+    devices = {x.device.index for x in tensors.values() if x.device.type == wanted}
+    if len(devices) > 1:
+        reasons.append(f"the tensors are on {len(devices)} different devices")
+    machine = _machine_problem(next(iter(devices)) if devices and wanted == "cuda" else None)
+    return reasons if machine is None else [*reasons, machine]
+
+
+def on_device(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which kernels are launched on the device of ``x``."""
+    return torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
+
+
+@torch.compiler.assume_constant_result
+def _machine_problem(index: int | None) -> str | None:
+    """Return why Triton runs nowhere here, or not on the GPU of that index.
+
+    Asked while a graph is traced, hence constant there.
+    """
+    return _cached_machine_problem(index)
+
+
+@functools.cache
+def _cached_machine_problem(index: int | None) -> str | None:
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        return (
+            f"triton cannot be imported ({error}); it comes with the CUDA builds of torch, "
+            f"or install it with: pip install triton"
+        )
+    if INTERPRETED:
+        return None
+    if not torch.cuda.is_available():
+        return "torch sees no GPU; see torch.cuda.is_available()"
+    if index is None or torch.version.hip is not None:
+        return None
+    capability = torch.cuda.get_device_capability(index)
+    if capability < _LEAST_CAPABILITY:
+        return f"the kernels need a GPU from sm_80 on, not sm_{capability[0]}{capability[1]}"
+    return None

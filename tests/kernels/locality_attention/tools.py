@@ -1,0 +1,94 @@
+"""Both passes of the Triton kernels with chosen blocks, everything they fill poisoned before."""
+
+from __future__ import annotations
+
+import torch
+from ladnet_fast.kernels.locality_attention import launch
+from ladnet_fast.kernels.locality_attention.configs import Config
+from torch import Tensor
+
+from tests.ops.locality_attention.budget import assert_results_within_budget
+from tests.ops.locality_attention.cases import prior_tensors, random_qkv
+
+#: Blocks of queries and keys, and of the band: every order of sizes that the kernels may meet.
+BLOCKS = {
+    "as many queries as keys": Config(32, 32, 16, 4, 1),
+    "more queries": Config(64, 16, 32, 4, 1),
+    "more keys": Config(16, 64, 16, 4, 1),
+}
+SMALL = BLOCKS["as many queries as keys"]
+LARGE = Config(128, 128, 64, 4, 1)
+
+
+def both_passes(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    w: Tensor | None,
+    b: Tensor | None,
+    grad_out: Tensor,
+    *,
+    prior: str = "additive",
+    scale: float | None = None,
+    lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    need_prior_grad: bool = True,
+    config: Config = SMALL,
+) -> tuple[Tensor | None, ...]:
+    """Return out, the gradients of q, k, v, w, b, and lse of the Triton kernels."""
+    options = {
+        "prior": prior,
+        "scale": q.shape[-1] ** -0.5 if scale is None else scale,
+        "precision": "ieee",
+        "choose": lambda kernel, kind: config,
+    }
+    bags = (lengths, cu_seqlens)
+    there = launch.plan_forward(q, k, v, w, b, *bags, training=True, **options)
+    _run(there, there.out, there.lse, there.softmax_out)
+    back = launch.plan_backward(
+        grad_out, q, k, v, w, b, there.softmax_out, there.out, there.lse, *bags,
+        need_prior_grad=need_prior_grad and prior != "none", **options,
+    )  # fmt: skip
+    _run(back, back.grad_q, back.grad_k, back.grad_v, back.partials)
+    return (there.out, back.grad_q, back.grad_k, back.grad_v, *back.prior_grads(), there.lse)
+
+
+def _run(plan: launch.ForwardPlan | launch.BackwardPlan, *filled: Tensor | None) -> None:
+    workspaces = [plan.launches[x].arguments["delta"] for x in plan.launches if x == "preprocess"]
+    for x in (*filled, *workspaces):
+        if x is not None:
+            x.fill_(torch.nan)
+    for each in plan.launches.values():
+        each.run()
+
+
+def inputs_of(
+    B: int, H: int, T: int, d: int, dtype: torch.dtype, prior_name: str = "wide"
+) -> list[Tensor]:
+    """Return random q, k, v and a named prior's w and b."""
+    return [*random_qkv(B, H, T, d, dtype), *prior_tensors(prior_name, H, torch.float32)]
+
+
+def check(
+    B: int,
+    H: int,
+    T: int,
+    d: int,
+    dtype: torch.dtype,
+    prior: str,
+    prior_name: str = "wide",
+    config: Config = SMALL,
+    **options: object,
+) -> None:
+    """Compare random inputs of a shape with float64: every output and gradient."""
+    check_inputs(inputs_of(B, H, T, d, dtype, prior_name), prior, config, **options)
+
+
+def check_inputs(
+    inputs: list[Tensor], prior: str, config: Config = SMALL, **options: object
+) -> None:
+    """Compare every output and gradient with float64; ``inputs`` are q, k, v, w and b."""
+    grad_out = torch.randn(inputs[0].shape).to(inputs[0].dtype)
+    w_b = inputs[3:] if prior != "none" else [None, None]
+    actual = both_passes(*inputs[:3], *w_b, grad_out, prior=prior, config=config, **options)
+    assert_results_within_budget(actual, inputs, grad_out, prior, **options)

@@ -1,0 +1,133 @@
+"""Launches of the attention kernels, compiled for sm_80 as they ship, in the PTX interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ladnet_fast.kernels.launch import Launch
+from ladnet_fast.kernels.locality_attention import configs
+from ladnet_fast.kernels.locality_attention.launch import plan_backward, plan_forward
+from torch import Tensor
+
+from benchmarks.triton_resources.toolchain import Build
+
+from ..ptx_on_cpu.triton_aot import CompiledKernel
+
+DTYPES = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "tf32": torch.float32,
+    "fp32": torch.float32,
+}
+#: (w, b) of a head: w < 0, where the prior's argument changes its sign in the band; narrow.
+PRIORS = ((-0.02, 0.9), (0.3, -0.1))
+_RESULTS = (
+    "out", "softmax_out", "lse", "delta", "grad_q", "grad_k", "grad_v", "partials",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Inputs of both passes; rows of padding are NaN."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    w: Tensor
+    b: Tensor
+    grad_out: Tensor
+    lengths: Tensor | None
+    cu_seqlens: Tensor | None
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return [self.q, self.k, self.v, self.w, self.b]
+
+    @property
+    def bags(self) -> dict[str, Tensor | None]:
+        return {"lengths": self.lengths, "cu_seqlens": self.cu_seqlens}
+
+
+def problem(precision: str, head_size: int, longest: int, *, heads: int, packed: bool) -> Problem:
+    """Return bags of ``longest`` rows, of one and of none, packed or padded.
+
+    The inputs are slices of one wider tensor, as a fused projection leaves them.
+    """
+    sizes = [0, longest, 1]
+    batch, T = (1, sum(sizes)) if packed else (len(sizes), longest + 3)
+    joint = torch.randn(batch, T, 4, heads, head_size).to(DTYPES[precision])
+    if not packed:
+        for entries, size in zip(joint, sizes, strict=True):
+            entries[size:] = torch.nan
+    q, k, v, grad_out = (joint[:, :, i].transpose(1, 2) for i in range(4))
+    w, b = (torch.tensor(values) for values in zip(*PRIORS[:heads], strict=True))
+    bounds = torch.tensor([0, *sizes]).cumsum(0)
+    lengths = None if packed else torch.tensor(sizes)
+    return Problem(q, k, v, w, b, grad_out, lengths, bounds if packed else None)
+
+
+def run_both_passes(case: Problem, *, prior: str, precision: str) -> tuple[Tensor | None, ...]:
+    """Return out, the gradients of q, k, v, w and b, and lse.
+
+    Races between threads of a block and accesses out of bounds raise.
+    """
+    options = _options(case, prior, precision)
+    w, b = (None, None) if prior == "none" else (case.w, case.b)
+    qkv = (case.q, case.k, case.v)
+    forward = plan_forward(*qkv, w, b, **case.bags, training=True, **options)
+    _execute(forward.launches)
+    backward = plan_backward(
+        case.grad_out, *qkv, w, b, forward.softmax_out, forward.out, forward.lse, **case.bags,
+        need_prior_grad=prior != "none", **options,
+    )  # fmt: skip
+    _execute(backward.launches, keep=("out", "softmax_out", "lse"))
+    grads = (backward.grad_q, backward.grad_k, backward.grad_v)
+    return (forward.out, *grads, *backward.prior_grads(), forward.lse)
+
+
+def plan_forward_pass(case: Problem, *, prior: str, precision: str) -> Launch:
+    """Return the launch of the forward pass, its results full of NaN."""
+    w, b = (None, None) if prior == "none" else (case.w, case.b)
+    plan = plan_forward(
+        case.q, case.k, case.v, w, b, **case.bags, training=True,
+        **_options(case, prior, precision),
+    )  # fmt: skip
+    launch = plan.launches["forward"]
+    _poison(launch, ())
+    return launch
+
+
+def compile_launch(launch: Launch) -> CompiledKernel:
+    """Compile for sm_80 what a launch would run."""
+    options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
+    arguments = {**launch.arguments, **launch.constexprs}
+    return CompiledKernel.of(Build(launch.kernel, arguments, architecture=80, options=options))
+
+
+def _options(case: Problem, prior: str, precision: str) -> dict[str, Any]:
+    head_size = case.q.shape[-1]
+    return {
+        "prior": prior,
+        "scale": head_size**-0.5,
+        "precision": "tf32" if precision == "tf32" else "ieee",
+        "choose": lambda kernel, kind: configs.lookup(
+            kernel, prior=kind, architecture=80, precision=precision, head_size=head_size
+        ),
+    }
+
+
+def _execute(launches: dict[str, Launch], keep: tuple[str, ...] = ()) -> None:
+    for launch in launches.values():
+        _poison(launch, keep)
+        keep = (*keep, "delta")  # a result of the first kernel only
+        compile_launch(launch)(launch.grid, launch.arguments)
+
+
+def _poison(launch: Launch, keep: tuple[str, ...]) -> None:
+    """Fill the results of a launch with NaN: what it does not write shows."""
+    for name in _RESULTS:
+        value = launch.arguments.get(name)
+        if name not in keep and isinstance(value, Tensor):
+            value.fill_(torch.nan)

@@ -1,0 +1,51 @@
+"""A part of the table compiled again: exactly the figures that it holds.
+
+LADNET_COMPILE_ALL=1 compiles all of it, which takes about an hour on one core.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
+
+from benchmarks.triton_resources import table
+from benchmarks.triton_resources.resources import measure
+from benchmarks.triton_resources.variants import Variant, shipped
+
+
+def is_chosen(variant: Variant) -> bool:
+    """What a change would show in first: d = 128 in bf16 everywhere, one of each other kind."""
+    of_training = (variant.kernel, variant.mode) in (
+        ("forward", "additive"),
+        ("backward_keys", "additive"),
+        ("backward_queries", "none"),
+    )
+    kind = (variant.architecture, variant.precision, variant.head_size)
+    return (
+        (of_training and kind[0] != 86 and kind[1:] == ("bf16", 128))
+        or (variant.kernel, kind) == ("preprocess", (90, "bf16", 128))
+        or (variant.kernel, variant.mode, kind)
+        in (
+            ("forward", "logit", (90, "bf16", 128)),
+            ("forward", "inference", (86, "fp16", 64)),
+            ("forward", "additive", (90, "tf32", 128)),
+            ("forward", "additive", (80, "fp32", 64)),
+            ("backward_keys", "logit", (80, "bf16", 64)),
+        )
+    )
+
+
+ALL = os.environ.get("LADNET_COMPILE_ALL") == "1"
+CHOSEN = {v.name: v for v in shipped() if ALL or is_chosen(v)}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_row_is_what_the_compiler_makes(name):
+    variant = CHOSEN[name]
+    row = table.read()[name]
+    build = variant.build()
+    assert build.intermediate_hash() == row.intermediate
+    assert measure(build.compile(), variant.far_loops) == row.resources

@@ -1,0 +1,96 @@
+"""The lookup of configurations."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from ladnet_fast.kernels.locality_attention import configs
+from ladnet_fast.kernels.locality_attention.configs import Config, architecture_row, lookup
+
+COMPILED = {
+    "forward": ("additive", "logit", "none"),
+    "preprocess": ("additive", "none"),
+    "backward_keys": ("additive", "logit", "none"),
+    "backward_queries": ("logit", "none"),
+}
+ASKED = {
+    "kernel": "forward",
+    "prior": "additive",
+    "architecture": 90,
+    "precision": "bf16",
+    "head_size": 128,
+}
+
+
+def every_question():
+    for kernel, priors in COMPILED.items():
+        for prior, architecture, precision, size in itertools.product(
+            priors,
+            (80, 86, 87, 89, 90, 100, 103, 120, 121, "hip", "interpreter"),
+            configs.PRECISIONS,
+            (1, 16, 17, 40, 64, 80, 128, 200, 256),
+        ):
+            yield {
+                "kernel": kernel, "prior": prior, "architecture": architecture,
+                "precision": precision, "head_size": size,
+            }  # fmt: skip
+
+
+def test_every_question_has_an_answer_that_triton_can_compile():
+    for question in every_question():
+        candidates = configs.candidates(**question)
+        assert lookup(**question) == candidates[0]
+        assert len(set(candidates)) == len(candidates)
+        for config in candidates:
+            blocks = (config.block_m, config.block_n, config.block_band)
+            assert all(block == 0 or (block >= 16 and block.bit_count() == 1) for block in blocks)
+            assert config.block_m > 0
+            assert (config.block_n > 0) == (question["kernel"] != "preprocess"), question
+            banded = question["prior"] == "additive" and question["kernel"] != "backward_queries"
+            assert (config.block_band > 0) == banded, question
+            assert config.num_warps in (4, 8)
+            assert config.num_stages in (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "row"),
+    [
+        (80, 80), (86, 86), (87, 80), (89, 86), (90, 90), (100, 100), (103, 100), (110, 100),
+        (120, 120), (121, 120), (130, 86), (200, 86),
+    ],
+)  # fmt: skip
+def test_whose_rows_serve_another_architecture(architecture, row):
+    assert architecture_row(architecture) == row
+    question = {**ASKED, "architecture": architecture}
+    assert lookup(**question) == lookup(**{**question, "architecture": row})
+
+
+def test_the_two_16_bit_types_share_their_rows():
+    for question in every_question():
+        if question["precision"] == "bf16":
+            assert lookup(**question) == lookup(**{**question, "precision": "fp16"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kernel": "backward"}, "no kernel 'backward'.*preprocess additive"),
+        ({"kernel": "backward_queries"}, "no kernel 'backward_queries' for prior 'additive'"),
+        ({"prior": "sum"}, "for prior 'sum'"),
+        ({"architecture": 75}, "architecture must be an integer from 80 on.*got 75"),
+        ({"architecture": "sm_90"}, "got 'sm_90'"),
+        ({"precision": "fp64"}, "precision must be one of bf16, fp16, tf32, fp32; got 'fp64'"),
+        ({"head_size": 0}, "head_size must be from 1 to 256; got 0"),
+        ({"head_size": 257}, "head_size must be from 1 to 256; got 257"),
+    ],
+)
+def test_questions_without_an_answer(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        lookup(**{**ASKED, **wrong})
+
+
+def test_how_a_configuration_reads():
+    assert str(Config(128, 64, 32, 8, 3)) == "128x64/32w8s3"
+    assert str(Config(64, 0, 32, 4, 2)) == "64/32w4s2"
+    assert str(Config(64, 32, 0, 4, 2)) == "64x32w4s2"

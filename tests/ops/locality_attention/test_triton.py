@@ -1,0 +1,287 @@
+"""The Triton backend where nothing can be launched: reasons, specialisation, configurations."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import ladnet_fast
+import ladnet_fast.functional as LF
+from ladnet_fast.ops import _triton
+from ladnet_fast.ops.locality_attention import schema, triton
+
+pytestmark = pytest.mark.skipif(_triton.INTERPRETED, reason="asks what holds without interpreter")
+
+Q = torch.randn(1, 2, 5, 16)
+
+
+def test_cpu_tensors_are_refused_by_name_and_left_alone_by_auto():
+    with pytest.raises(ladnet_fast.ImplUnavailableError, match=r"CUDA tensors: q is on cpu"):
+        LF.locality_attention(Q, Q, Q, prior="none", impl="triton")
+    assert LF.locality_attention(Q, Q, Q, prior="none").shape == Q.shape
+
+
+def test_every_reason_is_listed():
+    wide = torch.zeros(1, 1, 2, 300, dtype=torch.float64)
+    reasons = "; ".join(triton.why_not(wide, wide, wide))
+    for part in ("q is on cpu", "v is on cpu", "torch.float64", "head size is 300"):
+        assert part in reasons
+
+
+def test_the_operator_itself_refuses_tensors_that_kernels_cannot_read():
+    with pytest.raises(RuntimeError, match=r"impl='triton': the kernels need CUDA tensors"):
+        schema.attention_forward(Q, Q, Q, None, None, None, None, "none", 1.0, False, "triton")
+
+
+def test_without_triton_the_package_works_and_says_what_is_missing():
+    code = """
+import sys
+sys.modules["triton"] = None
+import torch, ladnet_fast.functional as LF
+from ladnet_fast.ops.locality_attention import triton
+q = torch.randn(1, 1, 3, 4)
+LF.locality_attention(q, q, q, prior="none")
+assert "pip install triton" in "; ".join(triton.why_not(q, q, q))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- what a kernel is compiled for --------------------------------------------------------------
+
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="needs triton, which is in the extra [dev]"
+)
+
+
+def plans(*, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", prior="additive"):
+    """Return the launches of both passes for tensors of a shape, without memory."""
+    from ladnet_fast.kernels.locality_attention import configs, launch
+
+    if layout == "heads inside":  # a projection of (B, T, H d) split into heads
+        q = torch.empty(B, T, H, d, dtype=dtype, device="meta").transpose(1, 2)
+    else:
+        q = torch.empty(B, H, T, d, dtype=dtype, device="meta")
+    w = torch.empty(H, device="meta")
+    bags = (None, None)
+    if layout == "packed":
+        bags = (None, torch.empty(B + 1, dtype=torch.int64, device="meta"))
+    options = {
+        "prior": prior,
+        "scale": 0.1,
+        "precision": "ieee",
+        "choose": lambda kernel, kind: configs.Config(64, 64, 32, 4, 2),
+    }
+    there = launch.plan_forward(q, q, q, w, w, *bags, training=True, **options)
+    back = launch.plan_backward(
+        q, q, q, q, w, w, there.softmax_out, there.out, there.lse, *bags,
+        need_prior_grad=True, **options,
+    )  # fmt: skip
+    return {**there.launches, **back.launches}
+
+
+def specialization(launch):
+    """Return what Triton's launcher compiles a kernel for: types, alignment, constants."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import make_backend
+    from triton.runtime.jit import create_function_from_signature
+
+    kernel = launch.kernel
+    backend = make_backend(GPUTarget("cuda", 90, 32))
+    bind = create_function_from_signature(kernel.signature, kernel.params, backend)
+    return bind(**launch.arguments, **launch.constexprs)[1]
+
+
+@needs_triton
+@pytest.mark.parametrize("prior", ["additive", "logit"])
+@pytest.mark.parametrize("d", [16, 17, 40, 64])
+@pytest.mark.parametrize("layout", ["heads inside", "heads outside", "packed"])
+def test_one_compiled_kernel_serves_every_length_batch_and_number_of_heads(layout, d, prior):
+    expected = {
+        name: specialization(launch)
+        for name, launch in plans(T=64, d=d, layout=layout, prior=prior).items()
+    }
+    # One, powers of two, multiples of 16 and others: what Triton would specialise integers for.
+    shapes = [(1, 2, T) for T in (1, 2, 16, 17, 999, 4096, 2**20 + 1)]
+    shapes += [(1, 1, 64), (1, 16, 77)] + ([] if layout == "packed" else [(3, 2, 50), (16, 1, 1)])
+    for B, H, T in shapes:
+        for name, launch in plans(B=B, H=H, T=T, d=d, layout=layout, prior=prior).items():
+            assert specialization(launch) == expected[name], (name, B, H, T)
+
+
+@needs_triton
+def test_aligned_strides_are_known_to_the_compiler_and_misaligned_ones_are_not_claimed():
+    for d, unit in ((64, 8), (40, 8), (20, 1), (17, 1)):
+        assert {x.constexprs["UNIT"] for x in plans(d=d, H=1).values()} == {unit}
+    assert {x.constexprs["UNIT"] for x in plans(d=20, H=1, dtype=torch.float32).values()} == {4}
+
+
+@needs_triton
+def test_the_grid_lies_on_its_long_axis_and_has_a_limit():
+    tiles = 2**20 // 64
+    assert plans(B=3, H=2, T=2**20)["forward"].grid == (6 * tiles,)
+    assert plans(H=2, T=100, layout="packed")["forward"].grid == (2 * (100 // 64 + 1),)
+    with pytest.raises(ValueError, match=r"reach T = 1073741824 .* Split the batch"):
+        plans(T=2**30 + 1)
+    with pytest.raises(ValueError, match="tiles of 64 rows"):
+        plans(B=2**20, H=64, T=10_000)
+
+
+@needs_triton
+def test_a_kernel_without_the_prior_is_shared():
+    additive, logit = plans(prior="additive"), plans(prior="logit")
+    assert additive["backward_queries"].constexprs["PRIOR"] == "none"
+    assert logit["preprocess"].constexprs["PRIOR"] == "none"
+    assert additive["preprocess"].arguments["partials"] is not None
+    assert logit["backward_queries"].arguments["partials"] is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "dtype", "expected"),
+    [
+        ("ieee", torch.float32, "ieee"),
+        ("tf32", torch.float32, "tf32"),
+        ("tf32", torch.bfloat16, "ieee"),
+    ],
+)
+def test_tf32_is_used_only_where_pytorch_may(setting, dtype, expected):
+    before = torch.backends.cuda.matmul.fp32_precision
+    try:
+        torch.backends.cuda.matmul.fp32_precision = setting
+        assert triton._product_precision(Q.to(dtype)) == expected
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("dtype", "products", "precision"),
+    [
+        (torch.bfloat16, "ieee", "bf16"),
+        (torch.float16, "ieee", "fp16"),
+        (torch.float32, "ieee", "fp32"),
+        (torch.float32, "tf32", "tf32"),
+    ],
+)
+def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, products, precision):
+    from ladnet_fast.kernels.locality_attention import autotune, configs
+
+    monkeypatch.setattr(triton, "_architecture", lambda device: 90)
+    monkeypatch.setattr(triton, "_product_precision", lambda q: products)
+    q = torch.zeros(3, 2, 1000, 40, dtype=dtype)
+    where = {"prior": "logit", "architecture": 90, "precision": precision, "head_size": 40}
+    choose = triton._chooser(q, plan=None)
+    assert choose("backward_keys", "logit") == configs.lookup("backward_keys", **where)
+
+    # With LADNET_AUTOTUNE=1 the same table makes the candidates.
+    asked = {}
+    monkeypatch.setenv("LADNET_AUTOTUNE", "1")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "X100")
+    monkeypatch.setattr(
+        autotune, "chooser", lambda plan, offered, **names: asked.update(names) or offered
+    )
+    offered = triton._chooser(q, plan=None)
+    assert offered("backward_keys", "logit") == configs.candidates("backward_keys", **where)
+    assert asked == {"device": "X100", "problem": f"{precision} d=40 heads<=8 T<=1024"}
+
+
+# ---- autotuning ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tuner(monkeypatch, tmp_path):
+    """Return a function that asks for a choice, the times that are measured, and the file."""
+    from ladnet_fast.kernels.locality_attention import autotune, configs
+
+    offered = [configs.Config(64, n, 32, 4, 2) for n in (16, 32, 64)]
+    times, measured = {16: 3.0, 32: 1.0, 64: 2.0}, []
+    monkeypatch.setenv("LADNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(autotune, "_known", {})
+
+    def measure(run):
+        block = run.__self__.constexprs["BLOCK_N"]
+        measured.append(block)
+        if isinstance(times[block], Exception):
+            raise times[block]
+        return times[block]
+
+    monkeypatch.setattr(autotune, "measure", measure)
+
+    def ask(T=64, offered=offered, fresh=False):
+        if fresh:
+            autotune._known.clear()
+        choose = autotune.chooser(
+            lambda choose: {"forward": plan_with(choose)},
+            lambda kernel, prior: offered,
+            device="NVIDIA X100 80GB",
+            problem=autotune.describe("bf16", 64, heads=2, T=T),
+        )
+        return choose("forward", "additive").block_n
+
+    def plan_with(choose):
+        from ladnet_fast.kernels.launch import Launch
+
+        return Launch(None, (1,), {}, {"BLOCK_N": choose("forward", "additive").block_n}, 4, 2)
+
+    return ask, times, measured, tmp_path / "triton-nvidia-x100-80gb.json"
+
+
+@needs_triton
+def test_the_fastest_candidate_is_measured_once_and_kept(tuner):
+    ask, _, measured, path = tuner
+    assert ask() == 32
+    assert measured == [16, 32, 64]
+    assert ask(T=33) == ask(T=64, fresh=True) == 32  # the same power of two; another process
+    assert len(measured) == 3
+    assert ask(T=65) == 32
+    assert len(measured) == 6
+    (first, second) = json.loads(path.read_text()).items()
+    assert first[1] == second[1]
+    assert first[1]["milliseconds"] == 1.0
+    for part in ("forward prior=additive bf16 d=64", "T<=128", "triton=", "source="):
+        assert part in first[0]
+
+
+@needs_triton
+def test_what_does_not_fit_the_gpu_is_left_out(tuner):
+    from triton.runtime.errors import OutOfResources
+
+    ask, times, _, _ = tuner
+    times[32] = OutOfResources(300_000, 200_000, "shared memory")
+    assert ask() == 64
+    times[16] = times[64] = times[32]
+    with pytest.raises(RuntimeError, match="no configuration of 'forward'"):
+        ask(T=1000)
+
+
+@needs_triton
+def test_a_choice_that_is_no_longer_offered_is_measured_again(tuner):
+    from ladnet_fast.kernels.locality_attention import configs
+
+    ask, _, measured, _ = tuner
+    ask()
+    assert ask(offered=[configs.Config(64, n, 32, 8, 2) for n in (16, 64)]) == 64
+    assert measured == [16, 32, 64, 16, 64]
+
+
+@needs_triton
+def test_a_single_candidate_is_not_measured(tuner):
+    from ladnet_fast.kernels.locality_attention import configs
+
+    ask, _, measured, path = tuner
+    assert ask(offered=[configs.Config(64, 16, 32, 4, 2)]) == 16
+    assert not measured
+    assert not path.exists()
+
+
+@needs_triton
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"a": {"config": {"x": 1}}}'])
+def test_a_file_that_is_something_else_is_an_error_with_the_remedy(tuner, text):
+    ask, _, _, path = tuner
+    path.write_text(text)
+    with pytest.raises(RuntimeError, match=r"is not what autotuning writes .* delete it"):
+        ask()
