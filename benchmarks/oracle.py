@@ -7,7 +7,7 @@ reaches lengths at which the reference itself would need tens of gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from unittest import mock
 
@@ -149,6 +149,31 @@ def rounding_scales(
         return largest, {}
     dw, db = squares.sqrt().amax(dim=1).tolist()
     return largest, {"dw": dw, "db": db}
+
+
+def gradient_scales(
+    lse: float, sizes: dict[str, float], truth: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, float]:
+    """Return what a rounding of the gradients is in proportion to.
+
+    The attention's output is stored in ``dtype`` for the backward pass, its logarithmic sum in
+    float32 or better: both roundings reach every gradient, whatever that is stored in.
+
+    Parameters
+    ----------
+    lse, sizes
+        As :func:`rounding_scales` returns them.
+    truth : dict of str to Tensor
+        The exact gradients.
+    dtype : torch.dtype
+        Of q, k and v.
+    """
+    stored, summed = (torch.finfo(x).eps for x in (dtype, lse_dtype(dtype)))
+    largest = {name: float(truth[name].abs().max()) for name in ("dq", "dk", "dv")}
+    return {
+        **{name: (1 + lse * summed / stored) * size for name, size in largest.items()},
+        **{name: (stored / summed + lse) * size for name, size in sizes.items()},
+    }
 
 
 @contextmanager

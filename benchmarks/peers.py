@@ -14,12 +14,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 import ladnet_fast.functional as LF
 from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.functional import DDLTerms
 from ladnet_fast.nn import LANetOutput, LocalityAttention
 from ladnet_fast.ops.locality_attention.reference import location_prior
+from ladnet_fast.ops.score_head import score_head
 
 # ---- Attention -----------------------------------------------------------------------------------
 
@@ -27,6 +30,18 @@ from ladnet_fast.ops.locality_attention.reference import location_prior
 def sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Torch's fused attention with no prior at all: less work than ours, so a lower bound."""
     return F.scaled_dot_product_attention(q, k, v, scale=scale)
+
+
+def sdpa_flash(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Torch's attention without a prior, by its FlashAttention kernels and no others."""
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return sdpa(q, k, v, scale)
+
+
+def sdpa_cudnn(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Torch's attention without a prior, by cuDNN and nothing else."""
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        return sdpa(q, k, v, scale)
 
 
 def sdpa_with_prior_as_mask(
@@ -49,6 +64,60 @@ def sdpa_plus_prior(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor, scale
     return F.scaled_dot_product_attention(q, k, v, scale=scale) + prior @ v
 
 
+def flex_logit(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor, scale: float) -> Tensor:
+    """FlexAttention with the prior as its ``score_mod``: the logit prior, the same formula as ours.
+
+    Fused only under torch.compile: see :func:`compiled_for_shape`.
+    """
+
+    def add_prior(score: Tensor, bag: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return score + torch.exp(_log_prior(w[head], b[head], i - j))
+
+    out: Tensor = flex_attention(q, k, v, score_mod=add_prior, scale=scale)
+    return out
+
+
+def flex_band(
+    q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor, scale: float, band: Any
+) -> Tensor:
+    """FlexAttention without a prior, plus a second one over the band for G v: the additive prior.
+
+    The second has log G as its logits, so that its output times its softmax's sum is G v. The best
+    that we know to say in FlexAttention, which has no place behind the softmax. ``band`` is what
+    :func:`flex_band_mask` returns.
+    """
+
+    def only_prior(score: Tensor, bag: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return _log_prior(w[head], b[head], i - j)
+
+    plain: Tensor = flex_attention(q, k, v, scale=scale)
+    near, aux = flex_attention(
+        q, k, v, score_mod=only_prior, block_mask=band, return_aux=AuxRequest(lse=True)
+    )
+    assert aux.lse is not None  # asked for
+    return plain + (near * aux.lse.exp()[..., None]).to(plain.dtype)
+
+
+def flex_band_mask(T: int, reach: int, device: torch.device) -> Any:
+    """Return FlexAttention's mask of |i - j| <= reach; made once, as its users do."""
+    # Said in blocks: create_block_mask would fill a (T, T) matrix first.
+    block = 128
+    index = torch.arange(-(-T // block), device=device)
+    near = (index[:, None] - index).abs() <= -(-reach // block)  # [blocks, blocks]
+    order = near.int().argsort(dim=1, descending=True, stable=True)
+    return BlockMask.from_kv_blocks(
+        near.sum(dim=1, dtype=torch.int32)[None, None],
+        order.to(torch.int32)[None, None],
+        BLOCK_SIZE=block,
+        mask_mod=lambda bag, head, i, j: (i - j).abs() <= reach,
+        seq_lengths=(T, T),
+    )
+
+
+def _log_prior(w: Tensor, b: Tensor, distance: Tensor) -> Tensor:
+    return -(w * distance.to(w.dtype).square() + b).abs()
+
+
 def eager_attention(
     q: Tensor, k: Tensor, v: Tensor, w: Tensor | None, b: Tensor | None, prior: str, scale: float
 ) -> Tensor:
@@ -62,6 +131,14 @@ def eager_attention(
 def eager_ddl(scores: Tensor, features: Tensor, labels: Tensor) -> DDLTerms:
     """Compute the reference losses in eager mode, with the default options."""
     return LF.ddl_loss(scores, features, labels, impl="reference")
+
+
+# ---- Score head ----------------------------------------------------------------------------------
+
+
+def eager_head(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Pad, convolve and take the sigmoid in eager mode, as LANet does without the fused kernel."""
+    return score_head(features, weight, bias, impl="reference")
 
 
 # ---- Networks ------------------------------------------------------------------------------------
@@ -122,6 +199,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     ``dynamic=True``, because lengths vary: one compilation serves all.
     """
     result: Callable[..., Any] = torch.compile(function, dynamic=True)
+    return result
+
+
+@functools.cache
+def compiled_for_shape(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``torch.compile(function, dynamic=False)``: compiled anew for every shape.
+
+    What FlexAttention is fastest with.
+    """
+    result: Callable[..., Any] = torch.compile(function, dynamic=False)
     return result
 
 

@@ -168,13 +168,13 @@ def subsets(*names: str) -> frozenset[str]:
 
 def all_ops() -> tuple[Op, ...]:
     """Return every operator."""
-    from .cases import attention, ddl, network, scoring
+    from .cases import attention, ddl, network, score_head, scoring
 
-    return (*attention.OPS, *ddl.OPS, *network.OPS, *scoring.OPS)
+    return (*attention.OPS, *ddl.OPS, *score_head.OPS, *network.OPS, *scoring.OPS)
 
 
 def all_cases() -> list[Case]:
-    """Return every case, the single operators first."""
+    """Return every case that a CPU runs, the single operators first; see also benchmarks.gpu."""
     from .cases import attention, ddl, network, scoring
 
     return [*attention.cases(), *ddl.cases(), *network.cases(), *scoring.cases()]

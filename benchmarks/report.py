@@ -20,14 +20,19 @@ Row = dict[str, Any]
 Results = dict[str, Any]
 
 _TEMPLATE = "performance.md.j2"
-_SIDES = {
+#: What a reader sees for the name of a side.
+SIDES = {
     "native": "ladnet_fast",
     "native_no_prior": "ladnet_fast, no prior",
     "triton": "ladnet_fast (Triton)",
     "triton_no_prior": "ladnet_fast (Triton), no prior",
     "cuda": "ladnet_fast (CUDA)",
     "sdpa": "SDPA, no prior",
+    "sdpa_flash": "SDPA flash, no prior",
+    "sdpa_cudnn": "SDPA cuDNN, no prior",
     "sdpa_mask": "SDPA, prior as mask",
+    "flex": "FlexAttention",
+    "flex_band": "FlexAttention + band",
     "sdpa_plus_prior": "SDPA + G v",
     "eager": "eager",
     "compiled": "torch.compile",
@@ -90,7 +95,7 @@ def _run(run: Results, path: Path) -> dict[str, Any]:
         "commands": run["commands"],
         "ceilings": _ceilings(run["ceilings"]),
         "bars": bars_table(rows, machine["instruction_set"]),
-        "sections": [_section(op, rows, machine, path) for op in all_ops() if _of(op, rows)],
+        "sections": [section(op, rows, machine, path) for op in all_ops() if _of(op, rows)],
         "day": [row for row in rows if row["op"] == "day_of_video"],
         "silent": silent(rows),
     }
@@ -103,10 +108,11 @@ def _of(op: Op, rows: list[Row]) -> list[Row]:
 # ---- Tables --------------------------------------------------------------------------------------
 
 
-def markdown(head: Iterable[str], body: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; the first column is text, the others are numbers."""
+def markdown(head: Iterable[str], body: Iterable[Iterable[str]], *, numbers: bool = True) -> str:
+    """Return a Markdown table; the first column is text, and so are the others or numbers."""
     titles = list(head)
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *(list(row) for row in body)]
+    rule = ["---", *["---:" if numbers else "---"] * (len(titles) - 1)]
+    lines = [titles, rule, *(list(row) for row in body)]
     escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
@@ -145,7 +151,8 @@ def _ceilings(ceilings: list[dict[str, Any]]) -> str:
     return markdown(["Ceiling", "Median", "How"], body) if body else ""
 
 
-def _section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dict[str, Any]:
+def section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what a template shows of an operator; draws its plot beside the Markdown file."""
     mine = _of(op, rows)
     kinds: dict[tuple[str, str], list[Row]] = {}
     for row in mine:
@@ -174,10 +181,10 @@ def speed_table(rows: list[Row]) -> str:
     sides = list(dict.fromkeys(row["side"] for row in timed))
     own = next((row["side"] for row in timed if row["own"]), None)
     peers = [side for side in sides if own is not None and side != own]
-    head = ["Shape", *(f"{_SIDES[side]} (ms)" for side in sides)]
+    head = ["Shape", *(f"{SIDES[side]} (ms)" for side in sides)]
     unit = "GFLOP/s" if any(row["flops"] for row in timed) else "GB/s"
     if own is not None:
-        head += [f"ours, {unit}", *(f"x {_SIDES[peer]}" for peer in peers)]
+        head += [f"ours, {unit}", *(f"x {SIDES[peer]}" for peer in peers)]
     body = []
     for name, group in itertools.groupby(timed, key=lambda row: shape_name(row["shape"])):
         found = {row["side"]: row for row in group}
@@ -221,7 +228,7 @@ def memory_table(rows: list[Row]) -> str:
         found = {row["side"]: row["peak_bytes"] for row in group}
         cells = (f"{found[side] / 2**20:,.0f}" if side in found else "-" for side in sides)
         body.append([name, *cells])
-    return markdown(["Shape", *(f"{_SIDES[side]} (MiB)" for side in sides)], body) if body else ""
+    return markdown(["Shape", *(f"{SIDES[side]} (MiB)" for side in sides)], body) if body else ""
 
 
 def _growth(op: Op, rows: list[Row]) -> str:
@@ -234,8 +241,9 @@ def _growth(op: Op, rows: list[Row]) -> str:
         exponents = [growth_exponent(lines.get(side, {}), least=1024) for lines in (times, peaks)]
         if exponents != [None, None]:
             cells = ("-" if x is None else f"{op.varies}^{x:.2f}" for x in exponents)
-            body.append([_SIDES[side], *cells])
-    return markdown([f"Growth from {op.varies} = 1,024 on", "time", "peak memory"], body)
+            body.append([SIDES[side], *cells])
+    head = [f"Growth from {op.varies} = 1,024 on", "time", "peak memory"]
+    return markdown(head, body) if body else ""
 
 
 def _plot(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> str:
@@ -257,7 +265,7 @@ def silent(rows: list[Row]) -> list[str]:
     """Return, each once, why sides have no speed, or no memory that was asked for."""
     found: dict[str, int] = {}
     for row in rows:
-        name = f"{row['op']}, {_SIDES[row['side']]}"
+        name = f"{row['op']}, {SIDES[row['side']]}"
         if row["status"] != "ok":
             line = f"{name}: {row['status']}: {row['reason']}"
             found[line] = found.get(line, 0) + 1

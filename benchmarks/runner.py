@@ -61,6 +61,7 @@ def run_case(
     clock: Clock = cpu_clock,
     threads: int | None = None,
     memory: bool = True,
+    available: int | None = None,
 ) -> list[Measurement]:
     """Check and time every side of a case; one measurement a side, in the case's order.
 
@@ -80,12 +81,14 @@ def run_case(
         For the processes in which memory is measured; this process's number if not given.
     memory : bool
         Whether to measure the peak memory of the sides that the case names for it.
+    available : int, optional
+        Bytes that the check may take on the device; what this machine has free if not given.
     """
     cost = case.op.cost(case)
     found = {name: _blank(case, case.op.side(name)) for name in (*case.sides, *case.memory)}
     for name in set(case.memory) - set(case.sides):
         found[name].status, found[name].reason = "not timed", "takes too long at this size"
-    available = machine.available_memory()
+    available = machine.available_memory() if available is None else available
     if available is not None and cost.check_bytes > available:
         for row in found.values():
             row.status = "unavailable"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-import ladnet_fast.functional as LF
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
 
-from .. import impls, peers
-from ..oracle import blockwise_attention, rounding_scales
-from ..registry import Call, Case, Cost, Op, Outputs, Side, subsets
+from ..oracle import blockwise_attention, gradient_scales, rounding_scales
+from ..registry import Case, Cost, Op, Outputs, subsets
+from .attention_sides import Inputs, forward, forward_backward, gradient_names, make_sides
 
 #: variant -> (kind of prior, w, b). "flat" is the worst case: the band is the whole sequence.
 VARIANTS = {
@@ -22,24 +19,6 @@ VARIANTS = {
     "logit": ("logit", 1 / 16, 0.0),
     "flat": ("additive", 0.0, 0.5),
 }
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Tensors of a call; gradients are asked for all that may have one."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    w: Tensor
-    b: Tensor
-    grad: Tensor
-    prior: str
-
-    @property
-    def scale(self) -> float:
-        """The usual factor of the logits."""
-        return float(self.q.shape[-1] ** -0.5)
 
 
 def build(case: Case, device: torch.device) -> Inputs:
@@ -58,110 +37,6 @@ def build(case: Case, device: torch.device) -> Inputs:
     return Inputs(draw(), draw(), draw(), w_tensor, b_tensor, draw(), prior)
 
 
-# ---- Who computes --------------------------------------------------------------------------------
-
-
-def _own(inputs: Inputs, impl: str, prior: str) -> Any:
-    def attend(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return LF.locality_attention(q, k, v, w, b, prior=prior, scale=inputs.scale, impl=impl)
-
-    return attend
-
-
-def _functions(inputs: Inputs, name: str) -> Any:
-    """Return the side's function of (q, k, v, w, b)."""
-    scale = inputs.scale
-    kernel, _, rest = name.partition("_")
-    if kernel in impls.KERNELS:
-        return _own(inputs, kernel, "none" if rest == "no_prior" else inputs.prior)
-    options: dict[str, Any] = {"prior": inputs.prior, "scale": scale}
-    return {
-        "sdpa": lambda q, k, v, w, b: peers.sdpa(q, k, v, scale),
-        "sdpa_mask": lambda q, k, v, w, b: peers.sdpa_with_prior_as_mask(q, k, v, w, b, scale),
-        "sdpa_plus_prior": lambda q, k, v, w, b: peers.sdpa_plus_prior(q, k, v, w, b, scale),
-        "eager": functools.partial(peers.eager_attention, **options),
-        "compiled": functools.partial(peers.compiled(peers.eager_attention), **options),
-    }[name]
-
-
-def _forward(inputs: Inputs, check: bool, *, name: str) -> Call:
-    function = _functions(inputs, name)
-    arguments = (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b)
-
-    def call() -> Outputs:
-        with torch.inference_mode():
-            return {"out": function(*arguments)}
-
-    return call
-
-
-def _forward_backward(inputs: Inputs, check: bool, *, name: str) -> Call:
-    function = _functions(inputs, name)
-    leaves = [
-        x.detach().requires_grad_() for x in (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b)
-    ]
-    names = _gradients(_target(name, inputs.prior))
-
-    def call() -> Outputs:
-        out = function(*leaves)
-        grads = torch.autograd.grad(out, leaves[: len(names)], inputs.grad)
-        return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
-
-    return call
-
-
-def _gradients(prior: str) -> tuple[str, ...]:
-    return ("dq", "dk", "dv") if prior == "none" else ("dq", "dk", "dv", "dw", "db")
-
-
-def _target(name: str, prior: str) -> str:
-    return "none" if name == "sdpa" or name.endswith("_no_prior") else prior
-
-
-def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
-    return impls.why_not("locality_attention", impl, inputs.q, inputs.k, inputs.v)
-
-
-def _why_not_mask(inputs: Inputs) -> list[str]:
-    if inputs.prior == "logit":
-        return []
-    return ["a mask adds to the logits: it computes the logit prior only"]
-
-
-def _why_not_plus(inputs: Inputs) -> list[str]:
-    return [] if inputs.prior == "additive" else ["it computes the additive prior only"]
-
-
-def _sides(prepare: Any) -> tuple[Side, ...]:
-    own = [
-        Side(
-            name,
-            functools.partial(prepare, name=name),
-            own=True,
-            target="none" if name.endswith("_no_prior") else None,
-            why_not=functools.partial(_why_not, impl=impl),
-        )
-        for impl in ("native", "triton")
-        for name in (impl, f"{impl}_no_prior")
-    ]
-    return (
-        *own,
-        Side("sdpa", functools.partial(prepare, name="sdpa"), target="none"),
-        Side("sdpa_mask", functools.partial(prepare, name="sdpa_mask"), why_not=_why_not_mask),
-        Side(
-            "sdpa_plus_prior",
-            functools.partial(prepare, name="sdpa_plus_prior"),
-            why_not=_why_not_plus,
-        ),
-        Side("eager", functools.partial(prepare, name="eager")),
-        Side(
-            "compiled",
-            functools.partial(prepare, name="compiled"),
-            why_not=peers.why_not_compiled,
-        ),
-    )
-
-
 # ---- The answer ----------------------------------------------------------------------------------
 
 
@@ -175,7 +50,7 @@ def _oracle_forward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
 def _oracle_forward_backward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
     leaves = [x.detach().requires_grad_() for x in _cast(inputs, dtype)]
     prior = _kind(target)
-    names = _gradients(prior)
+    names = gradient_names(prior)
     out = blockwise_attention(*leaves, prior=prior, scale=inputs.scale)
     grads = torch.autograd.grad(out, leaves[: len(names)], inputs.grad.to(dtype))
     return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
@@ -184,8 +59,7 @@ def _oracle_forward_backward(inputs: Inputs, target: str, dtype: torch.dtype) ->
 def _scales(inputs: Inputs, target: str, truth: Outputs) -> dict[str, float]:
     tensors = (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b, inputs.grad)
     lse, sizes = rounding_scales(*tensors, prior=_kind(target), scale=inputs.scale)
-    sizes |= {name: float(truth[name].abs().max()) for name in ("dq", "dk", "dv")}
-    return {name: (1 + lse) * size for name, size in sizes.items()}
+    return gradient_scales(lse, sizes, truth, inputs.q.dtype)
 
 
 def _kind(target: str) -> str:
@@ -218,7 +92,7 @@ FORWARD = Op(
     build,
     _oracle_forward,
     functools.partial(_cost, products=2),
-    _sides(_forward),
+    make_sides(forward, backward=False),
     tiny={"B": 2, "H": 2, "T": 37, "d": 8},
 )
 FORWARD_BACKWARD = Op(
@@ -227,7 +101,7 @@ FORWARD_BACKWARD = Op(
     build,
     _oracle_forward_backward,
     functools.partial(_cost, products=7),
-    _sides(_forward_backward),
+    make_sides(forward_backward, backward=True),
     tiny={"B": 2, "H": 2, "T": 37, "d": 8},
     scales=_scales,
 )

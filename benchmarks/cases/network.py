@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ladnet_fast import DDLLoss, LANet
+from ladnet_fast.ops.locality_attention.layout import lse_dtype
 
 from .. import impls, peers
 from ..oracle import blockwise_networks
@@ -122,7 +123,9 @@ def _oracle_network(inputs: Inputs, target: str, dtype: torch.dtype) -> LANet:
 def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
     # Asked for tensors of the widths that the layers hand to the two operators.
     q = inputs.x.new_empty(1, 1, 1, inputs.net.attention.q.out_features)
-    scores, features = inputs.x.new_empty(1, 1), inputs.x.new_empty(1, 1, 1)
+    # The losses get scores in the dtype of sums.
+    scores = inputs.x.new_empty(1, 1, dtype=lse_dtype(inputs.x.dtype))
+    features = inputs.x.new_empty(1, 1, 1)
     attention = "triton" if impl == "cuda" else impl
     return [
         *impls.why_not("locality_attention", attention, q, q, q),

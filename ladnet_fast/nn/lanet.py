@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..ops import _checks, _impl, linear
 from ..ops.locality_attention.api import PRIORS
+from ..ops.score_head import score_head, serves
 from . import _plain
 from .attention import LocalityAttention
 from .prior import LocationPrior
@@ -180,7 +181,7 @@ class LANet(nn.Module):
         native = self._layers_are_native(x, query)
         compute = self._features_natively if native else self._features
         features = compute(x, query, lengths, valid)
-        scores = self._score(features, native)
+        scores = self._score(features, lengths, native)
         if valid is not None:
             scores = torch.where(valid, scores, 0)
         return LANetOutput(scores, features)
@@ -215,9 +216,15 @@ class LANet(nn.Module):
             lengths,
         )
 
-    def _score(self, features: Tensor, native: bool = False) -> Tensor:
+    def _score(
+        self, features: Tensor, lengths: Tensor | None = None, native: bool = False
+    ) -> Tensor:
         if native:
             return self._score_natively(features)
+        if type(self.classifier) is nn.Conv1d and self.classifier.bias is not None:
+            head = (features, self.classifier.weight, self.classifier.bias)
+            if serves(self.attention.impl, *head) and _plain.is_plain(self):
+                return score_head(*head, lengths=lengths, impl=self.attention.impl)
         causal = F.pad(features.transpose(1, 2), (self.kernel_size - 1, 0))  # [B, C, K - 1 + T]
         return torch.sigmoid(self.classifier(causal)).squeeze(1)
 

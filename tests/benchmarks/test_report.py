@@ -170,7 +170,7 @@ def test_a_single_point_is_no_plot(rows, tmp_path):
 def test_every_side_of_the_registry_has_a_name_for_readers():
     from benchmarks.registry import all_ops
 
-    assert {side.name for op in all_ops() for side in op.sides} <= report._SIDES.keys()
+    assert {side.name for op in all_ops() for side in op.sides} <= report.SIDES.keys()
 
 
 def test_results_are_plain_json(run):

@@ -1,0 +1,66 @@
+"""What became of a check."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ..check import OutputError
+
+
+class Unavailable(Exception):  # noqa: N818 - not an error: the check does not apply here
+    """A check cannot be made here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the report's checks."""
+
+    step: str
+    name: str
+    status: str
+    """ "ok", "failed" or "unavailable"."""
+    detail: str
+    """What was found, or why nothing was."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+
+def run_check(step: str, name: str, check: Callable[[], tuple[bool, str]]) -> Outcome:
+    """Make a check; one that raises has failed, unless it says that it cannot be made here."""
+    try:
+        passed, detail = check()
+        status = "ok" if passed else "failed"
+    except Unavailable as reason:
+        status, detail = "unavailable", str(reason)
+    except Exception as error:  # the other checks go on; the run ends with an error all the same
+        lines = str(error).strip().splitlines()
+        status = "failed"
+        detail = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    release()
+    return Outcome(step, name, status, detail)
+
+
+def release() -> None:
+    """Give memory back that nobody holds any more, so that the next check finds it free."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def judge_errors(errors: Iterable[OutputError]) -> tuple[bool, str]:
+    """Return whether every output is within its budget, and the one that is closest to it."""
+    found = list(errors)
+    wrong = [entry for entry in found if not entry.ok]
+    if wrong:
+        return False, "; ".join(
+            f"{e.output} is off by {e.error:.2g}, allowed {e.budget:.2g}" for e in wrong
+        )
+    worst = max(found, key=lambda e: e.error / e.budget if e.budget else 0.0)
+    return True, f"worst: {worst.output}, {worst.error:.2g} of the {worst.budget:.2g} allowed"

@@ -1,0 +1,122 @@
+"""The report of a GPU: JSON, CSV, Markdown and plots in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ladnet_fast._files import atomic_write_text
+
+from .. import report, results
+from ..registry import all_ops
+from .ceilings import COPY, product_name
+from .device import slug
+
+Row = dict[str, Any]
+Results = dict[str, Any]
+
+_TEMPLATES = Path(__file__).parent.parent / "templates"
+_TEMPLATE = "gpu.md.j2"
+
+
+def write(folder: Path, found: Results) -> list[Path]:
+    """Write everything; return the files, the Markdown first.
+
+    Parameters
+    ----------
+    folder : Path
+        Is made if it is not there.
+    found : dict
+        ``command``, ``date``, ``size``, ``machine`` (:func:`.device.describe`), ``ceilings``,
+        ``checks`` (:class:`.outcome.Outcome`) and ``measurements``
+        (:class:`benchmarks.runner.Measurement`), the last three as lists of dicts.
+    """
+    name = slug(found["machine"])
+    page = folder / f"{name}.md"
+    data = results.write(folder, name, found)
+    atomic_write_text(page, render(found, page))
+    return [page, data, data.with_suffix(".csv"), *sorted((folder / name).glob("*.svg"))]
+
+
+def render(found: Results, page: Path) -> str:
+    """Return the Markdown; draws the plots into the folder of the same name beside ``page``."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown from our own numbers
+    )
+    rows = found["measurements"]
+    machine = found["machine"]
+    ops = [op for op in all_ops() if any(row["op"] == op.name for row in rows)]
+    return environment.get_template(_TEMPLATE).render(
+        found=found,
+        machine=machine,
+        ceilings=ceilings_table(found["ceilings"]),
+        checks=checks_tables(found["checks"]),
+        prior=prior_table(rows),
+        sections=[
+            {
+                **report.section(op, rows, machine, page),
+                "rates": rates_table([r for r in rows if r["op"] == op.name], found["ceilings"]),
+            }
+            for op in ops
+        ],
+        silent=report.silent(rows),
+    )
+
+
+def ceilings_table(ceilings: list[dict[str, Any]]) -> str:
+    """Return what the device can do at most; empty if that was not measured."""
+    body = [
+        [entry["name"], f"{entry['value']:,.0f} {entry['unit']}", entry["how"]]
+        for entry in ceilings
+    ]
+    return report.markdown(["Ceiling", "Median", "How"], body) if body else ""
+
+
+def checks_tables(checks: list[dict[str, Any]]) -> dict[str, str]:
+    """Return for each step a table of its checks."""
+    steps: dict[str, list[list[str]]] = {}
+    for check in checks:
+        outcome = "**FAILED**" if check["status"] == "failed" else check["status"]
+        steps.setdefault(check["step"], []).append([check["name"], outcome, check["detail"]])
+    head = ["Check", "", "Found"]
+    return {step: report.markdown(head, body, numbers=False) for step, body in steps.items()}
+
+
+def prior_table(rows: list[Row]) -> str:
+    """Return what the prior costs: our kernel's time over that of itself without the prior."""
+    body = []
+    for row in rows:
+        if row["side"] == "triton_no_prior" and "triton" in row["times_faster"]:
+            ratio = row["times_faster"]["triton"]
+            name = f"{row['op']}, {row['variant']}, {results.shape_name(row['shape'])}"
+            spread = f"{ratio['p50']:.3f} ({ratio['p20']:.3f}-{ratio['p80']:.3f})"
+            body.append([f"{name}, {row['dtype']}", spread])
+    return report.markdown(["Case", "with / without"], body) if body else ""
+
+
+def rates_table(rows: list[Row], ceilings: list[dict[str, Any]]) -> str:
+    """Return every side's rate, and its share of what the device reached in this run.
+
+    Operations are held against a matrix product in the same dtype, bytes against a copy.
+    """
+    peaks = {entry["name"]: entry["value"] for entry in ceilings}
+    body = []
+    for row in rows:
+        if row["seconds"] is None or not (row["flops"] or row["bytes"]):
+            continue
+        by_flops = row["flops"] is not None
+        amount = row["flops"] if by_flops else row["bytes"]
+        rate = amount / row["seconds"]["p50"] / 1e9
+        peak = peaks.get(product_name(row["dtype"]) if by_flops else COPY)
+        shown = f"{rate / 1e3:,.3g} TFLOP/s" if by_flops else f"{rate:,.4g} GB/s"
+        share = "-" if peak is None else f"{100 * rate / peak:.1f} %"
+        case = f"{row['variant']}, {results.shape_name(row['shape'])}, {row['dtype']}"
+        body.append([case, report.SIDES[row["side"]], shown, share])
+    return report.markdown(["Case", "Side", "Rate", "Of the ceiling"], body) if body else ""

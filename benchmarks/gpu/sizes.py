@@ -1,0 +1,110 @@
+"""How large, how often and for how long: the real run, the quick one, and the tests' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..measure import Plan
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a run.
+
+    Parameters
+    ----------
+    name : str
+        "full", "quick" or "tiny".
+    snippets, bags : int
+        Longest bag and number of bags of the ragged checks.
+    heads, head_size, features, taps : int
+        Their other sizes.
+    other_head_sizes : tuple of int
+        Checked in the first dtype only.
+    dtypes : tuple of torch.dtype
+        What is checked.
+    repeats : int
+        Calls whose bits must agree.
+    memory : tuple of int
+        Lengths at which peak memory is compared.
+    plan : Plan
+        How long a case is timed.
+    matrix : int
+        Side of the matrices that measure the device's peak.
+    copy_bytes : int
+        What is copied to measure its bandwidth.
+    check_seconds : float
+        A case whose float64 check would take longer is left out.
+    """
+
+    name: str
+    snippets: int
+    bags: int
+    heads: int
+    head_size: int
+    other_head_sizes: tuple[int, ...]
+    features: int
+    taps: int
+    dtypes: tuple[torch.dtype, ...]
+    repeats: int
+    memory: tuple[int, ...]
+    plan: Plan
+    matrix: int
+    copy_bytes: int
+    check_seconds: float
+
+
+FULL = Sizes(
+    name="full",
+    snippets=8192,
+    bags=16,
+    heads=2,
+    head_size=128,
+    other_head_sizes=(16, 64, 80, 256),
+    features=128,
+    taps=7,
+    dtypes=(torch.bfloat16, torch.float16, torch.float32),
+    repeats=100,
+    memory=(16384, 32768, 65536, 131_072),
+    plan=Plan(seconds=1.0, min_rounds=10, max_rounds=100, warm_up=3, sample_seconds=0.002),
+    matrix=8192,
+    copy_bytes=2**30,
+    check_seconds=60.0,
+)
+QUICK = Sizes(
+    name="quick",
+    snippets=2048,
+    bags=8,
+    heads=2,
+    head_size=128,
+    other_head_sizes=(16, 64, 80, 256),
+    features=128,
+    taps=7,
+    dtypes=(torch.bfloat16, torch.float32),
+    repeats=100,
+    memory=(8192, 16384, 32768),
+    plan=Plan(seconds=0.3, min_rounds=5, max_rounds=30, warm_up=2, sample_seconds=0.001),
+    matrix=4096,
+    copy_bytes=2**28,
+    check_seconds=10.0,
+)
+#: For Triton's interpreter, whose bfloat16 products are wrong: it stores them as integers.
+TINY = Sizes(
+    name="tiny",
+    snippets=40,
+    bags=4,
+    heads=1,
+    head_size=16,
+    other_head_sizes=(),
+    features=8,
+    taps=3,
+    dtypes=(torch.float32, torch.float16),
+    repeats=2,
+    memory=(64, 128, 256),
+    plan=Plan(seconds=0.0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0.0),
+    matrix=64,
+    copy_bytes=2**16,
+    check_seconds=60.0,
+)

@@ -1,0 +1,72 @@
+"""Times the cases: every side is checked first, at the size that is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from .. import runner
+from ..ceilings import Ceiling
+from ..measure import Clock
+from ..registry import Case
+from ..runner import Measurement
+from .ceilings import product_name
+from .outcome import release
+from .sizes import Sizes
+
+STEP = "speed"
+
+#: Work of the attention's float64 check in units of one pass over a (T, T, d) product: forward,
+#: again for the backward pass, the backward pass, its sizes; for two answers, with and without
+#: prior. The factor is what the elementwise work adds.
+_CHECK_PASSES = 2 * 12 * 2
+
+
+def time_case(
+    case: Case, device: torch.device, sizes: Sizes, clock: Clock, ceilings: list[Ceiling]
+) -> Iterator[Measurement]:
+    """Check and time every side of a case; see :func:`benchmarks.runner.run_case`.
+
+    What keeps all sides from running (too little memory for the check, too long a check) is the
+    reason of each.
+    """
+    release()
+    seconds = check_seconds(case, ceilings)
+    if seconds > sizes.check_seconds:
+        reason = (
+            f"the float64 check would take about {seconds:.0f} s on this device, more than the "
+            f"{sizes.check_seconds:.0f} s that this run allows"
+        )
+        yield from _all_sides(case, "unavailable", reason)
+        return
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    try:
+        yield from runner.run_case(
+            case, plan=sizes.plan, device=str(device), clock=clock, memory=False, available=free
+        )
+    except Exception as error:  # the check itself failed: the other cases go on
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        yield from _all_sides(case, "error", reason)
+
+
+def check_seconds(case: Case, ceilings: list[Ceiling]) -> float:
+    """Return about how long the float64 check of an attention takes; 0 for other operators."""
+    if "d" not in case.shape:
+        return 0.0
+    name = product_name("float64")
+    rate = next((c.value for c in ceilings if c.name == name and c.value), None)
+    if rate is None:
+        return 0.0
+    B, H, T, d = (case.shape[axis] for axis in "BHTd")
+    return _CHECK_PASSES * 2.0 * B * H * T * T * d / (rate * 1e9)
+
+
+def _all_sides(case: Case, status: str, reason: str) -> Iterator[Measurement]:
+    for name in case.sides:
+        side = case.op.side(name)
+        yield Measurement(
+            case.op.name, case.variant, dict(case.shape), case.dtype_name, name, side.own,
+            status=status, reason=reason,
+        )  # fmt: skip

@@ -1,0 +1,64 @@
+"""The reference as a backend of the operator: its backward pass in closed form, in plain PyTorch.
+
+Here the derivation that the kernels follow can be read without blocks. With z the logits and g the
+gradient of the scores, 0 on padding,
+
+    dz_t     = g_t S_t (1 - S_t)
+    dx_{t,c} = sum_i dz_{t + K-1-i} w_{c,i}
+    dw_{c,i} = sum_t dz_{t + K-1-i} x_{t,c}            db = sum_t dz_t,
+
+where dz beyond the bag's end is 0: row t went through tap i into logit t + K-1-i.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import reference
+from .layout import slope_dtype
+
+
+def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
+    """Return no reasons: the reference serves everything that the checks let through."""
+    return []
+
+
+def forward(
+    features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
+) -> tuple[Tensor, Tensor]:
+    """Return ``(scores, slopes)`` as :mod:`.schema` describes them."""
+    scores = reference.score_head(features, weight, bias, lengths).contiguous()
+    if not training:
+        return scores, features.new_empty(0, dtype=slope_dtype(features.dtype))
+    wide = slope_dtype(features.dtype)
+    exact = reference.score_head(features.to(wide), weight.to(wide), bias.to(wide), lengths)
+    # 0 on padding, as the scores are.
+    return scores, exact * (1 - exact)
+
+
+def backward(
+    grad_scores: Tensor,
+    features: Tensor,
+    weight: Tensor,
+    slopes: Tensor,
+    lengths: Tensor | None,
+    *,
+    need_input: bool,
+    need_parameters: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of features, weight and bias; None where nobody needs them."""
+    T, K = features.shape[1], weight.shape[2]
+    x, grad = features.to(slopes.dtype), grad_scores.to(slopes.dtype)
+    if lengths is not None:
+        valid = torch.arange(T, device=features.device) < lengths[:, None]
+        x, grad = torch.where(valid[..., None], x, 0), torch.where(valid, grad, 0)
+    ahead = F.pad(grad * slopes, (0, K - 1)).unfold(1, K, 1).flip(2)  # [B, T, K]: dz_{t + K-1-i}
+    grad_x = grad_weight = grad_bias = None
+    if need_input:
+        grad_x = (ahead @ weight[0].mT.to(x.dtype)).to(features.dtype)
+    if need_parameters:
+        grad_weight = torch.einsum("btc,btk->ck", x, ahead)[None].to(weight.dtype)
+        grad_bias = (grad * slopes).sum().reshape(1).to(weight.dtype)
+    return grad_x, grad_weight, grad_bias
