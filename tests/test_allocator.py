@@ -22,8 +22,8 @@ def faults():
 
 with keep_freed_memory() as kept:
     assert kept
-    faults()  # the heap grows to what the loop needs
-    inside = faults()
+    # The heap grows to what the loop needs, sometimes not in the first round.
+    inside = min(faults() for _ in range(4))
 print(inside, faults())
 """
 
