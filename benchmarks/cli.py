@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -70,7 +71,8 @@ def run(
     load = machine.load()
     ceilings = [entry.as_dict() for entry in measure_ceilings(threads, plan)]
     rows = runner.run_cases(cases, plan=plan, threads=threads, memory=memory, progress=typer.echo)
-    _finish(output, "", _results(command, threads, load, ceilings, rows))
+    part = "-".join([*([] if subset == "full" else [subset]), *chosen])
+    _finish(output, part, _results(command, threads, load, ceilings, rows))
 
 
 @app.command()
@@ -90,7 +92,7 @@ def cpu(
         threads = threads or torch.get_num_threads()
         load = machine.load()
         rows = [long_video.score_day(threads)]
-        _finish(output, "-long", _results(command, threads, load, [], rows))
+        _finish(output, "long", _results(command, threads, load, [], rows))
         return
     own = machine.instruction_set()
     lower = [name for name in machine.instruction_sets() if name not in (own, "baseline")]
@@ -153,8 +155,11 @@ def _results(
     }
 
 
-def _finish(folder: Path, suffix: str, found: dict[str, Any]) -> None:
-    path = results.write(folder, machine.slug(found["machine"]) + suffix, found)
+def _finish(folder: Path, part: str, found: dict[str, Any]) -> None:
+    """Write and show results. A part of the table gets a file of its own beside the whole one."""
+    suffix = re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")
+    name = "-".join(filter(None, [machine.slug(found["machine"]), suffix]))
+    path = results.write(folder, name, found)
     typer.echo()
     rows, used = found["measurements"], found["machine"]["instruction_set"]
     typer.echo(report.bars_table(rows, used, measured_only=True))

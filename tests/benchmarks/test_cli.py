@@ -52,7 +52,8 @@ def test_run_writes_json_and_csv_with_the_command_that_repeats_it(started, tmp_p
     found = results.read(path)
     assert found["command"] == "python -m benchmarks run ddl_forward/ --quick --threads 1"
     assert found["machine"]["threads"] == 1
-    assert path.stem == machine.slug(found["machine"])
+    # The whole table has the name without the end, and stays.
+    assert path.stem == f"{machine.slug(found['machine'])}-quick-ddl-forward"
     assert "written: " in result.output
 
 
