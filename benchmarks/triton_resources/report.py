@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import triton
-from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, PRECISIONS, SHARED_BYTES
+from ladnet_fast.kernels.locality_attention.configs import (
+    HEAD_SIZES,
+    PRECISIONS,
+    SHARED_BYTES,
+    Config,
+)
 
 from ladnet_fast._files import atomic_write_text
 
-from .table import COMMAND, LONGEST_FAR_LOOP, PATH, Row
+from .table import (
+    COMMAND,
+    LONGER_IN_TF32_LOGIT,
+    LONGEST_FAR_LOOP,
+    MMA_SYNC_IN_16_BIT_LOGIT,
+    MMA_SYNC_IN_TF32,
+    PATH,
+    Row,
+)
 from .variants import ARCHITECTURES, MODES, Variant
 
 PAGE = PATH.with_suffix(".md")
 _INTRODUCTION = """\
 # What the Triton kernels cost, by their machine code
 
-Written by `{command}` from Triton {triton}, without a GPU: every configuration that is shipped is
-compiled ahead of time, and its machine code is counted. The tests compare
-[triton-resources.json](triton-resources.json), which has all figures, with the kernels, so it can't
-go stale. Nothing here is a time.
+Written by `{command}` from Triton {triton}, without a GPU: every
+configuration that is shipped is compiled ahead of time, and its machine code is counted. The tests
+compare [triton-resources.json](triton-resources.json), which has all figures, with the kernels, so
+it can't go stale. Nothing here is a time.
 
 Each entry has to keep its registers (no `STL` or `LDL` instruction), fit the shared memory of the
 architecture, multiply on tensor cores of the right kind (IEEE fp32 has none), and load
@@ -30,10 +43,12 @@ training).
 
 """
 _LEGEND = """\
-An entry: block_m x block_n / block_band, warps (w), stages (s); registers of a thread (r); shared
-memory of a block (K, in KiB); instructions of a turn of the far loop (i), and their ratio to those
-of `prior="none"`. "inference" is the additive forward pass that keeps no softmax share for a
-backward pass; "logit_frozen" the gradient of the queries where the prior is not trained.
+Kernels are compiled for padded bags, in bf16 and IEEE fp32 for packed ones as well; the larger
+figures are shown. An entry: block_m x block_n / block_band, warps (w), stages (s); registers of a
+thread (r); shared memory of a block (K, in KiB); instructions of a turn of the far loop (i), and
+their ratio to those of `prior="none"`. "inference" is the additive forward pass that keeps no
+softmax share for a backward pass; "logit_frozen" the gradient of the queries where the prior is not
+trained.
 """
 
 Table = Mapping[Variant, Row]
@@ -49,7 +64,7 @@ def render(rows: Table) -> str:
     introduction = _INTRODUCTION.format(
         command=COMMAND, triton=triton.__version__, **LONGEST_FAR_LOOP
     )
-    parts = [introduction + "\n".join(_summary(rows)) + "\n", _LEGEND]
+    parts = [introduction + "\n".join(_exceptions()), "\n".join(_summary(rows)) + "\n", _LEGEND]
     for architecture in ARCHITECTURES:
         for precision in PRECISIONS:
             chosen = {
@@ -61,6 +76,26 @@ def render(rows: Table) -> str:
                 lines = _section(chosen)
                 parts.append("\n".join([f"## sm_{architecture}, {precision}", "", *lines, ""]))
     return "\n".join(parts)
+
+
+def _exceptions() -> Iterator[str]:
+    """Yield the rules' exceptions, as :mod:`.table` holds them."""
+    yield "Exceptions:\n"
+    for precision, places in (
+        ("tf32", MMA_SYNC_IN_TF32),
+        ("bf16 and fp16, logit", MMA_SYNC_IN_16_BIT_LOGIT),
+    ):
+        for architecture, kernel, size in sorted(places):
+            yield (
+                f"- sm_{architecture}, {precision}, {kernel}, d = {size}: mma.sync; the newer "
+                "instructions take 64 rows at once, and that many spill."
+            )
+    for (architecture, kernel, size), longest in sorted(LONGER_IN_TF32_LOGIT.items()):
+        yield (
+            f"- sm_{architecture}, tf32, logit, {kernel}, d = {size}: a far loop of up to "
+            f"{longest} times, because shorter ones take more instructions a product."
+        )
+    yield ""
 
 
 def _summary(rows: Table) -> Iterator[str]:
@@ -95,20 +130,22 @@ def _section(rows: Table) -> Iterator[str]:
         for mode in modes:
             cells = []
             for size in HEAD_SIZES:
-                entries = [
-                    _entry(v, r)
-                    for v, r in rows.items()
-                    if (v.kernel, v.mode, v.head_size) == (kernel, mode, size)
-                ]
-                cells.append("<br>".join(entries))
+                found: dict[Config, list[tuple[Variant, Row]]] = {}
+                for v, row in rows.items():
+                    if (v.kernel, v.mode, v.head_size) == (kernel, mode, size):
+                        found.setdefault(v.config, []).append((v, row))
+                cells.append("<br>".join(_entry(some) for some in found.values()))
             yield f"| {kernel}, {mode} | {' | '.join(cells)} |"
 
 
-def _entry(variant: Variant, row: Row) -> str:
-    resources = row.resources
-    text = f"{variant.config} {resources.registers} r {resources.shared_bytes / 1024:.0f} K"
+def _entry(compiled: list[tuple[Variant, Row]]) -> str:
+    """Describe what one configuration was compiled to, padded and packed: the larger figures."""
+    variant = compiled[0][0]
+    registers = max(row.resources.registers for _, row in compiled)
+    shared = max(row.resources.shared_bytes for _, row in compiled)
+    text = f"{variant.config} {registers} r {shared / 1024:.0f} K"
     if variant.far_loops:
-        text += f" {resources.far_loop} i"
+        text += f" {max(row.resources.far_loop for _, row in compiled)} i"
         if variant.prior != "none":
-            text += f" {row.far_loop_ratio:.3f}"
+            text += f" {max(row.far_loop_ratio for _, row in compiled):.3f}"
     return text

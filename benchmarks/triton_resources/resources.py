@@ -18,7 +18,7 @@ PRODUCTS = {
 SCALAR_PRODUCTS = ("FFMA", "FFMA2")
 ASYNC_COPIES = ("LDGSTS", "UTMALDG", "UBLKCP")
 #: Scalar multiply-adds that a loop has beside its products at most: softmax, addresses, the prior.
-_FEW = 200
+_FEW = 64
 
 
 @dataclass(frozen=True)

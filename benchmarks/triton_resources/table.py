@@ -24,16 +24,16 @@ LONGEST_FAR_LOOP = {"additive": 1.02, "inference": 1.02, "logit": 1.07, "logit_f
 TENSOR_CORES = {80: "mma.sync", 86: "mma.sync", 90: "wgmma", 100: "tcgen05", 120: "mma.sync"}
 #: Exceptions, by architecture, kernel and head size. wgmma and tcgen05 take 64 rows at once, and
 #: where that many spill mma.sync serves: in tf32, and in 16 bits with the logit prior.
-_MMA_SYNC_IN_TF32 = {
+MMA_SYNC_IN_TF32 = {
     (90, "backward_keys", 256),
     (90, "backward_queries", 256),
     (100, "backward_keys", 256),
     (100, "backward_queries", 256),
 }
-_MMA_SYNC_IN_16_BIT_LOGIT = {(90, "backward_keys", 256), (90, "backward_queries", 256)}
-#: With the logit prior in tf32 registers are so short there that the compiler copies operands. Every
-#: configuration with a ratio within the rule takes more instructions a product.
-_LONGER_IN_TF32 = {
+MMA_SYNC_IN_16_BIT_LOGIT = {(90, "backward_keys", 256), (90, "backward_queries", 256)}
+#: With the logit prior in tf32 registers are so short there that the compiler copies operands.
+#: Every configuration with a ratio within the rule takes more instructions a product.
+LONGER_IN_TF32_LOGIT = {
     (90, "backward_keys", 128): 1.3,
     (90, "backward_queries", 128): 1.19,
     (86, "backward_keys", 256): 1.11,
@@ -131,9 +131,9 @@ def _tensor_cores(variant: Variant) -> str:
         return ""
     place = (variant.architecture, variant.kernel, variant.head_size)
     if variant.precision == "tf32":
-        excepted = place in _MMA_SYNC_IN_TF32
+        excepted = place in MMA_SYNC_IN_TF32
     else:
-        excepted = variant.prior == "logit" and place in _MMA_SYNC_IN_16_BIT_LOGIT
+        excepted = variant.prior == "logit" and place in MMA_SYNC_IN_16_BIT_LOGIT
     return "mma.sync" if excepted else TENSOR_CORES[variant.architecture]
 
 
@@ -141,7 +141,7 @@ def _longest_far_loop(variant: Variant) -> float:
     longest = LONGEST_FAR_LOOP.get(variant.mode, 1.0)
     if variant.precision == "tf32" and variant.mode == "logit":
         place = (variant.architecture, variant.kernel, variant.head_size)
-        return max(longest, _LONGER_IN_TF32.get(place, 0.0))
+        return max(longest, LONGER_IN_TF32_LOGIT.get(place, 0.0))
     return longest
 
 

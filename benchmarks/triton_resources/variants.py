@@ -34,6 +34,8 @@ _DTYPES = {
     "tf32": torch.float32,
     "fp32": torch.float32,
 }
+#: Packed bags find their rows by other code, which takes registers of its own.
+_PACKED = ("bf16", "fp32")
 # A training batch; nothing of it but alignment reaches the compiler.
 _B, _H, _T = 4, 2, 1000
 #: For the kernels of a plan that are not looked at.
@@ -54,6 +56,8 @@ class Variant:
         80, 86, 90, 100 or 120.
     precision
         "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
+    packed
+        Whether bags lie end to end; else they are padded, with lengths.
     """
 
     kernel: str
@@ -62,6 +66,7 @@ class Variant:
     precision: str
     head_size: int
     config: Config
+    packed: bool = False
 
     @property
     def prior(self) -> str:
@@ -73,7 +78,7 @@ class Variant:
         """The key of its row, such as ``forward additive sm_90 bf16 d128 128x64/64w8s3``."""
         return (
             f"{self.kernel} {self.mode} sm_{self.architecture} {self.precision} "
-            f"d{self.head_size} {self.config}"
+            f"d{self.head_size} {self.config}{' packed' if self.packed else ''}"
         )
 
     @property
@@ -103,11 +108,13 @@ class Variant:
         )
 
     def _launch(self) -> Launch:
-        x = torch.empty(_B, _H, _T, self.head_size, dtype=_DTYPES[self.precision], device="meta")
+        batch, dtype = 1 if self.packed else _B, _DTYPES[self.precision]
+        x = torch.empty(batch, _H, _T, self.head_size, dtype=dtype, device="meta")
         heads = torch.empty(_H, dtype=torch.float32, device="meta")
         prior = "additive" if self.kernel == "preprocess" and self.mode != "none" else self.prior
         w, b = (None, None) if prior == "none" else (heads, heads)
-        lengths = torch.empty(_B, dtype=torch.int64, device="meta")
+        bounds = torch.empty(_B, dtype=torch.int64, device="meta")
+        bags = (None, bounds) if self.packed else (bounds, None)
         options: dict[str, Any] = {
             "prior": prior,
             "scale": self.head_size**-0.5,
@@ -115,11 +122,11 @@ class Variant:
             "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
         }
         training = self.mode != "inference"
-        forward = plan_forward(x, x, x, w, b, lengths, None, training=training, **options)
+        forward = plan_forward(x, x, x, w, b, *bags, training=training, **options)
         if self.kernel == "forward":
             return forward.launches["forward"]
         backward = plan_backward(
-            x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, lengths, None,
+            x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, *bags,
             need_prior_grad=self.mode != "logit_frozen", **options,
         )  # fmt: skip
         return backward.launches[self.kernel]
@@ -143,4 +150,7 @@ def shipped(
                             precision=precision,
                             head_size=size,
                         ):
-                            yield Variant(kernel, mode, architecture, precision, size, config)
+                            for packed in (False, True) if precision in _PACKED else (False,):
+                                yield Variant(
+                                    kernel, mode, architecture, precision, size, config, packed
+                                )

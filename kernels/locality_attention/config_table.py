@@ -9,15 +9,20 @@ autotuning, "-" where there is none.
 TABLE = """
 sm_80 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2
+forward          none     -              -              128x64w4s3     128x64w8s3     -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 128x64/64w8s2  64x64/32w8s2
+forward          additive -              -              128x64/64w4s3  128x64/64w8s3  -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s2    64x128w8s3     32x128w8s3     128x64w8s2     32x64w8s2
-backward_keys    additive 128x128/64w8s3 64x128/64w8s3  64x128/64w8s2  128x64/64w8s2  32x64/32w8s3
+backward_keys    none     -              -              64x128w8s3     64x64w8s2      -
+backward_keys    additive 128x128/64w8s2 64x128/64w8s2  64x128/64w8s2  128x64/64w8s2  32x64/32w8s3
+backward_keys    additive -              -              -              64x64/64w8s2   -
 backward_keys    logit    128x128w8s3    64x128w8s3     64x128w8s2     128x64w8s2     32x64w8s2
-backward_queries none     128x128w8s3    128x128w8s3    128x64w8s2     128x64w8s2     64x32w8s3
-backward_queries logit    128x64w8s3     128x64w8s3     128x64w8s2     64x64w4s2      64x32w8s3
+backward_queries none     128x128w8s3    128x128w8s3    128x64w8s2     128x64w8s3     64x32w8s3
+backward_queries none     -              -              128x64w8s3     64x64w8s2      -
+backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x64w4s2      64x32w8s3
 sm_80 tf32
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s2 128x64/32w8s2  32x32/32w8s2
@@ -28,22 +33,22 @@ backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     32x64w8s3
 backward_keys    additive 128x128/32w8s3 64x128/32w8s3  64x64/32w8s3   32x64/32w8s3   16x32/32w8s3
 backward_keys    logit    128x128w8s3    64x128w8s3     32x128w8s3     32x64w8s3      16x32w8s3
 backward_queries none     128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2      32x32w4s2
-backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s3     64x64w8s2      32x16w8s2
+backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x64w8s2      32x16w8s2
 sm_80 fp32
 forward          none     64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
-forward          additive 64x64/32w8s3   64x64/32w8s3   64x64/32w8s3   32x64/16w8s2   16x32/16w4s2
+forward          additive 64x32/32w8s3   64x64/32w8s3   64x64/32w8s3   32x64/16w8s2   16x32/16w4s2
 forward          logit    64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/32w4s2      64/32w4s2      64/32w8s2      32/32w4s2      64/32w8s2
 backward_keys    none     64x64w8s3      64x64w8s3      32x32w8s3      32x32w8s2      16x32w8s3
-backward_keys    additive 64x64/32w8s3   32x64/32w8s3   32x32/32w8s3   32x32/16w8s2   16x32/16w8s3
+backward_keys    additive 64x64/32w8s3   32x64/32w8s2   32x32/32w8s3   32x32/16w8s2   16x32/16w8s3
 backward_keys    logit    64x64w8s3      32x64w8s3      32x32w8s3      32x32w8s2      16x32w8s3
 backward_queries none     64x32w8s3      64x64w8s3      64x64w8s3      64x32w8s2      16x32w4s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      64x32w8s2      16x32w4s2
 sm_86 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
-forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 128x64/64w8s2  64x32/32w8s2
-forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
+forward          additive 128x128/64w8s3 128x128/64w8s3 128x64/64w8s3  128x64/64w8s2  64x32/32w8s2
+forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     32x32w8s2
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     64x64w8s2      32x32w8s2
@@ -53,7 +58,7 @@ backward_queries none     128x128w8s3    128x128w8s3    128x64w8s2     64x64w4s2
 backward_queries logit    128x64w8s3     128x64w8s3     128x64w8s2     128x32w8s2     32x32w4s2
 sm_86 tf32
 forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
-forward          additive 128x128/32w8s3 128x128/32w8s3 128x64/32w8s3  128x32/32w8s2  32x16/32w8s2
+forward          additive 128x128/32w8s3 128x128/32w8s3 128x64/32w8s3  128x32/32w8s2  16x32/32w8s2
 forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      32/32w4s2
@@ -61,10 +66,10 @@ backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     32x32w4s2
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  32x32/32w4s2   16x16/32w4s2
 backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s3     16x64w8s3      16x16w8s3
 backward_queries none     128x64w8s3     128x64w8s2     64x64w8s2      32x32w8s2      16x16w8s2
-backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w4s2      16x16w8s2
+backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3      16x16w8s3
 sm_86 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
-forward          additive 64x32/32w8s3   64x64/32w8s3   32x64/32w8s2   16x64/16w4s2   16x16/16w4s2
+forward          additive 64x64/32w8s3   64x64/32w8s3   32x64/32w8s2   16x64/16w4s2   16x32/16w8s2
 forward          logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 preprocess       none     64w4s2         64w4s2         64w8s2         32w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      64/16w8s2      64/16w8s2
@@ -75,14 +80,19 @@ backward_queries none     64x32w8s3      64x64w8s3      64x32w8s3      32x32w8s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x32w8s2      32x16w8s2
 sm_90 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
+forward          none     -              -              128x128w8s2    128x64w8s3     -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 64x64/32w8s3
+forward          additive -              -              -              128x64/64w8s3  -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2     16x64w8s3
+backward_keys    none     -              -              64x128w8s2     64x64w8s3      -
 backward_keys    additive 128x128/64w8s3 64x128/64w8s3  64x128/64w8s3  32x128/64w8s2  16x64/32w8s3
+backward_keys    additive -              -              64x128/64w8s2  64x64/64w8s3   -
 backward_keys    logit    128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2     32x32w8s2
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x64w8s2
+backward_queries none     -              -              -              128x64w8s3     -
 backward_queries logit    128x64w8s3     128x64w8s3     128x64w8s3     128x64w8s3     32x64w8s2
 sm_90 tf32
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     64x32w8s2
@@ -108,14 +118,19 @@ backward_queries none     64x64w8s2      64x64w8s3      64x32w8s3      64x32w8s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      64x32w8s2      16x32w4s2
 sm_100 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
+forward          none     -              -              128x64w8s3     128x64w8s2     -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 64x128/64w8s3  64x64/32w8s3
+forward          additive -              -              128x64/64w8s3  -              -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     64x128w8s2     32x64w8s3
+backward_keys    none     -              -              64x128w8s2     -              -
 backward_keys    additive 64x128/64w8s3  64x128/64w8s3  64x128/64w8s3  64x128/64w8s2  32x64/32w8s2
+backward_keys    additive -              -              64x128/64w8s2  -              -
 backward_keys    logit    64x128w8s3     64x128w8s3     64x128w8s3     64x128w8s2     32x64w8s3
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s3     64x64w8s2
+backward_queries none     -              -              64x64w8s3      64x64w8s3      -
 backward_queries logit    128x64w8s3     128x64w8s3     128x32w8s3     64x64w8s2      64x64w8s2
 sm_100 tf32
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     128x16w8s3
@@ -141,14 +156,19 @@ backward_queries none     64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s3      32x16w8s2
 sm_120 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
+forward          none     -              -              128x64w8s3     -              -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 128x64/64w8s2  64x32/32w8s2
+forward          additive -              -              128x64/64w8s3  -              -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s2     64x64w8s2      32x32w8s2
+backward_keys    none     -              -              64x64w8s2      32x64w8s2      -
 backward_keys    additive 128x128/64w8s3 64x128/64w8s2  64x128/64w8s2  64x64/64w8s2   32x32/32w8s2
+backward_keys    additive -              -              64x64/64w8s2   32x64/64w8s2   -
 backward_keys    logit    128x128w8s3    64x128w8s3     32x128w8s2     64x64w8s2      16x64w8s2
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s2     64x64w4s2      32x32w4s2
+backward_queries none     -              -              64x64w8s2      64x32w8s2      -
 backward_queries logit    128x64w8s3     128x64w8s3     128x64w8s2     128x32w8s2     32x32w4s2
 sm_120 tf32
 forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
@@ -160,14 +180,14 @@ backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     32x32w4s2
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  32x32/32w4s2   16x16/32w4s2
 backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s3     16x64w8s3      16x16w8s3
 backward_queries none     128x64w8s3     128x64w8s2     64x64w8s2      32x32w8s2      16x16w8s2
-backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w4s2      16x16w8s2
+backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3      16x16w8s2
 sm_120 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
-forward          additive 64x32/32w8s3   64x64/32w8s3   32x64/32w8s2   16x64/16w4s2   16x16/16w4s2
-forward          logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
+forward          additive 64x32/32w8s3   64x64/32w8s3   32x64/32w8s2   32x16/16w8s2   16x16/16w4s2
+forward          logit    64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 preprocess       none     64w4s2         64w4s2         64w8s2         32w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      64/16w8s2      64/16w8s2
-backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s3      16x32w8s2      16x32w8s2
+backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s2      16x32w8s2      16x32w8s2
 backward_keys    additive 32x64/32w8s3   32x64/32w8s3   32x32/32w8s3   16x32/16w8s2   16x32/16w8s2
 backward_keys    logit    32x64w8s3      32x64w8s3      32x32w8s3      16x32w8s2      16x32w8s2
 backward_queries none     64x64w8s3      64x64w8s3      64x32w8s3      32x32w8s2      32x16w8s2
