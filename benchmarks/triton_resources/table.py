@@ -45,7 +45,7 @@ LONGER_IN_TF32_LOGIT = {
 class Row:
     """What one variant costs, and of which source that is true.
 
-    ``fingerprint`` changes with any character of the kernel (:meth:`.Build.fingerprint`),
+    ``fingerprint`` changes with any character of the kernel (:attr:`.Build.fingerprint`),
     ``intermediate`` only with what it computes. ``far_loop_without_prior`` is the length of the far
     loop of the same configuration compiled for ``prior="none"``.
     """

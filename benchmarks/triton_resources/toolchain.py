@@ -7,6 +7,7 @@ with Triton.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -14,11 +15,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
@@ -96,12 +98,14 @@ class Build:
     def fingerprint(self) -> str:
         """A hash of everything that the code depends on; nothing is compiled for it.
 
-        Triton's version, the kernel with all functions and constants that it uses (Triton's own
-        cache key, so comments and line numbers count), the types and specialisations of the
-        arguments, constexprs, options and architecture.
+        Triton's version, the text of the kernel and of all functions and constants that it uses,
+        the types and specialisations of the arguments, constexprs, options and architecture.
         """
+        source = self.source
+        specialised = (source.signature, source.constants, source.attrs)
+        given = [repr(sorted(part.items())) for part in specialised]
         return _digest(
-            [triton.__version__, self.target.arch, self.source.hash(), self.options.hash()]
+            [triton.__version__, self.target.arch, self.options.hash(), *given, _texts(self.kernel)]
         )
 
     def intermediate_hash(self) -> str:
@@ -134,6 +138,33 @@ class Build:
             built.metadata.shared,
             getattr(built.metadata, "global_scratch_size", 0) or 0,
         )
+
+
+@cache
+def _texts(kernel: Any) -> dict[str, str]:
+    """Return the texts of a kernel, and of what it calls and which constants it reads.
+
+    Triton's own key of a function will not do: it depends on which functions of the process were
+    asked for theirs before.
+    """
+    texts: dict[str, str] = {}
+    waiting = [kernel]
+    while waiting:
+        function = waiting.pop()
+        name = f"{function.__module__}.{function.__name__}"
+        if name in texts:
+            continue
+        texts[name] = function.src
+        names = {
+            node.id for node in ast.walk(ast.parse(function.src)) if isinstance(node, ast.Name)
+        }
+        for used_name in names & function.__globals__.keys():
+            used = function.__globals__[used_name]
+            if isinstance(used, triton.JITFunction):
+                waiting.append(used)
+            elif isinstance(used, tl.constexpr):
+                texts[f"{function.__module__}.{used_name}"] = repr(used)
+    return dict(sorted(texts.items()))
 
 
 def _digest(parts: list[Any]) -> str:
