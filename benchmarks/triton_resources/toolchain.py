@@ -111,7 +111,7 @@ class Build:
     def intermediate_hash(self) -> str:
         """Return a hash of what the compiler reads after parsing, which takes a moment.
 
-        Unlike the fingerprint it knows nothing of comments and line numbers, so a kernel whose
+        Unlike the fingerprint it knows nothing of comments and spelling, so a kernel whose
         text alone has changed need not be compiled again.
         """
         from triton._C.libtriton import ir
