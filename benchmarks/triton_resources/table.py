@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import triton
 from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES
@@ -178,7 +179,6 @@ def _encode(row: Row) -> str:
     return json.dumps({**fields.pop("resources"), **fields})
 
 
-def _decode(fields: dict[str, object]) -> Row:
-    names = Resources.__dataclass_fields__
-    resources = Resources(**{name: fields.pop(name) for name in names})  # type: ignore[arg-type]
-    return Row(resources=resources, **fields)  # type: ignore[arg-type]
+def _decode(fields: dict[str, Any]) -> Row:
+    resources = Resources(**{name: fields.pop(name) for name in Resources.__dataclass_fields__})
+    return Row(resources=resources, **fields)

@@ -2,6 +2,7 @@
 // but for `stream`, a cudaStream_t, all of them are the device's.
 #include <pybind11/pybind11.h>
 
+#include "bindings/ddl_batch.h"
 #include "cuda/check.h"
 #include "cuda/ddl.h"
 
@@ -9,11 +10,6 @@ namespace py = pybind11;
 namespace ddl = ladnet::ddl;
 
 namespace {
-
-template <class T>
-T* pointer(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 // Makes a device current, and afterwards the one that was.
 class DeviceGuard {
@@ -33,30 +29,11 @@ class DeviceGuard {
   int previous_ = 0;
 };
 
-ddl::Batch batch_of(int64_t bags, int64_t T, int64_t width, uintptr_t scores, uintptr_t features,
-                    int dtype, int64_t batch_stride, int64_t row_stride, uintptr_t lengths,
-                    uintptr_t cu_seqlens) {
-  return {bags,
-          T,
-          width,
-          pointer<const void>(scores),
-          pointer<const void>(features),
-          static_cast<ladnet::Dtype>(dtype),
-          batch_stride,
-          row_stride,
-          pointer<const int64_t>(lengths),
-          pointer<const int64_t>(cu_seqlens)};
-}
-
 }  // namespace
 
 void bind_cuda_ddl(py::module_& module) {
   const ddl::gpu::Tuning standard;
-  py::class_<ddl::Batch>(module, "DdlBatch", "Bags of scores and features: sizes and addresses.",
-                         py::module_local())
-      .def(py::init(&batch_of), py::kw_only(), py::arg("bags"), py::arg("T"), py::arg("width"),
-           py::arg("scores"), py::arg("features"), py::arg("dtype"), py::arg("batch_stride"),
-           py::arg("row_stride"), py::arg("lengths"), py::arg("cu_seqlens"));
+  ddl::bind_batch(module);
   module.def(
       "ddl_workspace_bytes",
       [](const ddl::Batch& batch, int64_t chunk) {
@@ -70,12 +47,8 @@ void bind_cuda_ddl(py::module_& module) {
          double eps, int64_t topk_divisor, int pairing, int select, int detach, uintptr_t workspace,
          uintptr_t terms, uintptr_t score_grads, uintptr_t feature_dynamics, int64_t chunk,
          int64_t strip) {
-        const ddl::Options options{margin,
-                                   eps,
-                                   topk_divisor,
-                                   static_cast<ddl::Pairing>(pairing),
-                                   static_cast<ddl::Select>(select),
-                                   static_cast<ddl::Detach>(detach)};
+        const ddl::Options options =
+            ddl::options_of(margin, eps, topk_divisor, pairing, select, detach);
         const py::gil_scoped_release release;
         const DeviceGuard guard(device);
         ddl::gpu::forward(batch, pointer<const bool>(labels), options, {chunk, strip},

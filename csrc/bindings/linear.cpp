@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/pointer.h"
 #include "cpu/linear.h"
 #include "cpu/pages.h"
 
@@ -17,11 +18,6 @@ using RowsTuple = std::tuple<uintptr_t, int64_t, int64_t>;
 using PartTuple = std::tuple<RowsTuple, int64_t>;                        // rows, width
 using WeightTuple = std::tuple<uintptr_t, int64_t, uintptr_t, int64_t>;  // see Weight
 using GradsTuple = std::tuple<std::vector<uintptr_t>, std::vector<uintptr_t>, uintptr_t, uintptr_t>;
-
-template <class T>
-T* pointer(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 template <class T>
 linear::Rows<T> rows(const RowsTuple& r) {

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._autograd import no_second_derivative
 from . import closed_form, cuda, native
 
 #: impl -> the module that serves it; see the same table of locality attention.
@@ -126,12 +127,7 @@ def _differentiate(ctx: Any, grad_terms: Tensor | None, *_: Any) -> tuple[Any, .
     return (grad_scores, grad_features, *(None,) * 11)
 
 
-def _refuse(ctx: Any, *grads: Any) -> None:
-    raise RuntimeError(
-        "ddl_loss has no second derivative; use impl='reference' outside torch.compile, which "
-        "autograd differentiates as often as you like"
-    )
-
+_refuse = no_second_derivative("ddl_loss has", "impl='reference' outside torch.compile")
 
 ddl_forward.register_autograd(_differentiate, setup_context=_setup_context)
 ddl_backward.register_autograd(_refuse)

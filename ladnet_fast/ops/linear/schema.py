@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._autograd import no_second_derivative
 from . import native
 
 # ---- Projections -------------------------------------------------------------------------------
@@ -234,12 +235,7 @@ def _no_parameters(count: int) -> tuple[list[None], list[None]]:
     return [None] * count, [None] * count
 
 
-def _refuse(ctx: Any, *grads: Any) -> None:
-    raise RuntimeError(
-        "the native linear layers have no second derivative; use impl='reference', which autograd "
-        "differentiates as often as you like"
-    )
-
+_refuse = no_second_derivative("the native linear layers have", "impl='reference'")
 
 projections.register_autograd(_differentiate_projections, setup_context=_projections_context)
 projections_backward.register_autograd(_refuse)

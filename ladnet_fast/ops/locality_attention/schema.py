@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._autograd import no_second_derivative
 from . import closed_form, native, triton
 from .layout import empty_lse, empty_output, lse_dtype
 
@@ -141,12 +142,7 @@ def _differentiate(ctx: Any, grad_out: Tensor | None, *_: Any) -> tuple[Any, ...
     return (dq, dk, dv, *priors, *(None,) * 6)
 
 
-def _refuse(ctx: Any, *grads: Any) -> None:
-    raise RuntimeError(
-        "locality_attention has no second derivative; use impl='reference' outside torch.compile, "
-        "which autograd differentiates as often as you like"
-    )
-
+_refuse = no_second_derivative("locality_attention has", "impl='reference' outside torch.compile")
 
 attention_forward.register_autograd(_differentiate, setup_context=_setup_context)
 attention_backward.register_autograd(_refuse)

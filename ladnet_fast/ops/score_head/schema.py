@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._autograd import no_second_derivative
 from . import closed_form, triton
 from .layout import empty_scores, empty_slopes
 
@@ -109,12 +110,7 @@ def _differentiate(ctx: Any, grad_scores: Tensor | None, *_: Any) -> tuple[Any, 
     )
 
 
-def _refuse(ctx: Any, *grads: Any) -> None:
-    raise RuntimeError(
-        "score_head has no second derivative; use impl='reference', which autograd differentiates "
-        "as often as you like"
-    )
-
+_refuse = no_second_derivative("score_head has", "impl='reference'")
 
 head_forward.register_autograd(_differentiate, setup_context=_setup_context)
 head_backward.register_autograd(_refuse)
