@@ -281,16 +281,19 @@ class BackwardRun {
   }
 
   void finish_keys(int64_t k0, int64_t keys, int64_t key_tiles) {
-    const bool additive = head.prior == Prior::kAdditive && head.band.radius >= 0;
+    if (head.prior == Prior::kAdditive && head.band.radius >= 0) {
+      // Bands of neighbouring tiles overlap: what one has read, the next finds in the cache.
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        for (int64_t r = 0; r < key_tiles; ++r) {
+          Real* tile = scratch.grad_values + r * kRows * padded + kRows * column;
+          add_prior<decltype(width)::value>(tile, column, k0 + r * kRows);
+        }
+      });
+    }
     for (int64_t r = 0; r < key_tiles; ++r) {
       const int64_t j0 = k0 + r * kRows, rows = lesser(kRows, keys - r * kRows);
-      Real* grad_values = scratch.grad_values + r * kRows * padded;
-      if (additive) {
-        for_columns<Real>(padded, [&](auto width, int64_t column) {
-          add_prior<decltype(width)::value>(grad_values + kRows * column, column, j0);
-        });
-      }
-      write_tiles(grad_values, padded, Real(1), j0, rows, head.d, scratch.stage, head.grad_v);
+      write_tiles(scratch.grad_values + r * kRows * padded, padded, Real(1), j0, rows, head.d,
+                  scratch.stage, head.grad_v);
       write_tiles(scratch.grad_keys + r * kRows * padded, padded, static_cast<Real>(head.scale), j0,
                   rows, head.d, scratch.stage, head.grad_k);
     }

@@ -153,7 +153,18 @@ class ForwardBlock {
         }
       });
     }
-    for (int64_t p = 0; p < task.panels; ++p) finish(p);
+    for (int64_t p = 0; p < task.panels; ++p) finish_softmax(p);
+    if (task.prior == Prior::kAdditive && task.band.radius >= 0) {
+      // Bands of neighbouring panels overlap: what one has read, the next finds in the cache.
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        for (int64_t p = 0; p < task.panels; ++p) {
+          Storage::template add_prior<decltype(width)::value>(
+              out_tile(p, column), task.band, (task.first_panel + p) * kRows,
+              values + column * kPack, task.values.stride, task.length);
+        }
+      });
+    }
+    for (int64_t p = 0; p < task.panels; ++p) write(p, task.out);
   }
 
   void start() {
@@ -273,15 +284,15 @@ class ForwardBlock {
     add_tile<Real, kVectors>(tile, out, kWidth);
   }
 
-  void finish(int64_t p) {
+  // Divides the sums out; what then lies in the tiles is the softmax part.
+  void finish_softmax(int64_t p) {
     const int64_t i0 = (task.first_panel + p) * kRows;
-    const int64_t rows = lesser(kRows, task.length - i0);
     Real inverse[kRows];
     for (int i = 0; i < kRows; ++i) {
       const int64_t row = p * kRows + i;
       const Real total = sum<Real>(load(scratch.sums + row * kLanes<Real>));
       inverse[i] = 1 / total;
-      if (i < rows) {
+      if (i0 + i < task.length) {
         static_cast<Real*>(task.lse)[i0 + i] =
             static_cast<Real>((scratch.shift[row] + log2(double(total))) * kLn2);
       }
@@ -289,16 +300,7 @@ class ForwardBlock {
     for_columns<Real>(padded, [&](auto width, int64_t column) {
       divide<decltype(width)::value>(p, column, inverse);
     });
-    const bool additive = task.prior == Prior::kAdditive && task.band.radius >= 0;
-    if (task.softmax_out.data != nullptr) write(p, rows, task.softmax_out);
-    if (additive) {
-      for_columns<Real>(padded, [&](auto width, int64_t column) {
-        Storage::template add_prior<decltype(width)::value>(out_tile(p, column), task.band, i0,
-                                                            values + column * kPack,
-                                                            task.values.stride, task.length);
-      });
-    }
-    write(p, rows, task.out);
+    if (task.softmax_out.data != nullptr) write(p, task.softmax_out);
   }
 
   template <int kVectors>
@@ -313,8 +315,8 @@ class ForwardBlock {
     }
   }
 
-  void write(int64_t p, int64_t rows, const MutableRows& to) {
-    const int64_t i0 = (task.first_panel + p) * kRows;
+  void write(int64_t p, const MutableRows& to) {
+    const int64_t i0 = (task.first_panel + p) * kRows, rows = lesser(kRows, task.length - i0);
     for (int64_t i = 0; i < rows; ++i) {
       for_columns<Real>(padded, [&](auto width, int64_t column) {
         constexpr int kWidth = decltype(width)::value * kLanes<Real>;
