@@ -1,20 +1,27 @@
-"""Runs cases: checks every side, then times those that are right."""
+"""Runs cases: checks every side, then times those that are right.
+
+On the CPU each case has a process of its own (``python -m benchmarks.runner``), so that no case
+finds the heap as another has left it, and one that runs out of memory takes only itself down.
+"""
 
 from __future__ import annotations
 
 import gc
+import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from . import machine
+from . import machine, registry
 from .check import OutputError, compare
 from .measure import FULL, Clock, Plan, cpu_clock, interleaved
 from .memory import measure_peak
 from .registry import Call, Case, Outputs, Side
 from .stats import paired_ratio, summarise
+from .worker import WorkerError, run_worker
 
 #: Called with a line about what is being done.
 Progress = Callable[[str], None]
@@ -173,19 +180,45 @@ def _describe(wrong: Iterable[OutputError]) -> str:
 def run_cases(
     cases: list[Case], *, plan: Plan, threads: int, memory: bool, progress: Progress
 ) -> list[dict[str, Any]]:
-    """Run several cases on the CPU; return the measurements as JSON rows."""
-    torch.set_num_threads(threads)
+    """Run several cases on the CPU, each in a new process; return the measurements as JSON rows.
+
+    The sides of a case whose process fails have the status "error".
+    """
     rows = []
     for number, case in enumerate(cases, 1):
         progress(f"[{number}/{len(cases)}] {case.key}")
-        for row in run_case(case, plan=plan, threads=threads, memory=memory):
-            progress(f"    {row.side}: {_outcome(row)}")
-            rows.append(row.as_dict())
+        request = json.dumps(
+            {"case": case.key, "plan": asdict(plan), "threads": threads, "memory": memory}
+        )
+        try:
+            found = run_worker("benchmarks.runner", request, threads=threads)["measurements"]
+        except WorkerError as error:
+            failed = {"status": "error", "reason": str(error)}
+            names = dict.fromkeys((*case.sides, *case.memory))
+            found = [_blank(case, case.op.side(name)).as_dict() | failed for name in names]
+        for row in found:
+            progress(f"    {row['side']}: {_outcome(row)}")
+        rows += found
     return rows
 
 
-def _outcome(row: Measurement) -> str:
-    if row.seconds is None:
-        return f"{row.status}: {row.reason}"
-    peers = ", ".join(f"{entry['p50']:.2f} x {peer}" for peer, entry in row.times_faster.items())
-    return f"{row.seconds['p50'] * 1e3:.3g} ms" + (f" ({peers})" if peers else "")
+def _outcome(row: Mapping[str, Any]) -> str:
+    if row["seconds"] is None:
+        return f"{row['status']}: {row['reason']}"
+    peers = ", ".join(f"{entry['p50']:.2f} x {peer}" for peer, entry in row["times_faster"].items())
+    return f"{row['seconds']['p50'] * 1e3:.3g} ms" + (f" ({peers})" if peers else "")
+
+
+def _work(request: dict[str, Any]) -> dict[str, Any]:
+    torch.set_num_threads(request["threads"])
+    rows = run_case(
+        registry.find(request["case"]),
+        plan=Plan(**request["plan"]),
+        threads=request["threads"],
+        memory=request["memory"],
+    )
+    return {"measurements": [row.as_dict() for row in rows]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_work(json.loads(sys.argv[1]))))

@@ -10,6 +10,7 @@ import torch
 from benchmarks import machine, memory, registry, runner
 from benchmarks.measure import Plan
 from benchmarks.registry import Case, Cost, Op, Side
+from benchmarks.worker import WorkerError
 
 PLAN = Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, sample_seconds=0)
 calls = []
@@ -169,3 +170,33 @@ def test_the_machine_is_described_without_naming_it(threads):
     assert name.endswith(f"t{threads}-{machine.instruction_set()}")
     assert name == name.lower()
     assert " " not in name
+
+
+def test_each_case_runs_in_a_process_of_its_own():
+    said = []
+    case = registry.find("ddl_forward/default/N128-T200-C128/float32")
+    rows = runner.run_cases([case], plan=PLAN, threads=1, memory=False, progress=said.append)
+    assert [row["side"] for row in rows] == list(case.sides)
+    found = {row["side"]: row for row in rows}
+    assert found["eager"]["status"] == "ok"
+    assert found["eager"]["seconds"]["count"] == 2
+    assert said[0] == f"[1/1] {case.key}"
+    assert len(said) == 1 + len(rows)
+
+
+def test_a_case_whose_process_dies_is_an_error_of_its_sides_alone(monkeypatch):
+    def run_worker(module, request, *, threads):
+        if "N128" in request:
+            raise WorkerError("the process ended with status -9")
+        return {"measurements": []}
+
+    monkeypatch.setattr(runner, "run_worker", run_worker)
+    cases = [case for case in registry.all_cases() if case.op.name == "ddl_forward_backward"]
+    said = []
+    rows = runner.run_cases(cases, plan=PLAN, threads=1, memory=True, progress=said.append)
+    (dead,) = (case for case in cases if case.shape["N"] == 128)
+    assert {row["side"] for row in rows} == {*dead.sides, *dead.memory}
+    assert {(row["status"], row["reason"], row["shape"]["N"]) for row in rows} == {
+        ("error", "the process ended with status -9", 128)
+    }
+    assert sum(line.startswith("[") for line in said) == len(cases) > 1
