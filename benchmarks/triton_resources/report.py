@@ -38,8 +38,7 @@ Each entry has to keep its registers (no `STL` or `LDL` instruction), fit the sh
 architecture, multiply on tensor cores of the right kind (IEEE fp32 has none), and load
 asynchronously in the loop over tiles far from the diagonal. A turn of that loop may have at most
 {additive} times the instructions of the same kernel with `prior="none"` (additive), {logit} times
-(logit; {logit_frozen} times where the logit prior is not trained, which takes the configurations of
-training).
+(logit).
 
 """
 _LEGEND = """\
@@ -47,8 +46,7 @@ Kernels are compiled for padded bags, in bf16 and IEEE fp32 for packed ones as w
 figures are shown. An entry: block_m x block_n / block_band, warps (w), stages (s); registers of a
 thread (r); shared memory of a block (K, in KiB); instructions of a turn of the far loop (i), and
 their ratio to those of `prior="none"`. "inference" is the additive forward pass that keeps no
-softmax share for a backward pass; "logit_frozen" the gradient of the queries where the prior is not
-trained.
+softmax share for a backward pass.
 """
 
 Table = Mapping[Variant, Row]

@@ -19,9 +19,8 @@ from .variants import Variant
 SCHEMA = 1
 PATH = Path(__file__).parents[2] / "docs" / "triton-resources.json"
 COMMAND = "python -m benchmarks.triton_resources"
-#: How much longer than without a prior a turn of the far loop may be, by mode. Training comes
-#: first: a logit prior that is not trained takes the same configurations, whatever they cost it.
-LONGEST_FAR_LOOP = {"additive": 1.02, "inference": 1.02, "logit": 1.07, "logit_frozen": 1.2}
+#: How much longer than without a prior a turn of the far loop may be, by mode.
+LONGEST_FAR_LOOP = {"additive": 1.02, "inference": 1.02, "logit": 1.07}
 TENSOR_CORES = {80: "mma.sync", 86: "mma.sync", 90: "wgmma", 100: "tcgen05", 120: "mma.sync"}
 #: Exceptions, by architecture, kernel and head size. wgmma and tcgen05 take 64 rows at once, and
 #: where that many spill mma.sync serves: in tf32, and in 16 bits with the logit prior.

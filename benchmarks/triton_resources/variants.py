@@ -20,14 +20,14 @@ from .toolchain import Build
 
 ARCHITECTURES = tuple(configs.SHARED_BYTES)
 #: Which variants of each kernel are compiled. "inference" is the additive forward pass that does
-#: not store the softmax's share; "logit, no dw" the queries' kernel without the prior's gradient.
+#: not store the softmax's share.
 MODES = {
     "forward": ("none", "additive", "inference", "logit"),
     "preprocess": ("none", "additive"),
     "backward_keys": ("none", "additive", "logit"),
-    "backward_queries": ("none", "logit", "logit_frozen"),
+    "backward_queries": ("none", "logit"),
 }
-_PRIORS = {"inference": "additive", "logit_frozen": "logit"}
+_PRIORS = {"inference": "additive"}
 _DTYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
@@ -50,8 +50,7 @@ class Variant:
     ----------
     kernel, mode
         A key of :data:`MODES` and one of its values: "additive", "logit" and "none" are priors;
-        "inference" is the additive forward pass that does not keep the softmax's share, and
-        "logit_frozen" the queries' kernel of a logit prior that is not trained.
+        "inference" is the additive forward pass that does not keep the softmax's share.
     architecture
         80, 86, 90, 100 or 120.
     precision
@@ -127,7 +126,7 @@ class Variant:
             return forward.launches["forward"]
         backward = plan_backward(
             x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, *bags,
-            need_prior_grad=self.mode != "logit_frozen", **options,
+            need_prior_grad=True, **options,
         )  # fmt: skip
         return backward.launches[self.kernel]
 

@@ -24,7 +24,7 @@ def _collect(
     grad_q, dw, db, q, grad_out, lse, delta, k_base, v_base, k_row, v_row,
     start, key, length, factor, w, b,
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    PRECISION: tl.constexpr, MASKED: tl.constexpr, LOGIT: tl.constexpr, SLOPES: tl.constexpr,
+    PRECISION: tl.constexpr, MASKED: tl.constexpr, LOGIT: tl.constexpr,
 ):  # fmt: skip
     """Add what the keys from ``key`` on send to the queries; ``lse`` in base 2."""
     k = load_rows(k_base, key, length, k_row, BLOCK_N, D, BLOCK_D, MASKED)
@@ -39,7 +39,7 @@ def _collect(
     if MASKED:
         p = tl.where((key + tl.arange(0, BLOCK_N) < length)[None, :], p, 0.0)
     grad_logits = p * (grad_p - delta[:, None])
-    if SLOPES:
+    if LOGIT:
         more_w, more_b = prior_slopes(grad_logits, prior, argument, distance2)
         dw += more_w
         db += more_b
@@ -59,14 +59,18 @@ def attention_backward_queries(
     PRIOR: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Fill ``BLOCK_M`` rows of the gradient of q; one pair of partials of dw and db if given."""
+    """Fill ``BLOCK_M`` rows of the gradient of q, and with the logit prior a pair of partials.
+
+    The partials of dw and db are computed whether they are wanted or not: near the diagonal they
+    cost little, and a kernel without them would need configurations of its own.
+    """
     start, length, limit, first, batch, head = locate(
         lengths, cu_seqlens, H, T, bags, tiles, BLOCK_M
     )
     dq = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
     if start >= length:
         store_rows(grad_q, dq, start, length, limit, batch, head, first, H, T, D)
-        if partials is not None:
+        if PRIOR == "logit":
             store_partials(partials, 0.0, 0.0)
         return
 
@@ -104,26 +108,26 @@ def attention_backward_queries(
         dq, dw, db = _collect(
             dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
             start, tile * BLOCK_N, length, factor, w_head, b_head,
-            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False, False,
+            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
         )  # fmt: skip
     if PRIOR == "logit":
         for tile in tl.range(high, full):
             dq, dw, db = _collect(
                 dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
                 start, tile * BLOCK_N, length, factor, w_head, b_head,
-                D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False, False,
+                D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
             )  # fmt: skip
     for i in tl.range(low, high + tail):
         tile = tl.where(i < high, i, full)
         dq, dw, db = _collect(
             dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
             start, tile * BLOCK_N, length, factor, w_head, b_head,
-            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, True, PRIOR == "logit", partials is not None,
+            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, True, PRIOR == "logit",
         )  # fmt: skip
 
     # The softmax of a single snippet is constant; what rounding leaves of its slope is no gradient.
     varies = tl.where(length > 1, 1.0, 0.0)
     dq *= scale * varies
     store_rows(grad_q, dq, start, length, limit, batch, head, first, H, T, D)
-    if partials is not None:
+    if PRIOR == "logit":
         store_partials(partials, tl.sum(dw, 0) * varies, tl.sum(db, 0) * varies)

@@ -52,7 +52,7 @@ class BackwardPlan(NamedTuple):
     """Launches by kernel name, in order, and what they fill.
 
     ``partials`` (B, H, tiles, 2), in fp32, holds what every program adds to dw and db; None if
-    these gradients are not wanted.
+    these gradients are not wanted. (The logit prior's kernel stores them all the same.)
     """
 
     launches: dict[str, Launch]
@@ -195,8 +195,7 @@ def plan_backward(
     kind = "logit" if prior == "logit" else "none"
     config = choose("backward_queries", kind)
     grid, sizes = _grid(q, config.block_m, cu_seqlens)
-    if slopes and prior == "logit":
-        partials = _partials(q, grid)
+    stored = _partials(q, grid) if kind == "logit" else None
     queries = _launch(
         attention_backward_queries,
         grid,
@@ -204,7 +203,7 @@ def plan_backward(
         {
             **given,
             **({"w": w, "b": b} if kind == "logit" else {"w": None, "b": None}),
-            "grad_q": dq, "partials": partials if kind == "logit" else None,
+            "grad_q": dq, "partials": stored,
             **bags, **strides, "scale": scale, **sizes,
         },
         {
@@ -214,7 +213,7 @@ def plan_backward(
         },
     )  # fmt: skip
     launches = {"preprocess": preprocess, "backward_keys": keys, "backward_queries": queries}
-    return BackwardPlan(launches, dq, dk, dv, partials)
+    return BackwardPlan(launches, dq, dk, dv, stored if slopes and kind == "logit" else partials)
 
 
 def readable(x: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 from ladnet_fast.kernels.launch import Launch
-from ladnet_fast.kernels.locality_attention import configs
-from ladnet_fast.kernels.locality_attention.launch import plan_backward, plan_forward
+from ladnet_fast.kernels.locality_attention.launch import Choose, plan_backward, plan_forward
 from torch import Tensor
 
 from benchmarks.triton_resources.toolchain import Build
@@ -71,12 +70,14 @@ def problem(precision: str, head_size: int, longest: int, *, heads: int, packed:
     return Problem(q, k, v, w, b, grad_out, lengths, bounds if packed else None)
 
 
-def run_both_passes(case: Problem, *, prior: str, precision: str) -> tuple[Tensor | None, ...]:
+def run_both_passes(
+    case: Problem, *, prior: str, precision: str, choose: Choose
+) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w and b, and lse.
 
     Races between threads of a block and accesses out of bounds raise.
     """
-    options = _options(case, prior, precision)
+    options = _options(case, prior, precision, choose)
     w, b = (None, None) if prior == "none" else (case.w, case.b)
     qkv = (case.q, case.k, case.v)
     forward = plan_forward(*qkv, w, b, **case.bags, training=True, **options)
@@ -90,12 +91,14 @@ def run_both_passes(case: Problem, *, prior: str, precision: str) -> tuple[Tenso
     return (forward.out, *grads, *backward.prior_grads(), forward.lse)
 
 
-def plan_forward_pass(case: Problem, *, prior: str, precision: str) -> Launch:
+def plan_forward_pass(
+    case: Problem, *, prior: str, precision: str, choose: Choose, training: bool = True
+) -> Launch:
     """Return the launch of the forward pass, its results full of NaN."""
     w, b = (None, None) if prior == "none" else (case.w, case.b)
     plan = plan_forward(
-        case.q, case.k, case.v, w, b, **case.bags, training=True,
-        **_options(case, prior, precision),
+        case.q, case.k, case.v, w, b, **case.bags, training=training,
+        **_options(case, prior, precision, choose),
     )  # fmt: skip
     launch = plan.launches["forward"]
     _poison(launch, ())
@@ -109,15 +112,12 @@ def compile_launch(launch: Launch) -> CompiledKernel:
     return CompiledKernel.of(Build(launch.kernel, arguments, architecture=80, options=options))
 
 
-def _options(case: Problem, prior: str, precision: str) -> dict[str, Any]:
-    head_size = case.q.shape[-1]
+def _options(case: Problem, prior: str, precision: str, choose: Choose) -> dict[str, Any]:
     return {
         "prior": prior,
-        "scale": head_size**-0.5,
+        "scale": case.q.shape[-1] ** -0.5,
         "precision": "tf32" if precision == "tf32" else "ieee",
-        "choose": lambda kernel, kind: configs.lookup(
-            kernel, prior=kind, architecture=80, precision=precision, head_size=head_size
-        ),
+        "choose": choose,
     }
 
 
