@@ -91,7 +91,7 @@ def _exceptions() -> Iterator[str]:
     for (architecture, kernel, size), longest in sorted(LONGER_IN_TF32_LOGIT.items()):
         yield (
             f"- sm_{architecture}, tf32, logit, {kernel}, d = {size}: a far loop of up to "
-            f"{longest} times, because shorter ones take more instructions a product."
+            f"{longest} times; no configuration has a shorter one."
         )
     yield ""
 

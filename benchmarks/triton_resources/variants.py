@@ -82,10 +82,10 @@ class Variant:
 
     @property
     def far_loops(self) -> int:
-        """How many loops go over tiles far from the diagonal: logit has one on either side."""
+        """How many loops go over tiles far from the diagonal: logit may have one on either side."""
         if self.kernel == "preprocess":
             return 0
-        return 2 if self.prior == "logit" else 1
+        return 2 if self.prior == "logit" and not self.config.one_far_loop else 1
 
     @property
     def products(self) -> bool:
@@ -94,7 +94,8 @@ class Variant:
 
     def without_prior(self) -> Variant:
         """Return the same kernel and configuration for ``prior="none"``."""
-        return replace(self, mode="none", config=replace(self.config, block_band=0))
+        config = replace(self.config, block_band=0, one_far_loop=False)
+        return replace(self, mode="none", config=config)
 
     def build(self) -> Build:
         """Return it ready to be compiled."""

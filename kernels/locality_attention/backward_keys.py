@@ -62,6 +62,7 @@ def attention_backward_keys(
     D: tl.constexpr, BLOCK_D: tl.constexpr, UNIT: tl.constexpr,
     PRIOR: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_BAND: tl.constexpr,
+    ONE_FAR_LOOP: tl.constexpr,
 ):  # fmt: skip
     """Fill ``BLOCK_N`` rows of the gradients of k and v."""
     start, length, limit, first, batch, head = locate(
@@ -102,19 +103,23 @@ def attention_backward_keys(
     high = full
     if PRIOR == "logit":
         low, high = near_tiles(start, length, radius, BLOCK_N, BLOCK_M)
-    for tile in tl.range(0, low):
-        dk, dv = _collect(
-            dk, dv, keys, values, q_base, grad_base, lse_base, delta_base, q_row, grad_row,
-            start, tile * BLOCK_M, length, factor, w_head, b_head,
-            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
-        )  # fmt: skip
-    if PRIOR == "logit":
-        for tile in tl.range(high, full):
-            dk, dv = _collect(
-                dk, dv, keys, values, q_base, grad_base, lse_base, delta_base, q_row, grad_row,
-                start, tile * BLOCK_M, length, factor, w_head, b_head,
-                D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
-            )  # fmt: skip
+    # Far tiles: those before the near ones, and with the logit prior those behind them.
+    if ONE_FAR_LOOP:
+        for side in tl.range(0, 2):
+            for tile in tl.range(tl.where(side == 0, 0, high), tl.where(side == 0, low, full)):
+                dk, dv = _collect(
+                    dk, dv, keys, values, q_base, grad_base, lse_base, delta_base, q_row, grad_row,
+                    start, tile * BLOCK_M, length, factor, w_head, b_head,
+                    D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
+                )  # fmt: skip
+    else:
+        for side in tl.static_range(2 if PRIOR == "logit" else 1):
+            for tile in tl.range(0 if side == 0 else high, low if side == 0 else full):
+                dk, dv = _collect(
+                    dk, dv, keys, values, q_base, grad_base, lse_base, delta_base, q_row, grad_row,
+                    start, tile * BLOCK_M, length, factor, w_head, b_head,
+                    D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
+                )  # fmt: skip
     for i in tl.range(low, high + tail):
         tile = tl.where(i < high, i, full)
         dk, dv = _collect(

@@ -57,7 +57,7 @@ def attention_backward_queries(
     scale: tl.float32, H: tl.int32, T: tl.int32, bags: tl.int32, tiles: tl.int32,
     D: tl.constexpr, BLOCK_D: tl.constexpr, UNIT: tl.constexpr,
     PRIOR: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, ONE_FAR_LOOP: tl.constexpr,
 ):  # fmt: skip
     """Fill ``BLOCK_M`` rows of the gradient of q, and with the logit prior a pair of partials.
 
@@ -104,19 +104,23 @@ def attention_backward_queries(
         b_head = tl.load(b + head)
         radius = band_radius(w_head, b_head, length)
         low, high = near_tiles(start, length, radius, BLOCK_M, BLOCK_N)
-    for tile in tl.range(0, low):
-        dq, dw, db = _collect(
-            dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
-            start, tile * BLOCK_N, length, factor, w_head, b_head,
-            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
-        )  # fmt: skip
-    if PRIOR == "logit":
-        for tile in tl.range(high, full):
-            dq, dw, db = _collect(
-                dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
-                start, tile * BLOCK_N, length, factor, w_head, b_head,
-                D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
-            )  # fmt: skip
+    # Far tiles: those before the near ones, and with the logit prior those behind them.
+    if ONE_FAR_LOOP:
+        for side in tl.range(0, 2):
+            for tile in tl.range(tl.where(side == 0, 0, high), tl.where(side == 0, low, full)):
+                dq, dw, db = _collect(
+                    dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
+                    start, tile * BLOCK_N, length, factor, w_head, b_head,
+                    D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
+                )  # fmt: skip
+    else:
+        for side in tl.static_range(2 if PRIOR == "logit" else 1):
+            for tile in tl.range(0 if side == 0 else high, low if side == 0 else full):
+                dq, dw, db = _collect(
+                    dq, dw, db, rows, grads, sums, deltas, k_base, v_base, k_row, v_row,
+                    start, tile * BLOCK_N, length, factor, w_head, b_head,
+                    D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
+                )  # fmt: skip
     for i in tl.range(low, high + tail):
         tile = tl.where(i < high, i, full)
         dq, dw, db = _collect(

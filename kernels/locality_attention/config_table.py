@@ -2,8 +2,8 @@
 
 Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for
 each of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
-block_band = 32, 8 warps, 3 stages. A second line of the same names has further candidates for
-autotuning, "-" where there is none.
+block_band = 32, 8 warps, 3 stages; an "o" behind it: one far loop. A second line of the same names
+has further candidates for autotuning, "-" where there is none.
 """
 
 TABLE = """
@@ -102,9 +102,9 @@ preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2   
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     16x128w8s3     16x32w8s3
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  64x128/32w8s3  16x128/32w8s3  16x32/32w8s3
-backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s3     16x128w8s3     16x32w8s3
+backward_keys    logit    64x128w8s3o    64x128w8s3o    32x128w8s3o    16x128w8s3o    16x32w8s3o
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s3     32x32w8s2
-backward_queries logit    128x64w8s3     128x64w8s3     128x32w8s2     128x32w8s2     32x16w8s2
+backward_queries logit    128x64w8s3o    128x64w8s3o    128x32w8s2o    128x32w8s2o    32x16w8s2o
 sm_90 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s3   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2

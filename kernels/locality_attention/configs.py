@@ -27,6 +27,10 @@ class Config:
 
     ``block_m`` rows of queries, ``block_n`` rows of keys, ``block_band`` columns of a tile of the
     banded product; 0 where a kernel has no such block.
+
+    ``one_far_loop``, of the backward kernels with the logit prior alone: tiles before the near ones
+    and behind them pass through one loop, which runs twice, instead of a loop each. Which is
+    shorter is the compiler's doing: for wgmma in tf32 the second of two loops is not.
     """
 
     block_m: int
@@ -34,11 +38,13 @@ class Config:
     block_band: int
     num_warps: int
     num_stages: int
+    one_far_loop: bool = False
 
     def __str__(self) -> str:
         keys = f"x{self.block_n}" if self.block_n else ""
         band = f"/{self.block_band}" if self.block_band else ""
-        return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}"
+        once = "o" if self.one_far_loop else ""
+        return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}{once}"
 
 
 _INTERPRETER = Config(32, 32, 16, 4, 1)
@@ -165,6 +171,7 @@ def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
 
 
 def _parse(entry: str) -> Config:
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)", entry)
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)(o?)", entry)
     assert found, entry
-    return Config(*(int(number or 0) for number in found.groups()))
+    *numbers, once = found.groups()
+    return Config(*(int(number or 0) for number in numbers), one_far_loop=bool(once))

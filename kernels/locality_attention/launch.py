@@ -189,6 +189,7 @@ def plan_backward(
             "BLOCK_M": config.block_m,
             "BLOCK_N": config.block_n,
             "BLOCK_BAND": config.block_band,
+            "ONE_FAR_LOOP": config.one_far_loop,
         },
     )  # fmt: skip
 
@@ -210,6 +211,7 @@ def plan_backward(
             **_variant(q, unit, kind, precision),
             "BLOCK_M": config.block_m,
             "BLOCK_N": config.block_n,
+            "ONE_FAR_LOOP": config.one_far_loop,
         },
     )  # fmt: skip
     launches = {"preprocess": preprocess, "backward_keys": keys, "backward_queries": queries}

@@ -51,6 +51,8 @@ def test_every_question_has_an_answer_that_triton_can_compile():
             assert (config.block_band > 0) == banded, question
             assert config.num_warps in (4, 8)
             assert config.num_stages in (1, 2, 3, 4)
+            two_far_loops = question["prior"] == "logit" and question["kernel"] != "forward"
+            assert two_far_loops or not config.one_far_loop, question
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,6 @@ def test_how_a_configuration_reads():
     assert str(Config(128, 64, 32, 8, 3)) == "128x64/32w8s3"
     assert str(Config(64, 0, 32, 4, 2)) == "64/32w4s2"
     assert str(Config(64, 32, 0, 4, 2)) == "64x32w4s2"
+    assert str(Config(64, 32, 0, 4, 2, one_far_loop=True)) == "64x32w4s2o"
+    asked = ASKED | {"kernel": "backward_keys", "prior": "logit", "precision": "tf32"}
+    assert str(lookup(**asked)).endswith("o")

@@ -15,6 +15,7 @@ BLOCKS = {
     "as many queries as keys": Config(32, 32, 16, 4, 1),
     "more queries": Config(64, 16, 32, 4, 1),
     "more keys": Config(16, 64, 16, 4, 1),
+    "one far loop": Config(32, 16, 16, 4, 1, one_far_loop=True),
 }
 SMALL = BLOCKS["as many queries as keys"]
 LARGE = Config(128, 128, 64, 4, 1)
