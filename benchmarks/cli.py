@@ -68,11 +68,11 @@ def run(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     torch.set_num_threads(threads)
-    load = machine.load()
+    busy_cores = machine.busy_cores()
     ceilings = [entry.as_dict() for entry in measure_ceilings(threads, plan)]
     rows = runner.run_cases(cases, plan=plan, threads=threads, memory=memory, progress=typer.echo)
     part = "-".join([*([] if subset == "full" else [subset]), *chosen])
-    _finish(output, part, _results(command, threads, load, ceilings, rows))
+    _finish(output, part, _results(command, threads, busy_cores, ceilings, rows))
 
 
 @app.command()
@@ -90,9 +90,9 @@ def cpu(
     if long:
         command = _command("cpu", "--long", threads=threads)
         threads = threads or torch.get_num_threads()
-        load = machine.load()
+        busy_cores = machine.busy_cores()
         rows = [long_video.score_day(threads)]
-        _finish(output, "long", _results(command, threads, load, [], rows))
+        _finish(output, "long", _results(command, threads, busy_cores, [], rows))
         return
     own = machine.instruction_set()
     lower = [name for name in machine.instruction_sets() if name not in (own, "baseline")]
@@ -141,14 +141,14 @@ def _run_again(options: list[str], arguments: list[str], **environment: str) -> 
 def _results(
     command: str,
     threads: int,
-    load: float | None,
+    busy_cores: float,
     ceilings: list[dict[str, Any]],
     rows: list[dict[str, Any]],
 ) -> dict[str, Any]:
     return {
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "load": load,
+        "busy_cores": busy_cores,
         "machine": machine.describe(threads),
         "ceilings": ceilings,
         "measurements": rows,

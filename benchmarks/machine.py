@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from ladnet_fast import __version__, _native
@@ -37,7 +38,7 @@ def describe(threads: int) -> dict[str, Any]:
         "system": f"{platform.system()}, {' '.join(platform.libc_ver())}".rstrip(", "),
         "cores": os.cpu_count(),
         "threads": threads,
-        "memory_bytes": total_memory(),
+        "memory_bytes": int(psutil.virtual_memory().total),
         "instruction_set": instruction_set(),
         "bf16_products": _native.cpu is not None and bool(_native.cpu.has_bf16_dot()),
         "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),
@@ -81,28 +82,14 @@ def processor_name() -> str:
     return name
 
 
-def total_memory() -> int | None:
-    """Return the bytes of memory, None where the system does not say."""
-    return _meminfo("MemTotal")
+def available_memory() -> int:
+    """Return the bytes that can be had without swapping."""
+    return int(psutil.virtual_memory().available)
 
 
-def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, None where the system does not say."""
-    return _meminfo("MemAvailable")
-
-
-def _meminfo(field: str) -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-    except FileNotFoundError:  # not Linux
-        return None
-    found = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
-
-
-def load() -> float | None:
-    """Return how many processes wanted a core in the last minute, None where unknown."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def busy_cores(seconds: float = 5.0) -> float:
+    """Return how many cores other work keeps busy, on average over ``seconds`` of waiting."""
+    return float(psutil.cpu_percent(interval=seconds)) / 100 * (os.cpu_count() or 1)
 
 
 def slug(machine: dict[str, Any]) -> str:

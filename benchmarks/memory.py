@@ -48,11 +48,10 @@ def _work(key: str, name: str, threads: int) -> dict[str, Any]:
 
 
 def _limit_memory() -> None:
-    available = machine.available_memory()
-    if available is None:
+    if not sys.platform.startswith("linux"):  # elsewhere it can't be limited so
         return
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + int(0.9 * available)
+    limit = pages * resource.getpagesize() + int(0.9 * machine.available_memory())
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

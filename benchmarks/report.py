@@ -80,7 +80,7 @@ def merge(runs: list[Results]) -> list[Results]:
         if key not in joined:
             joined[key] = {**run, "commands": [], "measurements": []}
         whole = joined[key]
-        whole["commands"].append({name: run[name] for name in ("command", "date", "load")})
+        whole["commands"].append({name: run[name] for name in ("command", "date", "busy_cores")})
         whole["measurements"] = whole["measurements"] + run["measurements"]
         whole["ceilings"] = whole["ceilings"] or run["ceilings"]
     order = {"avx512": 0, "avx2": 1, "baseline": 2}

@@ -11,7 +11,7 @@ from typing import Any
 
 from ladnet_fast._files import atomic_write_text
 
-SCHEMA = 1
+SCHEMA = 2
 FOLDER = Path(__file__).parent / "results"
 #: Where runs go unless told otherwise; git ignores it.
 LOCAL = FOLDER / "local"

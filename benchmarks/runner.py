@@ -96,7 +96,7 @@ def run_case(
     for name in set(case.memory) - set(case.sides):
         found[name].status, found[name].reason = "not timed", "takes too long at this size"
     available = machine.available_memory() if available is None else available
-    if available is not None and cost.check_bytes > available:
+    if cost.check_bytes > available:
         for row in found.values():
             row.status = "unavailable"
             row.reason = (
