@@ -2,7 +2,8 @@
 // on how many threads there are.
 //
 // Keys own their gradients; the gradient of the queries is a sum over keys. The keys of a bag and
-// head are cut into a number of parts that depends on the sizes alone. One part: a thread does the
+// head are cut into a number of parts that depends on the sizes alone, in proportion to its share of
+// the work: a long bag among many short ones is not left to one thread. One part: a thread does the
 // whole bag in memory of its own. Several: each part fills a buffer of its own, as many at a time
 // as there are threads, and the buffers are added up in the order of the parts.
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace ladnet::attention {
 namespace {
 
 constexpr int64_t kPartKeys = 512;  // fewer would pay more for buffers than for products
-constexpr int64_t kParts = 64;      // of all bags and heads together, where bags are that long
+constexpr int64_t kParts = 64;      // of all bags and heads that are cut, where they are that long
 constexpr int64_t kChunkPanels = 32;
 
 struct PriorGradient {
@@ -55,8 +56,9 @@ class BackwardPlan {
   }
 
   void run() {
-    parallel_for(static_cast<int64_t>(whole_.size()), problem_.threads,
-                 [&](int64_t i, int thread) { run_whole(whole_[static_cast<size_t>(i)], thread); });
+    parallel_for(static_cast<int64_t>(order_.size()), problem_.threads, [&](int64_t i, int thread) {
+      run_whole(order_[static_cast<size_t>(i)], thread);
+    });
     pack_shared();
     for (size_t first = 0; first < parts_.size(); first += slots_) {
       run_round(first, std::min(first + slots_, parts_.size()));
@@ -84,18 +86,25 @@ class BackwardPlan {
   }
 
   // A power of two, so that parts share out evenly among the usual numbers of threads.
-  int64_t count_parts(int64_t length) const {
-    const int64_t most = kParts / std::max<int64_t>(static_cast<int64_t>(segments_.size()), 1);
+  int64_t count_parts(int64_t length, double work) const {
+    const double share = work_of(length) / work;
     int64_t parts = 1;
-    while (2 * parts <= most && 2 * parts * kPartKeys <= length) parts *= 2;
+    while (static_cast<double>(2 * parts) <= share * kParts && 2 * parts * kPartKeys <= length) {
+      parts *= 2;
+    }
     return parts;
+  }
+  static double work_of(int64_t length) {
+    return static_cast<double>(length) * static_cast<double>(length);
   }
 
   void lay_out() {
     const int64_t threads = std::max(problem_.threads, 1);
+    double work = 0.0;
+    for (const Segment& segment : segments_) work += work_of(segment.bag.length);
     int64_t shared = 0, slot = 0, whole = 0;
     for (size_t s = 0; s < segments_.size(); ++s) {
-      const int64_t length = segments_[s].bag.length, parts = count_parts(length);
+      const int64_t length = segments_[s].bag.length, parts = count_parts(length, work);
       const int64_t needed = packed_bytes(length) + tiles_bytes(length);
       offsets_.push_back(shared);
       if (parts == 1) {
@@ -118,6 +127,11 @@ class BackwardPlan {
     shared_ = Buffer(shared);
     slot_memory_ = Buffer(checked_product(slot_bytes_, static_cast<int64_t>(slots_)));
     gradients_.resize(whole_.size() + parts_.size());
+    // The longest first: at the end no thread waits for one that has begun late.
+    for (size_t at = 0; at < whole_.size(); ++at) order_.push_back(at);
+    const auto length_of = [&](size_t at) { return segments_[whole_[at]].bag.length; };
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](size_t a, size_t b) { return length_of(a) > length_of(b); });
   }
 
   // The segment's tensors, its place in `memory` for what is packed, and behind that the tiles of
@@ -186,18 +200,13 @@ class BackwardPlan {
     return std::max(query_panels(length), key_panels(length));
   }
 
-  void run_whole(size_t s, int thread) {
+  void run_whole(size_t at, int thread) {
     char* scratch = private_.as<char>() + thread * private_bytes_;
     char* tiles;
-    const BackwardHead head = head_of(s, scratch + scratch_bytes_, &tiles);
+    const BackwardHead head = head_of(whole_[at], scratch + scratch_bytes_, &tiles);
     pack(head, 0, panels_to_pack(head.length));
-    kernels_.run(head, 0, key_panels(head.length), tiles, gradient_of_whole(s).by_w_b, scratch);
+    kernels_.run(head, 0, key_panels(head.length), tiles, gradients_[at].by_w_b, scratch);
     kernels_.finish_queries(head, 0, query_panels(head.length), tiles, scratch);
-  }
-
-  PriorGradient& gradient_of_whole(size_t s) {
-    const auto at = std::lower_bound(whole_.begin(), whole_.end(), s) - whole_.begin();
-    return gradients_[static_cast<size_t>(at)];
   }
 
   void pack_shared() {
@@ -304,6 +313,7 @@ class BackwardPlan {
   const bool prior_gradient_;
   std::vector<BandTables> bands_;
   std::vector<size_t> whole_;             // segments of one part
+  std::vector<size_t> order_;             // in which whole_ is worked off
   std::vector<Part> parts_;               // of the others
   std::vector<int64_t> offsets_;          // of a segment of several parts in shared_
   std::vector<PriorGradient> gradients_;  // of whole_, then of parts_

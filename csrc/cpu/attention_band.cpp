@@ -6,10 +6,16 @@
 namespace ladnet::attention {
 namespace {
 
-// Beyond this exponent the prior is under the rounding of every result: 4e-11 for sums of fp32,
-// 3e-20 for fp64.
-double cut_of(TableType real) {
-  return real == TableType::kFloat64 ? 45.0 : 24.0;
+// The exponent beyond which the prior is left out. For outputs and for the gradients of q, k and v
+// that is where it is under the rounding of every result: 4e-11 for sums of fp32, 3e-20 for fp64.
+// The gradients of w and b are sums of nothing but the prior, so they are cut that far below its
+// peak, exp(-|b|) where w and b agree in sign and 1 where they differ, unless it underflows there.
+double cut_of(const TableNeeds& needs, double w, double b) {
+  const bool wide = needs.real_type == TableType::kFloat64;
+  const double cut = wide ? 45.0 : 24.0;
+  const bool falls_from_zero = w == 0.0 || (w > 0.0) == (b > 0.0);
+  if (!needs.slopes || !falls_from_zero) return cut;
+  return std::min(cut + std::fabs(b), wide ? 708.0 : 87.0);
 }
 
 int64_t bytes_of(TableType type) {
@@ -43,7 +49,7 @@ int64_t band_radius(double w, double b, int64_t length, double cut) {
 
 BandTables::BandTables(double w, double b, int64_t length, int64_t margin,
                        const TableNeeds& needs) {
-  band_.radius = band_radius(w, b, length, cut_of(needs.real_type));
+  band_.radius = band_radius(w, b, length, cut_of(needs, w, b));
   if (band_.radius < 0) return;
 
   const int64_t reach = band_.radius + margin, entries = 2 * reach + 1;

@@ -11,7 +11,7 @@ namespace ladnet::linear {
 namespace {
 
 constexpr int64_t kMaxPartitions = 16;
-constexpr int64_t kPartitionRows = 256;  // at least, before there is a second one
+constexpr int64_t kPartitionRows = 128;  // at least, before there is a second one
 constexpr int64_t kSummedRows = 16;      // rows of a weight's gradient that one item sums
 
 // Floats of a partition's sums.

@@ -1,8 +1,8 @@
 """Whether a network still consists of the layers it was made of.
 
 The native linear layers read the weights of PyTorch's modules without calling the modules. That is
-the same only while nobody has replaced, parametrised, quantised or hooked one of them; otherwise
-the modules are called.
+the same only while nobody has replaced, parametrised, quantised, patched or hooked one of them, and
+nobody has hooked all modules there are; otherwise the modules are called.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch import nn
+from torch.nn.modules import module as torch_module
 
 from .attention import LocalityAttention
 
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from .lanet import LANet
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+#: Of every module: profilers and tracers register here.
+_GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 
 
 def is_plain(net: LANet) -> bool:
-    """Whether the layers of ``net`` are PyTorch's own, unhooked, in their original order."""
+    """Whether the layers of ``net`` are PyTorch's own, untouched, in their original order."""
+    if any(getattr(torch_module, hooks) for hooks in _GLOBAL_HOOKS):
+        return False
     attention, mlp = net.attention, net.mlp
     modules = [attention, attention.q, attention.k, attention.v, attention.o, net.norm, mlp, *mlp]
     kinds: list[type[nn.Module]] = [LocalityAttention, *[nn.Linear] * 4]
@@ -29,7 +34,7 @@ def is_plain(net: LANet) -> bool:
     modules.append(net.classifier)
     kinds.append(nn.Conv1d)
     if len(mlp) % 3 != 2 or any(
-        type(m) is not kind or any(getattr(m, hooks) for hooks in _HOOKS)
+        type(m) is not kind or "forward" in m.__dict__ or any(getattr(m, hooks) for hooks in _HOOKS)
         for m, kind in zip(modules, kinds, strict=True)
     ):
         return False
@@ -44,6 +49,11 @@ def is_plain(net: LANet) -> bool:
             if isinstance(m, nn.Linear | nn.LayerNorm | nn.Conv1d)
         )
     )
+
+
+def linear_layers(mlp: nn.Sequential) -> int:
+    """Return how many of the MLP's layers have weights."""
+    return sum(isinstance(m, nn.Linear) for m in mlp)
 
 
 def dropout_of(mlp: nn.Sequential) -> float:

@@ -198,8 +198,10 @@ class LANet(nn.Module):
 
     def _layers_are_native(self, x: Tensor, query: Tensor | None) -> bool:
         inputs = (x,) if query is None else (x, query)
-        return linear.serves(self.attention.impl, *inputs, *self.parameters()) and _plain.is_plain(
-            self
+        return (
+            linear.serves(self.attention.impl, *inputs, *self.parameters())
+            and _plain.is_plain(self)
+            and 1 + _plain.linear_layers(self.mlp) <= linear.MAX_LAYERS  # and attention's output
         )
 
     def _features_natively(

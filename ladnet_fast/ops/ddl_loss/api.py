@@ -109,8 +109,8 @@ def ddl_loss(
     Returns
     -------
     DDLTerms
-        ``(total, mil, ranking, alignment)``. A score or feature that is NaN, or a score outside
-        [0, 1] that is chosen, makes the terms it enters non-finite.
+        ``(total, mil, ranking, alignment)``. A score or feature that is NaN makes the terms it
+        enters non-finite; so does a bag's p (the mean of its chosen scores) outside [0, 1].
 
     Raises
     ------

@@ -16,10 +16,6 @@ from .. import _impl
 from . import native, schema
 
 CHOICES = ("auto", "torch", "native")
-#: Snippets in a batch from which on the native kernels win: below, packing the weights costs more
-#: than the faster product saves.
-MIN_SNIPPETS = 256
-
 _VARIABLE = "LADNET_LINEAR"
 
 
@@ -35,6 +31,8 @@ def _check_choice(name: str) -> str:
 _choice = _check_choice(os.environ.get(_VARIABLE, "auto") or "auto")
 # Facts about the machine, asked once, so that compiled graphs need no guard on them.
 _pays = native.pays()
+#: Snippets in a batch from which on the native kernels win.
+MIN_SNIPPETS = native.least_snippets()
 
 
 def serves(impl: str, *tensors: Tensor) -> bool:

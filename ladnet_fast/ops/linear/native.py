@@ -16,8 +16,10 @@ from .chain import Chain, empty_rows
 
 #: Layers that one chain may have.
 MAX_LAYERS = 16
-#: Processors of the largest machine for which :func:`pays` answers yes: the backward pass has 16
-#: partitions, so more threads would wait where PyTorch's products use them.
+#: The backward pass shares a batch out in partitions of this many snippets, up to 16 of them
+#: (csrc/cpu/linear_backward.cpp). With fewer partitions than processors some would wait that
+#: PyTorch's products use: so :func:`pays` and :func:`least_snippets` look at the processors.
+PARTITION_SNIPPETS = 128
 MAX_PROCESSORS = 16
 
 
@@ -43,15 +45,26 @@ def pays() -> bool:
     """Whether the kernels are known to beat PyTorch's products on this machine.
 
     A rule rather than a timing, so that a program gives the same bits in every run: AMD processors
-    with AVX-512, where PyTorch's BLAS (MKL) does not use what the processor has, up to
+    with AVX-512, where PyTorch's BLAS, if it is MKL, does not use what the processor has, up to
     :data:`MAX_PROCESSORS` of them. Elsewhere PyTorch serves, because nothing was measured there.
     """
     return (
         _native.cpu is not None
+        and torch.backends.mkl.is_available()
         and _native.cpu.processor_vendor() == "amd"
         and _native.cpu.instruction_set() == "avx512"
         and (os.cpu_count() or 1) <= MAX_PROCESSORS
     )
+
+
+def least_snippets() -> int:
+    """Return how many snippets a batch must have for the kernels to pay, where they do.
+
+    Below 256 packing the weights costs more than the faster product saves; more processors need as
+    many partitions. What the machine has counts, not how many threads are set: the bits of a result
+    must not depend on those.
+    """
+    return max(256, PARTITION_SNIPPETS * min(os.cpu_count() or 1, MAX_PROCESSORS))
 
 
 def projections_forward(

@@ -15,7 +15,7 @@ import ladnet_fast
 from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.nn import LocalityAttention
 from ladnet_fast.nn._plain import is_plain
-from ladnet_fast.ops.linear import api, schema
+from ladnet_fast.ops.linear import MAX_LAYERS, api, schema
 
 SMALL = {"feature_dim": 24, "hidden_dim": 16, "mlp_dims": (20, 12), "kernel_size": 3}
 OPTIONS = {
@@ -142,13 +142,19 @@ def shorten(net):
     net.mlp = net.mlp[:-1]
 
 
+def patch_forward(net):
+    inner = net.mlp[0].forward
+    net.mlp[0].forward = lambda x: inner(x) * 2
+
+
 def change_dropout(net):
     net.train()
     net.mlp[2].p = 0.0
 
 
 @pytest.mark.parametrize(
-    "change", [hook, pre_hook, parametrise, replace, approximate, shorten, change_dropout]
+    "change",
+    [hook, pre_hook, parametrise, patch_forward, replace, approximate, shorten, change_dropout],
 )
 def test_a_changed_module_is_called(calls, change):
     plain, native = pair(dropout=0.2)
@@ -159,6 +165,26 @@ def test_a_changed_module_is_called(calls, change):
     want, got = step(plain, x, None, None), step(native, x, None, None)
     assert calls == []
     torch.testing.assert_close(got["features"], want["features"])
+
+
+def test_hooks_of_all_modules_see_every_layer(calls):
+    _, net = pair()
+    seen = []
+    hook = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
+    try:
+        net.eval()(torch.randn(2, 9, 24))
+    finally:
+        hook.remove()
+    assert calls == []
+    assert {net.attention.q, net.norm, *net.mlp, net.classifier} <= set(seen)
+
+
+def test_more_layers_than_a_chain_takes_are_pytorchs(calls):
+    x = torch.randn(1, 9, 16)
+    for layers, native in ((MAX_LAYERS - 1, True), (MAX_LAYERS, False)):
+        calls.clear()
+        LANet(feature_dim=16, hidden_dim=8, mlp_dims=(8,) * layers).eval()(x)
+        assert bool(calls) == native
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -7,6 +7,11 @@ import torch
 
 from ladnet_fast.ops.locality_attention import native, reference
 
+from ..linear.native_calls import (
+    assert_other_threads_run_meanwhile,
+    assert_threads_follow_torch,
+    record,
+)
 from .cases import PRIORS, prior_tensors, random_qkv
 from .native_tools import assert_within_budget, both_passes, needs_native
 
@@ -55,6 +60,16 @@ def test_a_prior_of_any_sign_and_size_is_within_budget(w, b, prior):
     assert_within_budget(inputs, torch.randn(1, 1, 300, 16, dtype=torch.float64), prior)
 
 
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(("w", "b"), [(0.01, 20.0), (0.01, 30.0), (-0.01, -40.0), (0.0, 30.0)])
+def test_a_prior_that_has_all_but_vanished_has_its_gradients(w, b, dtype):
+    # Nothing of it is left in the outputs, and yet w and b are told where to go.
+    inputs = random_qkv(1, 1, 300, 16, dtype) + [torch.tensor([x], dtype=dtype) for x in (w, b)]
+    assert_within_budget(
+        inputs, torch.randn(1, 1, 300, 16, dtype=torch.float64).to(dtype), "additive"
+    )
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("prior", ["additive", "logit", "none"])
 @pytest.mark.parametrize("H", [1, 2, 4])
@@ -68,6 +83,12 @@ def test_ragged_bags_are_within_budget(H, prior, dtype):
 def test_packed_bags_are_within_budget(prior, dtype):
     cu_seqlens = torch.tensor([0, 0, 1, 65, 65, 194, 196], dtype=torch.int32)
     _check(1, 2, 196, 40, dtype, prior, cu_seqlens=cu_seqlens)
+
+
+def test_a_long_bag_among_many_short_ones_is_cut_into_parts():
+    lengths = torch.tensor([3] * 40 + [1500] + [7] * 20)
+    cu_seqlens = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    _check(1, 1, int(lengths.sum()), 16, torch.float32, "additive", cu_seqlens=cu_seqlens)
 
 
 def test_many_long_heads_share_their_work_among_parts():
@@ -156,3 +177,36 @@ def test_gradients_agree_with_finite_differences(prior):
             )  # fmt: skip
 
     assert torch.autograd.gradcheck(Attention.apply, inputs)
+
+
+# ---- what the compiled module is handed ---------------------------------------------------------
+
+
+def test_the_number_of_threads_is_that_of_torch(monkeypatch):
+    inputs, grad_out = _inputs(1, 2, 9, 8, torch.float32), torch.randn(1, 2, 9, 8)
+    assert_threads_follow_torch(
+        monkeypatch, lambda: both_passes(*inputs, grad_out), "AttentionProblem", calls=2
+    )
+
+
+def test_other_python_threads_run_during_both_passes(monkeypatch):
+    inputs, grad_out = _inputs(1, 2, 1500, 64, torch.float32), torch.randn(1, 2, 1500, 64)
+    assert_other_threads_run_meanwhile(
+        monkeypatch,
+        lambda: both_passes(*inputs, grad_out),
+        {"attention_forward", "attention_backward"},
+    )
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view != "transposed"])
+def test_views_are_read_where_they_lie(monkeypatch, view):
+    q, k, v, w, b = _inputs(2, 2, 70, 24, torch.float32)
+    given = {"q": q, "k": k, "v": v, "grad_out": torch.randn(2, 2, 70, 24)}
+    given = {name: VIEWS[view](x) for name, x in given.items()}
+    recorder = record(monkeypatch)
+    both_passes(given["q"], given["k"], given["v"], w, b, given["grad_out"])
+    for name, x in given.items():
+        where = (x.data_ptr(), *x.stride()[:3])
+        assert recorder.given("attention_backward", name) == [where]
+        if name != "grad_out":
+            assert recorder.given("attention_forward", name) == [where]
