@@ -2,10 +2,10 @@
 // on how many threads there are.
 //
 // Keys own their gradients; the gradient of the queries is a sum over keys. The keys of a bag and
-// head are cut into a number of parts that depends on the sizes alone, in proportion to its share of
-// the work: a long bag among many short ones is not left to one thread. One part: a thread does the
-// whole bag in memory of its own. Several: each part fills a buffer of its own, as many at a time
-// as there are threads, and the buffers are added up in the order of the parts.
+// head are cut into a number of parts that depends on the sizes alone, in proportion to its share
+// of the work: a long bag among many short ones is not left to one thread. One part: a thread does
+// the whole bag in memory of its own. Several: each part fills a buffer of its own, as many at a
+// time as there are threads, and the buffers are added up in the order of the parts.
 #include <algorithm>
 #include <cstring>
 
@@ -56,9 +56,8 @@ class BackwardPlan {
   }
 
   void run() {
-    parallel_for(static_cast<int64_t>(order_.size()), problem_.threads, [&](int64_t i, int thread) {
-      run_whole(order_[static_cast<size_t>(i)], thread);
-    });
+    parallel_for(static_cast<int64_t>(order_.size()), problem_.threads,
+                 [&](int64_t i, int thread) { run_whole(order_[static_cast<size_t>(i)], thread); });
     pack_shared();
     for (size_t first = 0; first < parts_.size(); first += slots_) {
       run_round(first, std::min(first + slots_, parts_.size()));

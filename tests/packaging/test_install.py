@@ -25,8 +25,8 @@ runpy.run_path("setup.py")
 pytestmark = pytest.mark.slow
 
 
-def build_wheel(folder: Path, **environment: str) -> tuple[Path, str]:
-    """Build from a copy of the tracked sources; return the wheel and what was printed."""
+def copy_sources(folder: Path) -> Path:
+    """Copy the tracked sources to where a build may leave its traces; return the new place."""
     source = folder / "source"
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -36,6 +36,25 @@ def build_wheel(folder: Path, **environment: str) -> tuple[Path, str]:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    return source
+
+
+def build_sdist(folder: Path) -> Path:
+    """Build the source distribution, as it would be published."""
+    subprocess.run(
+        [
+            sys.executable, "-m", "build", "--sdist", "--no-isolation",
+            "--outdir", str(folder), str(copy_sources(folder)),
+        ],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    (archive,) = folder.glob("*.tar.gz")
+    return archive
+
+
+def build_wheel(folder: Path, source: Path | None = None, **environment: str) -> tuple[Path, str]:
+    """Build from ``source``, a copy of the tracked files if None; return wheel and output."""
+    source = source or copy_sources(folder)
     done = subprocess.run(
         [
             sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-index",
@@ -109,10 +128,11 @@ def test_what_is_built_and_what_may_fail(mode, nvcc, chosen):
     assert all("ladnet_fast._cuda was not built (no nvcc" in line for line in notes)
 
 
-def test_with_compilers_the_kernels_serve_from_the_wheel(tmp_path):
+def test_with_compilers_the_kernels_serve_from_the_source_distribution(tmp_path):
     """One build of all that this machine can build, for one kind of GPU."""
     mode = "cuda" if shutil.which("nvcc") else "cpu"
-    wheel, _ = build_wheel(tmp_path, LADNET_BUILD=mode, LADNET_CUDA_ARCHS="90-real")
+    archive = build_sdist(tmp_path)
+    wheel, _ = build_wheel(tmp_path, archive, LADNET_BUILD=mode, LADNET_CUDA_ARCHS="90-real")
     libraries = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
     built = {Path(name).name.partition(".")[0] for name in libraries}
     assert built == ({"_cpu", "_cuda"} if mode == "cuda" else {"_cpu"})
