@@ -10,7 +10,8 @@ more than that is rounded on the way (a sum whose terms cancel), times the size 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -19,6 +20,22 @@ from torch import Tensor
 from .registry import Outputs
 
 _PIECE = 2**22
+
+
+class DoesNotFitError(Exception):
+    """What a check needs does not fit the memory: nothing is known about who is checked."""
+
+
+@contextmanager
+def must_fit(what: str) -> Iterator[None]:
+    """Turn a lack of device memory in the block into :class:`DoesNotFitError`.
+
+    Only around what the check itself needs: a kernel that runs out of memory has failed.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DoesNotFitError(f"{what} does not fit this device's memory") from error
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def flex_band(
     """
 
     def only_prior(score: Tensor, bag: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return _log_prior(w[head], b[head], i - j)
+        # The backward pass on GPUs asks for the score's gradient: it must have one, if of 0.
+        return 0.0 * score + _log_prior(w[head], b[head], i - j)
 
     plain: Tensor = flex_attention(q, k, v, scale=scale)
     near, aux = flex_attention(
@@ -213,18 +214,22 @@ def compiled_for_shape(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @functools.cache
-def compile_problem() -> str | None:
-    """Return why torch.compile does not work here, or None."""
+def compile_problem(device: torch.device) -> str | None:
+    """Return why torch.compile does not work for tensors of a device, or None.
+
+    Each kind of device has a compiler of its own, and either may be missing.
+    """
     try:
-        torch.compile(torch.exp, dynamic=True)(torch.zeros(8))
+        torch.compile(torch.exp, dynamic=True)(torch.zeros(8, device=device))
     except Exception as error:  # whatever the tool chain raises is the answer
         return f"torch.compile fails here: {type(error).__name__}: {_first_line(error)}"
     return None
 
 
-def why_not_compiled(*_: object) -> list[str]:
-    """Return :func:`compile_problem` as a list of reasons."""
-    problem = compile_problem()
+def why_not_compiled(inputs: Any) -> list[str]:
+    """Return :func:`compile_problem` as a list of reasons, for a dataclass with tensors."""
+    device = next(x.device for x in vars(inputs).values() if isinstance(x, Tensor))
+    problem = compile_problem(device)
     return [] if problem is None else [problem]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from . import machine, registry
-from .check import OutputError, compare
+from .check import DoesNotFitError, OutputError, compare, must_fit
 from .measure import FULL, Clock, Plan, cpu_clock, interleaved
 from .memory import measure_peak
 from .registry import Call, Case, Outputs, Side
@@ -25,6 +25,7 @@ from .worker import WorkerError, run_worker
 
 #: Called with a line about what is being done.
 Progress = Callable[[str], None]
+_Answer = tuple[Outputs, Outputs, Mapping[str, float]]
 
 
 @dataclass
@@ -69,6 +70,7 @@ def run_case(
     threads: int | None = None,
     memory: bool = True,
     available: int | None = None,
+    lost: Callable[[], bool] = lambda: False,
 ) -> list[Measurement]:
     """Check and time every side of a case; one measurement a side, in the case's order.
 
@@ -90,6 +92,9 @@ def run_case(
         Whether to measure the peak memory of the sides that the case names for it.
     available : int, optional
         Bytes that the check may take on the device; what this machine has free if not given.
+    lost : callable
+        Whether the device has failed for good. Asked after an error: if so, the sides that come
+        after it are not blamed for what they cannot help.
     """
     cost = case.op.cost(case)
     found = {name: _blank(case, case.op.side(name)) for name in (*case.sides, *case.memory)}
@@ -105,9 +110,15 @@ def run_case(
             )
         return list(found.values())
 
-    inputs = case.op.build(case, torch.device(device))
-    calls = _sound_calls(case, inputs, found)
-    samples = interleaved(calls, plan, clock) if calls else {}
+    try:
+        with must_fit("the input"):
+            inputs = case.op.build(case, torch.device(device))
+    except DoesNotFitError as error:
+        for row in found.values():
+            row.status, row.reason = "unavailable", str(error)
+        return list(found.values())
+    calls = _sound_calls(case, inputs, found, lost)
+    samples = _timed(calls, found, plan, clock, lost)
     for name, seconds in samples.items():
         row = found[name]
         row.seconds = summarise(seconds).as_dict()
@@ -122,6 +133,8 @@ def run_case(
     gc.collect()
     if memory:
         for name in case.memory:
+            if found[name].status not in ("ok", "not timed"):
+                continue  # what is wrong has no memory either
             answer = measure_peak(case, name, threads or torch.get_num_threads())
             found[name].peak_bytes = answer["peak_bytes"]
             found[name].memory_reason = answer["reason"]
@@ -140,10 +153,13 @@ def _blank(case: Case, side: Side) -> Measurement:
     )
 
 
-def _sound_calls(case: Case, inputs: Any, found: dict[str, Measurement]) -> dict[str, Call]:
+def _sound_calls(
+    case: Case, inputs: Any, found: dict[str, Measurement], lost: Callable[[], bool]
+) -> dict[str, Call]:
     """Return what to time: the sides that run here and pass the check. Fills ``found``."""
-    answers: dict[str, tuple[Outputs, Outputs, Mapping[str, float]]] = {}
-    calls = {}
+    # An answer that could not be computed is kept, too: once is enough to know.
+    answers: dict[str, _Answer | Exception] = {}
+    calls: dict[str, Call] = {}
     for name in case.sides:
         row, side = found[name], case.op.side(name)
         reasons = side.why_not(inputs)
@@ -151,19 +167,19 @@ def _sound_calls(case: Case, inputs: Any, found: dict[str, Measurement]) -> dict
             row.status, row.reason = "unavailable", "; ".join(reasons)
             continue
         target = side.target or case.variant
-        if target not in answers:
-            truth = case.op.oracle(inputs, target, torch.float64)
-            answers[target] = (
-                truth,
-                case.op.oracle(inputs, target, case.dtype),
-                case.op.scales(inputs, target, truth),
-            )
         try:
+            if target not in answers:
+                answers[target] = _answer(case, inputs, target)
+            answer = answers[target]
+            if isinstance(answer, Exception):
+                raise answer
             got = side.prepare(inputs, True)()
-            errors = compare(got, *answers[target])
+            with must_fit("the float64 check"):
+                errors = compare(got, *answer)
             calls[name] = side.prepare(inputs, False)
         except Exception as error:  # one failing side must not cost the others their results
-            row.status, row.reason = "error", f"{type(error).__name__}: {error}".splitlines()[0]
+            if _blame(name, error, found, lost):
+                return {}
             continue
         row.errors = [entry.as_dict() for entry in errors]
         wrong = [entry for entry in errors if not entry.ok]
@@ -171,6 +187,69 @@ def _sound_calls(case: Case, inputs: Any, found: dict[str, Measurement]) -> dict
             row.status, row.reason = "wrong", _describe(wrong)
             calls.pop(name)
     return calls
+
+
+def _answer(case: Case, inputs: Any, target: str) -> _Answer | Exception:
+    """Return the exact answer, the reference's and the scales, or why there are none."""
+    try:
+        with must_fit("the float64 check"):
+            truth = case.op.oracle(inputs, target, torch.float64)
+            plain = case.op.oracle(inputs, target, case.dtype)
+            return truth, plain, case.op.scales(inputs, target, truth)
+    except Exception as error:  # the sides with another answer go on
+        error.__cause__ = error.__context__ = None  # their frames hold what did not fit
+        return error.with_traceback(None)
+
+
+class _Sides(dict[str, Call]):
+    """Calls by name, and who was asked for last: the one that is being timed."""
+
+    last = ""
+
+    def __getitem__(self, name: str) -> Call:
+        self.last = name
+        return super().__getitem__(name)
+
+
+def _timed(
+    calls: dict[str, Call],
+    found: dict[str, Measurement],
+    plan: Plan,
+    clock: Clock,
+    lost: Callable[[], bool],
+) -> dict[str, list[float]]:
+    """Time the calls in turns. One that raises drops out, and the others are timed once more."""
+    while calls:
+        sides = _Sides(calls)
+        try:
+            return interleaved(sides, plan, clock)
+        except Exception as error:
+            if not sides.last or _blame(sides.last, error, found, lost):
+                calls.clear()
+            calls.pop(sides.last, None)
+    return {}
+
+
+def _blame(
+    name: str, error: Exception, found: dict[str, Measurement], lost: Callable[[], bool]
+) -> bool:
+    """Write down a side's error; return whether the device is lost, and the others with it."""
+    if isinstance(error, DoesNotFitError):
+        found[name].status, found[name].reason = "unavailable", str(error)
+        return False
+    found[name].status, found[name].reason = "error", first_line(error)
+    if not lost():
+        return False
+    for row in found.values():
+        if row.status == "ok":
+            row.status, row.reason = "unavailable", f"the device failed in {name}"
+    return True
+
+
+def first_line(error: Exception) -> str:
+    """Return an exception's class and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _describe(wrong: Iterable[OutputError]) -> str:

@@ -120,30 +120,28 @@ def _oracle_network(inputs: Inputs, target: str, dtype: torch.dtype) -> LANet:
     return net
 
 
-def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
+def _why_not(inputs: Inputs, *, impl: str, losses: bool) -> list[str]:
     # Asked for tensors of the widths that the layers hand to the two operators.
     q = inputs.x.new_empty(1, 1, 1, inputs.net.attention.q.out_features)
     # The losses get scores in the dtype of sums.
     scores = inputs.x.new_empty(1, 1, dtype=lse_dtype(inputs.x.dtype))
     features = inputs.x.new_empty(1, 1, 1)
     attention = "triton" if impl == "cuda" else impl
-    return [
-        *impls.why_not("locality_attention", attention, q, q, q),
-        *impls.why_not("ddl_loss", impl, scores, features),
-    ]
+    reasons = impls.why_not("locality_attention", attention, q, q, q)
+    return reasons + (impls.why_not("ddl_loss", impl, scores, features) if losses else [])
 
 
 def _why_not_plain(inputs: Inputs) -> list[str]:
     return [] if inputs.lengths is None else ["it takes full bags only"]
 
 
-def _sides(prepare: Any, *, plain: bool) -> tuple[Side, ...]:
+def _sides(prepare: Any, *, plain: bool, losses: bool) -> tuple[Side, ...]:
     own = [
         Side(
             impl,
             functools.partial(prepare, name=impl),
             own=True,
-            why_not=functools.partial(_why_not, impl=impl),
+            why_not=functools.partial(_why_not, impl=impl, losses=losses),
         )
         for impl in ("native", "cuda")
     ]
@@ -187,7 +185,7 @@ FORWARD = Op(
     build,
     _oracle_forward,
     _cost_forward,
-    _sides(_forward, plain=True),
+    _sides(_forward, plain=True, losses=False),
     tiny={"B": 2, "T": 37, "D": 24},
 )
 STEP = Op(
@@ -196,7 +194,7 @@ STEP = Op(
     build,
     _oracle_step,
     _cost_step,
-    _sides(functools.partial(_step, optimizer=False), plain=False),
+    _sides(functools.partial(_step, optimizer=False), plain=False, losses=True),
     tiny={"B": 4, "T": 33, "D": 24},
     varies=None,
 )
@@ -206,7 +204,7 @@ STEP_ADAM = Op(
     build,
     _oracle_step,
     _cost_step,
-    _sides(functools.partial(_step, optimizer=True), plain=False),
+    _sides(functools.partial(_step, optimizer=True), plain=False, losses=True),
     tiny={"B": 4, "T": 33, "D": 24},
     varies=None,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -43,8 +43,11 @@ def main(
     """Check every kernel on this machine's GPU, time it against its peers, write one report.
 
     Checks: float64 at real sizes, the same bits 100 times, CUDA graphs, peak memory. Without a GPU
-    it says so and ends with status 0; with status 1 if a check fails. Meant to take up to ten
-    minutes on an H100, --quick up to three.
+    it says so and ends with status 0; with status 1 if a check fails or the device does.
+
+    Estimated for an H100, not measured on any GPU: half an hour, --quick ten minutes; compiling
+    into empty caches takes more than half of that. The report is written as the run goes, and says
+    so where it is incomplete. --only splits a run; give each part an --output of its own.
 
     Example: python -m benchmarks.gpu --quick --output my-gpu
     """
@@ -63,7 +66,12 @@ def main(
         return
     sizes = TINY if tiny else QUICK if quick else FULL
     command = shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]])
-    found = run(place, sizes, cases, _steps(only), command, typer.echo)
+
+    def save(found: dict[str, Any], whole: bool) -> None:
+        write = report.write if whole else report.write_data
+        write(output, found)
+
+    found = run(place, sizes, cases, _steps(only), command, typer.echo, save)
     page, *others = report.write(output, found)
     typer.echo(f"\nwritten: {page}, {', '.join(path.name for path in others)}")
     failed = failures(found)
@@ -91,7 +99,12 @@ def _device(name: str, tiny: bool) -> torch.device | None:
     if place.type == "cuda":
         if not torch.cuda.is_available():
             return None
-        torch.cuda.set_device(place)
+        if place.index is not None:
+            count = torch.cuda.device_count()
+            if place.index >= count:
+                known = ", ".join(f"cuda:{index}" for index in range(count))
+                raise typer.BadParameter(f"--device must be one of {known}; got {name!r}")
+            torch.cuda.set_device(place)
         return torch.device("cuda", torch.cuda.current_device())
     if place.type != "cpu" or not tiny:
         raise typer.BadParameter(

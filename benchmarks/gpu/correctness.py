@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ..check import compare
+from ..check import compare, must_fit
 from .outcome import Outcome, Unavailable, judge_errors, run_check
 from .problems import Problem, all_problems
 from .sizes import Sizes
@@ -25,11 +25,13 @@ def judge(problem: Problem) -> tuple[bool, str]:
     """Return whether a problem's outputs are within the budget, and how far they are off."""
     if problem.why_not:
         raise Unavailable("; ".join(problem.why_not))
-    truth = problem.exact(torch.float64)
-    plain = problem.exact(problem.dtype)
+    with must_fit("the float64 check"):
+        truth = problem.exact(torch.float64)
+        plain = problem.exact(problem.dtype)
     got = problem.own()
     # Padding is 0 or wrong: no rounding excuses it.
     padding = got.pop("padding", None)
     if padding is not None and not bool((padding == 0).all()):
         return False, f"{int((padding != 0).sum())} values of padding are not exactly 0"
-    return judge_errors(compare(got, truth, plain, problem.scales(truth)))
+    with must_fit("the float64 check"):
+        return judge_errors(compare(got, truth, plain, problem.scales(truth)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 
 import torch
@@ -30,6 +31,11 @@ def capture(device: torch.device, sizes: Sizes, packed: bool) -> tuple[bool, str
     """Return whether replays give the bits of eager calls on the same new inputs."""
     if device.type != "cuda":
         raise Unavailable("CUDA graphs need a CUDA device")
+    if os.environ.get("LADNET_CHECK") == "1":
+        raise Unavailable(
+            "LADNET_CHECK=1 looks at lengths on the host, for which the device cannot be waited "
+            "while it is captured; unset it"
+        )
     N, T, C = sizes.bags, sizes.snippets, sizes.features
     scores = torch.rand(N * T, device=device).requires_grad_()
     features = torch.randn(N * T, C, device=device).requires_grad_()

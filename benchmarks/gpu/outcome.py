@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from ..check import OutputError
+from ..check import DoesNotFitError, OutputError
+from ..runner import first_line
 
 
 class Unavailable(Exception):  # noqa: N818 - not an error: the check does not apply here
@@ -33,25 +34,50 @@ class Outcome:
 
 
 def run_check(step: str, name: str, check: Callable[[], tuple[bool, str]]) -> Outcome:
-    """Make a check; one that raises has failed, unless it says that it cannot be made here."""
+    """Make a check; one that raises has failed, unless it says that it cannot be made here.
+
+    Wait for the device, too: what a kernel does wrong may show no earlier. Whoever calls this in
+    turns calls :func:`release` in between.
+    """
     try:
         passed, detail = check()
+        _wait()
         status = "ok" if passed else "failed"
-    except Unavailable as reason:
+    except (Unavailable, DoesNotFitError) as reason:
         status, detail = "unavailable", str(reason)
     except Exception as error:  # the other checks go on; the run ends with an error all the same
-        lines = str(error).strip().splitlines()
-        status = "failed"
-        detail = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-    release()
+        status, detail = "failed", first_line(error)
     return Outcome(step, name, status, detail)
 
 
 def release() -> None:
-    """Give memory back that nobody holds any more, so that the next check finds it free."""
+    """Give memory back that nobody holds any more, so that the next check finds it free.
+
+    Raises
+    ------
+    RuntimeError
+        If the device has failed for good: after an illegal memory access, for one, CUDA answers
+        every call of the process with that error.
+    """
     gc.collect()
-    if torch.cuda.is_available():
+    _wait()
+    if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def device_lost() -> bool:
+    """Return whether the device fails whatever it is asked; see :func:`release`."""
+    try:
+        _wait()
+    except Exception:  # which error it is says nothing: nothing was asked of it but to be done
+        return True
+    return False
+
+
+def _wait() -> None:
+    # Not is_available: it is False as well where a device is there and has failed.
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def judge_errors(errors: Iterable[OutputError]) -> tuple[bool, str]:

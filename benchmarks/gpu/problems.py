@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ LAYOUTS = ("padded", "packed")
 
 #: (w, b) of successive heads: sigma = 8, a rising one whose peak is off the diagonal, a flat one.
 _HEADS = ((1 / 16, 0.0), (-0.003, 0.5), (0.0, 0.7))
+#: A rounding to tf32 in those of float32: 10 bits of a significand instead of 23.
+_TF32 = 2.0**13
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def all_problems(device: torch.device, sizes: Sizes) -> Iterator[Problem]:
             yield attention(device, sizes, dtype, layout, prior)
     for head_size in sizes.other_head_sizes:
         yield attention(device, sizes, sizes.dtypes[0], "padded", "additive", head_size)
+    for layout, prior in itertools.product(LAYOUTS, PRIORS):
+        yield attention(device, sizes, torch.float32, layout, prior, tf32=True)
     for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
         yield ddl(device, sizes, dtype, layout)
     for dtype in sizes.dtypes:
@@ -94,12 +99,19 @@ def attention(
     prior: str,
     head_size: int | None = None,
     seed: int = 0,
+    *,
+    tf32: bool = False,
 ) -> Problem:
-    """Return bags of every length from 0 on, with a different prior for every head."""
+    """Return bags of every length from 0 on, with a different prior for every head.
+
+    ``tf32`` allows products to round float32; the inputs then are such rounded numbers.
+    """
     lengths = ragged_lengths(sizes, 0, seed)
     H, d = sizes.heads, head_size or sizes.head_size
     draw = _Draw(device, dtype, seed)
     q, k, v, grad = (draw(1, H, sum(lengths), d) for _ in range(4))
+    if tf32:
+        q, k, v, grad = ((x.view(torch.int32) & ~0x1FFF).view(dtype) for x in (q, k, v, grad))
     pairs = list(itertools.islice(itertools.cycle(_HEADS), H))
     w, b = torch.tensor(pairs, dtype=torch.float32, device=device).unbind(1)
     names = ("dq", "dk", "dv") if prior == "none" else ("dq", "dk", "dv", "dw", "db")
@@ -121,9 +133,10 @@ def attention(
             given = [_pad(x, lengths) for x in (q, k, v)]
             weights = _pad(grad, lengths)
         leaves = [x.detach().requires_grad_() for x in (*given, w, b)]
-        found = differentiate(
-            lambda *args: LF.locality_attention(*args, **options), leaves, weights
-        )
+        with _product_precision("tf32") if tf32 else nullcontext():
+            found = differentiate(
+                lambda *args: LF.locality_attention(*args, **options), leaves, weights
+            )
         return found if layout == "packed" else _unpad(found, lengths)
 
     def exact(real: torch.dtype) -> Outputs:
@@ -151,12 +164,60 @@ def attention(
                 lse = max(lse, largest)
                 squares = {name: squares[name] + added[name] ** 2 for name in squares}
         roots = {name: math.sqrt(square) for name, square in squares.items()}
-        return gradient_scales(lse, roots, truth, dtype)
+        sizes = gradient_scales(lse, roots, truth, dtype)
+        if prior == "additive":
+            summed = lse_dtype(dtype)
+            share = torch.finfo(summed).eps / torch.finfo(dtype).eps
+            for name, values in (("out", v), ("dv", grad)):
+                chain = max(chain_scale(w, b, values[0, :, s:e], summed) for s, e in bags if e > s)
+                sizes[name] = sizes.get(name, 0.0) + share * chain
+        if not tf32:
+            return sizes
+        # Probabilities and the gradients of logits are rounded before they are multiplied.
+        added = {name: roots.get(name, float(x.abs().max())) for name, x in truth.items()}
+        return {name: sizes.get(name, 0.0) + _TF32 * size for name, size in added.items()}
 
     impl = OWN[device.type]["locality_attention"]
-    name = f"{prior}, {layout}, {_short(dtype)}, {len(lengths)} bags up to {max(lengths)}, d {d}"
+    kind = "tf32" if tf32 else _short(dtype)
+    name = f"{prior}, {layout}, {kind}, {len(lengths)} bags up to {max(lengths)}, d {d}"
     reasons = impls.why_not("locality_attention", impl, q, k, v)
     return Problem("locality_attention", name, dtype, own, exact, scales, reasons)
+
+
+def chain_scale(w: Tensor, b: Tensor, values: Tensor, summed: torch.dtype) -> float:
+    """Return what a rounding of G ``values``, added up term by term, is in proportion to.
+
+    A right kernel may add G v (and G's transpose times the output's gradient, the same sum) in one
+    chain of T additions, where the reference's product adds up shorter parts. With s_k the partial
+    sums, the rounding of addition k is at most eps |s_k| / 2 to either side, and no larger than the
+    term that is added. Taken as independent and even, its root mean square is eps |s_k| / sqrt(12),
+    and that of all T of them eps S / sqrt(12) with S^2 the sum of s_k^2. The worst of 10^8 results,
+    more than there are, lies within 6 of these deviations. The budget is twice the scale: 6 / 2 /
+    sqrt(12) = sqrt(3) / 2 of S, the largest of S.
+
+    Of all rows the first, the middle and the last are looked at. With w = 0 all have the same sum;
+    with the other priors of :data:`_HEADS` a row adds up a hundred terms, wherever it is.
+
+    Parameters
+    ----------
+    w, b : Tensor
+        (H,), the prior's parameters.
+    values : Tensor
+        (H, T, d), one bag.
+    summed : torch.dtype
+        In what is added up.
+    """
+    eps = torch.finfo(summed).eps
+    T = values.shape[1]
+    values, w, b = (x.detach().double() for x in (values, w, b))
+    columns = torch.arange(T, dtype=torch.float64, device=values.device)
+    largest = 0.0
+    for row in {0, T // 2, T - 1}:
+        distance2 = (columns - row).square()
+        terms = torch.exp(-(w[:, None] * distance2 + b[:, None]).abs())[..., None] * values
+        rounded = torch.minimum(terms.cumsum(dim=1).abs(), terms.abs() / eps)
+        largest = max(largest, float(rounded.square().sum(dim=1).sqrt().max()))
+    return math.sqrt(3) / 2 * largest
 
 
 # ---- DDL losses ----------------------------------------------------------------------------------
@@ -251,6 +312,16 @@ def head(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) 
 
 
 # ---- Shared --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _product_precision(precision: str) -> Iterator[None]:
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = precision
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
 
 
 class _Draw:

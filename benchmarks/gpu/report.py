@@ -29,15 +29,21 @@ def write(folder: Path, found: Results) -> list[Path]:
     folder : Path
         Is made if it is not there.
     found : dict
-        ``command``, ``date``, ``size``, ``machine`` (:func:`.device.describe`), ``ceilings``,
-        ``checks`` (:class:`.outcome.Outcome`) and ``measurements``
-        (:class:`benchmarks.runner.Measurement`), the last three as lists of dicts.
+        ``command``, ``date``, ``size``, ``machine`` (:func:`.device.describe`), ``incomplete`` and
+        ``device_failed`` (empty strings unless something is missing), ``ceilings``, ``checks``
+        (:class:`.outcome.Outcome`) and ``measurements`` (:class:`benchmarks.runner.Measurement`),
+        the last three as lists of dicts.
     """
     name = slug(found["machine"])
     page = folder / f"{name}.md"
-    data = results.write(folder, name, found)
+    data = write_data(folder, found)
     atomic_write_text(page, render(found, page))
     return [page, data, data.with_suffix(".csv"), *sorted((folder / name).glob("*.svg"))]
+
+
+def write_data(folder: Path, found: Results) -> Path:
+    """Write JSON and CSV alone, which takes milliseconds; return the JSON file."""
+    return results.write(folder, slug(found["machine"]), found)
 
 
 def render(found: Results, page: Path) -> str:

@@ -10,11 +10,12 @@ import torch
 
 from ..ceilings import Ceiling
 from ..registry import Case
+from ..runner import first_line
 from . import correctness, determinism, graphs, memory, speed
 from .ceilings import measure_ceilings
 from .clock import clock_for
 from .device import describe
-from .outcome import Outcome
+from .outcome import Outcome, release
 from .sizes import Sizes
 
 CEILINGS = "ceilings"
@@ -25,6 +26,8 @@ _CHECKS: dict[str, Callable[[torch.device, Sizes], Iterator[Outcome]]] = {
 STEPS = (CEILINGS, *_CHECKS, speed.STEP)
 
 Progress = Callable[[str], None]
+#: Called with what was found so far, and whether it is worth a page.
+Save = Callable[[dict[str, Any], bool], None]
 #: One for each shape of each peer: FlexAttention is compiled anew for every length.
 _RECOMPILATIONS = 256
 
@@ -36,45 +39,148 @@ def run(
     steps: tuple[str, ...],
     command: str,
     progress: Progress,
+    save: Save = lambda found, whole: None,
 ) -> dict[str, Any]:
-    """Run steps; return what :func:`.report.write` writes."""
-    machine = describe(device)
-    progress(f"{machine['processor']}, {machine['instruction_set']}")
-    clock = clock_for(device)
-    ceilings: list[Ceiling] = []
-    # The shares of the device's peak, and how long a float64 check takes, come from here.
-    if CEILINGS in steps or speed.STEP in steps:
-        ceilings = measure_ceilings(device, sizes, clock)
-        for entry in ceilings:
-            progress(f"{entry.name}: {entry.value:,.0f} {entry.unit}")
-    checks = []
-    for step, check_all in _CHECKS.items():
-        for outcome in check_all(device, sizes) if step in steps else ():
-            progress(f"{step}: {outcome.name}: {outcome.status}: {outcome.detail}")
-            checks.append(outcome.as_dict())
-    rows = []
-    with torch._dynamo.config.patch(
-        recompile_limit=_RECOMPILATIONS, accumulated_recompile_limit=_RECOMPILATIONS
-    ):
-        for number, case in enumerate(cases if speed.STEP in steps else [], 1):
-            progress(f"[{number}/{len(cases)}] {case.key}")
-            for row in speed.time_case(case, device, sizes, clock, ceilings):
-                progress(f"    {row.side}: {_outcome(row)}")
-                rows.append(row.as_dict())
-    return {
-        "command": command,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "size": sizes.name,
-        "machine": machine,
-        "ceilings": [entry.as_dict() for entry in ceilings],
-        "checks": checks,
-        "measurements": rows,
-    }
+    """Run steps; return what :func:`.report.write` writes.
+
+    ``save(found, whole)`` is called with the same after every outcome, and with ``whole`` set after
+    every step and where the run is broken off. What is returned is yet to be saved.
+    """
+    return _Run(device, sizes, cases, steps, command, progress, save).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        device: torch.device,
+        sizes: Sizes,
+        cases: list[Case],
+        steps: tuple[str, ...],
+        command: str,
+        progress: Progress,
+        save: Save,
+    ) -> None:
+        self.device, self.sizes, self.cases = device, sizes, cases
+        self.progress, self.save = progress, save
+        # The shares of the device's peak, and how long a float64 check takes, come from ceilings.
+        self.steps = [
+            step for step in STEPS if step in steps or (step == CEILINGS and speed.STEP in steps)
+        ]
+        self.ceilings: list[Ceiling] = []
+        self.found: dict[str, Any] = {
+            "command": command,
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "size": sizes.name,
+            "machine": describe(device),
+            "incomplete": _incomplete(self.steps),
+            "device_failed": "",
+            "ceilings": [],
+            "checks": [],
+            "measurements": [],
+        }
+
+    def run(self) -> dict[str, Any]:
+        machine = self.found["machine"]
+        self.progress(f"{machine['processor']}, {machine['instruction_set']}")
+        try:
+            for number, step in enumerate(self.steps, 1):
+                self._step(step)
+                self.found["incomplete"] = _incomplete(self.steps[number:])
+                self.save(self.found, True)
+        except BaseException:  # such as an interrupt: what was found until then stays
+            self.save(self.found, True)
+            raise
+        lost = self.found["device_failed"]
+        self.found["incomplete"] = f"the device failed in {lost}" if lost else ""
+        return self.found
+
+    def _step(self, step: str) -> None:
+        if step == CEILINGS:
+            self._measure_ceilings()
+        elif step == speed.STEP:
+            self._time_cases()
+        else:
+            self._check(step)
+
+    def _measure_ceilings(self) -> None:
+        try:
+            self.ceilings = measure_ceilings(self.device, self.sizes, clock_for(self.device))
+        except Exception as error:  # what is timed later has no ceiling; that it is, matters more
+            self._outcome(Outcome(CEILINGS, "all", "failed", first_line(error)))
+        for entry in self.ceilings:
+            self.progress(f"{entry.name}: {entry.value:,.0f} {entry.unit}")
+            self.found["ceilings"].append(entry.as_dict())
+        self._release(CEILINGS)
+
+    def _check(self, step: str) -> None:
+        outcomes = _CHECKS[step](self.device, self.sizes)
+        while not self.found["device_failed"]:
+            try:
+                outcome = next(outcomes, None)
+            except Exception as error:  # between two checks: the inputs of the next one
+                self._outcome(Outcome(step, "what is left of it", "failed", first_line(error)))
+                self._release(step)
+                return
+            if outcome is None:
+                return
+            self._outcome(outcome)
+            self._release(f"{step}: {outcome.name}")
+        reason = f"the device failed in {self.found['device_failed']}"
+        self._outcome(Outcome(step, "what is left of it", "unavailable", reason))
+
+    def _time_cases(self) -> None:
+        clock = None
+        with torch._dynamo.config.patch(
+            recompile_limit=_RECOMPILATIONS, accumulated_recompile_limit=_RECOMPILATIONS
+        ):
+            for number, case in enumerate(self.cases, 1):
+                self.progress(f"[{number}/{len(self.cases)}] {case.key}")
+                lost = self.found["device_failed"]
+                if lost:
+                    reason = f"the device failed in {lost}"
+                    rows = speed.all_sides(case, "unavailable", reason)
+                else:
+                    clock = clock or clock_for(self.device)
+                    rows = speed.time_case(case, self.device, self.sizes, clock, self.ceilings)
+                for row in rows:
+                    self.progress(f"    {row.side}: {_outcome(row)}")
+                    self.found["measurements"].append(row.as_dict())
+                self.save(self.found, False)
+                self._release(case.key)
+
+    def _outcome(self, outcome: Outcome) -> None:
+        self.progress(f"{outcome.step}: {outcome.name}: {outcome.status}: {outcome.detail}")
+        self.found["checks"].append(outcome.as_dict())
+        self.save(self.found, False)
+
+    def _release(self, where: str) -> None:
+        """Free memory; note where the device failed if it no longer can."""
+        if self.found["device_failed"]:
+            return
+        try:
+            release()
+        except Exception as error:  # whatever is asked of the device from now on ends like this
+            self.found["device_failed"] = f"{where}: {first_line(error)}"
+            self.progress(f"the device failed in {self.found['device_failed']}")
+
+
+def _incomplete(steps: list[str]) -> str:
+    """Return what to say of a report while there are steps to come."""
+    if not steps:
+        return ""
+    return f"the run was broken off, or has not ended yet, in the step {steps[0]}" + (
+        f", before {', '.join(steps[1:])}" if steps[1:] else ""
+    )
 
 
 def failures(found: dict[str, Any]) -> list[str]:
-    """Return what makes the run a failure: failed checks, and our sides that are wrong or raise."""
+    """Return what makes the run a failure.
+
+    Failed checks, our sides that are wrong or raise, and a device that failed, whoever made it.
+    """
+    lost = found["device_failed"]
     return [
+        *([f"the device failed in {lost}"] if lost else []),
         *(f"{c['step']}: {c['name']}: {c['detail']}" for c in found["checks"]
           if c["status"] == "failed"),
         *(f"{r['op']}, {r['side']}: {r['status']}: {r['reason']}" for r in found["measurements"]

@@ -27,6 +27,9 @@ class Sizes:
         What is checked.
     repeats : int
         Calls whose bits must agree.
+    fp32_repeated : int
+        Longest bag of these calls for attention in IEEE float32, which has no tensor cores: at
+        ``snippets`` the repeats alone would take minutes.
     memory : tuple of int
         Lengths at which peak memory is compared.
     plan : Plan
@@ -49,6 +52,7 @@ class Sizes:
     taps: int
     dtypes: tuple[torch.dtype, ...]
     repeats: int
+    fp32_repeated: int
     memory: tuple[int, ...]
     plan: Plan
     matrix: int
@@ -60,13 +64,14 @@ FULL = Sizes(
     name="full",
     snippets=8192,
     bags=16,
-    heads=2,
+    heads=3,
     head_size=128,
     other_head_sizes=(16, 64, 80, 256),
     features=128,
     taps=7,
     dtypes=(torch.bfloat16, torch.float16, torch.float32),
     repeats=100,
+    fp32_repeated=1024,
     memory=(16384, 32768, 65536, 131_072),
     plan=Plan(seconds=1.0, min_rounds=10, max_rounds=100, warm_up=3, sample_seconds=0.002),
     matrix=8192,
@@ -77,13 +82,14 @@ QUICK = Sizes(
     name="quick",
     snippets=2048,
     bags=8,
-    heads=2,
+    heads=3,
     head_size=128,
     other_head_sizes=(16, 64, 80, 256),
     features=128,
     taps=7,
     dtypes=(torch.bfloat16, torch.float32),
     repeats=100,
+    fp32_repeated=1024,
     memory=(8192, 16384, 32768),
     plan=Plan(seconds=0.3, min_rounds=5, max_rounds=30, warm_up=2, sample_seconds=0.001),
     matrix=4096,
@@ -95,13 +101,14 @@ TINY = Sizes(
     name="tiny",
     snippets=40,
     bags=4,
-    heads=1,
+    heads=3,
     head_size=16,
     other_head_sizes=(),
     features=8,
     taps=3,
     dtypes=(torch.float32, torch.float16),
     repeats=2,
+    fp32_repeated=24,
     memory=(64, 128, 256),
     plan=Plan(seconds=0.0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0.0),
     matrix=64,

@@ -12,7 +12,7 @@ from ..measure import Clock
 from ..registry import Case
 from ..runner import Measurement
 from .ceilings import product_name
-from .outcome import release
+from .outcome import device_lost
 from .sizes import Sizes
 
 STEP = "speed"
@@ -29,26 +29,26 @@ def time_case(
     """Check and time every side of a case; see :func:`benchmarks.runner.run_case`.
 
     What keeps all sides from running (too little memory for the check, too long a check) is the
-    reason of each.
+    reason of each. Whoever calls this in turns calls :func:`.outcome.release` in between.
     """
-    release()
     seconds = check_seconds(case, ceilings)
     if seconds > sizes.check_seconds:
         reason = (
             f"the float64 check would take about {seconds:.0f} s on this device, more than the "
             f"{sizes.check_seconds:.0f} s that this run allows"
         )
-        yield from _all_sides(case, "unavailable", reason)
+        yield from all_sides(case, "unavailable", reason)
         return
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
     try:
-        yield from runner.run_case(
-            case, plan=sizes.plan, device=str(device), clock=clock, memory=False, available=free
-        )
-    except Exception as error:  # the check itself failed: the other cases go on
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-        yield from _all_sides(case, "error", reason)
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        rows = runner.run_case(
+            case, plan=sizes.plan, device=str(device), clock=clock, memory=False, available=free,
+            lost=device_lost,
+        )  # fmt: skip
+    except Exception as error:  # inputs that cannot be made: the other cases go on
+        yield from all_sides(case, "error", runner.first_line(error))
+        return
+    yield from rows
 
 
 def check_seconds(case: Case, ceilings: list[Ceiling]) -> float:
@@ -63,7 +63,8 @@ def check_seconds(case: Case, ceilings: list[Ceiling]) -> float:
     return _CHECK_PASSES * 2.0 * B * H * T * T * d / (rate * 1e9)
 
 
-def _all_sides(case: Case, status: str, reason: str) -> Iterator[Measurement]:
+def all_sides(case: Case, status: str, reason: str) -> Iterator[Measurement]:
+    """Return a row without times for every side of a case."""
     for name in case.sides:
         side = case.op.side(name)
         yield Measurement(

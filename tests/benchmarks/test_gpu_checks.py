@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from benchmarks.cases import attention
-from benchmarks.check import OutputError
+from benchmarks.check import OutputError, compare, must_fit
 from benchmarks.gpu import correctness, determinism, graphs, memory, problems
 from benchmarks.gpu.outcome import Unavailable, judge_errors, run_check
-from benchmarks.gpu.sizes import TINY
+from benchmarks.gpu.sizes import FULL, QUICK, TINY
 from benchmarks.registry import Case
 
 CPU = torch.device("cpu")
@@ -31,6 +31,15 @@ def cannot():
     raise Unavailable("no GPU")
 
 
+def no_memory(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def too_large():
+    with must_fit("the check"):
+        no_memory()
+
+
 @pytest.mark.parametrize(
     ("check", "status", "detail"),
     [
@@ -38,6 +47,8 @@ def cannot():
         (lambda: (False, "off by 1"), "failed", "off by 1"),
         (raises, "failed", "RuntimeError: out of memory"),
         (cannot, "unavailable", "no GPU"),
+        (too_large, "unavailable", "the check does not fit this device's memory"),
+        (no_memory, "failed", "OutOfMemoryError: CUDA out of memory"),
     ],
 )
 def test_an_outcome_says_what_happened(check, status, detail):
@@ -97,6 +108,66 @@ def test_a_kernel_that_cannot_serve_is_not_judged(reference):
         correctness.judge(dataclasses.replace(problem, why_not=["no driver"]))
 
 
+@pytest.mark.parametrize(
+    ("part", "status"), [("exact", "unavailable"), ("scales", "unavailable"), ("own", "failed")]
+)
+def test_memory_that_the_check_lacks_is_not_the_kernels_fault(reference, part, status):
+    problem = problems.head(CPU, TINY, torch.float32)
+    problem = dataclasses.replace(problem, **{part: no_memory})
+    assert run_check("correctness", "head", lambda: correctness.judge(problem)).status == status
+
+
+def test_every_prior_is_among_the_heads():
+    assert min(TINY.heads, QUICK.heads, FULL.heads) >= len(problems._HEADS)
+
+
+def chain(terms):
+    """Add up in float32, one term after the other."""
+    total = terms.new_zeros(terms.shape[1:], dtype=torch.float32)
+    for term in terms:
+        total = (total.double() + term).float()
+    return total
+
+
+def test_a_sum_in_one_chain_is_right_and_one_with_a_small_bias_is_wrong():
+    T, d = FULL.snippets, 64
+    w, b = torch.tensor(problems._HEADS[2]).unbind()
+    v = torch.randn(1, T, d, generator=torch.Generator().manual_seed(0))
+    terms = torch.exp(-b.double()) * v[0].double()
+    # A row of the flat head without the softmax's share, which is small beside it.
+    truth = {"out": terms.sum(dim=0)}
+    split = {"out": terms.sum(dim=0).float()}
+    scales = {"out": problems.chain_scale(w[None], b[None], v, torch.float32)}
+
+    def ok(got, scales):
+        return compare({"out": got}, truth, split, scales)[0].ok
+
+    assert not ok(chain(terms), {})
+    assert ok(chain(terms), scales)
+    # As wide as the derivation says: what loses a few bits of every term is found.
+    assert not ok(chain(terms * (1 + 2**-14)), scales)
+    assert scales["out"] < T * float(v.abs().max()) / 4
+
+
+def test_a_prior_that_reaches_little_far_hardly_widens_the_budget():
+    for w, b in problems._HEADS[:2]:
+        v = torch.randn(1, 4096, 16, generator=torch.Generator().manual_seed(0))
+        scale = problems.chain_scale(torch.tensor([w]), torch.tensor([b]), v, torch.float32)
+        assert scale < 200
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chains_are_added_up_in_float32_whatever_the_inputs_are(dtype):
+    def scales(prior):
+        problem = problems.attention(CPU, TINY, dtype, "packed", prior)
+        ones = dict.fromkeys(("out", "dq", "dk", "dv", "dw", "db"), torch.ones(1))
+        return problem.scales(ones)
+
+    assert "out" not in scales("logit")
+    # In roundings of bfloat16, of which there are 2^16 in one of float32, there is nothing to see.
+    assert (scales("additive")["out"] > 1) == (dtype == torch.float32)
+
+
 # ---- Determinism ---------------------------------------------------------------------------------
 
 
@@ -114,6 +185,23 @@ def test_calls_that_repeat_themselves_pass(reference):
     outcomes = list(determinism.check_all(CPU, sizes))
     assert len(outcomes) == 5
     assert {outcome.status for outcome in outcomes} == {"ok"}
+
+
+def test_only_fp32_attention_repeats_shorter_bags(monkeypatch):
+    asked = []
+
+    def longest(name):
+        return lambda device, sizes, dtype, *_, **__: asked.append((name, dtype, sizes.snippets))
+
+    for name in ("attention", "ddl", "head"):
+        monkeypatch.setattr(determinism, name, longest(name))
+    monkeypatch.setattr(determinism, "repeat", lambda problems, repeats: (True, ""))
+    list(determinism.check_all(CPU, FULL))
+    assert set(asked) == {
+        (name, dtype, 1024 if (name, dtype) == ("attention", torch.float32) else 8192)
+        for name in ("attention", "ddl", "head")
+        for dtype in FULL.dtypes
+    }
 
 
 def test_a_bit_that_changes_in_one_call_is_found(reference):
@@ -192,6 +280,12 @@ def test_one_length_tells_no_growth():
     found, detail = memory.judge(attention.FORWARD, "additive", CPU, sizes, lambda *_: 1)
     assert not found
     assert "no growth" in detail
+
+
+def test_a_capture_is_not_tried_while_lengths_are_looked_at(monkeypatch):
+    monkeypatch.setenv("LADNET_CHECK", "1")
+    with pytest.raises(Unavailable, match=r"LADNET_CHECK=1 .* unset it"):
+        graphs.capture(torch.device("cuda"), TINY, packed=False)
 
 
 @pytest.mark.parametrize("module", [memory, graphs])

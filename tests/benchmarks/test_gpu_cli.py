@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from benchmarks.gpu import cli, device
+from benchmarks.gpu import run as gpu_run
 from benchmarks.gpu.outcome import Outcome
+from ladnet_fast._extras import MissingExtraError
 from ladnet_fast.ops import _triton
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +58,62 @@ def test_bad_arguments_are_named(invoke, monkeypatch, arguments, message):
     assert message in " ".join(result.output.replace("│", " ").split())
 
 
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Two devices that are chosen as torch does it; returns the list of the current one."""
+    current = [0]
+
+    def set_device(place):
+        if place.index is None:
+            raise ValueError("Expected a torch.device with a specified index or an integer")
+        current[:] = [place.index]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", set_device)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    return current
+
+
+@pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_a_device_is_chosen_with_and_without_an_index(two_gpus, name, index):
+    assert cli._device(name, False) == torch.device("cuda", index)
+    assert two_gpus == [index]
+
+
+def test_without_an_index_the_current_device_stays(two_gpus):
+    two_gpus[:] = [1]
+    assert cli._device("cuda", False) == torch.device("cuda", 1)
+
+
+def test_a_device_that_is_not_there_is_answered_with_those_that_are(two_gpus):
+    with pytest.raises(typer.BadParameter, match="one of cuda:0, cuda:1; got 'cuda:99'"):
+        cli._device("cuda:99", False)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", "--list"])
+    with pytest.raises(MissingExtraError, match=r"psutil is needed to run the benchmarks"):
+        runpy.run_module("benchmarks.gpu", run_name="__main__")
+
+
+def test_an_interrupted_command_leaves_its_report(invoke, monkeypatch, tmp_path):
+    def interrupted(device, sizes):
+        yield Outcome("memory", "first", "ok", "what was found before")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(gpu_run._CHECKS, "memory", interrupted)
+    monkeypatch.setattr(_triton, "INTERPRETED", True)
+    result = invoke("--tiny", "--device", "cpu", "--only", "memory", "--only", "graphs")
+    assert result.exit_code != 0
+    (page,) = tmp_path.glob("*.md")
+    assert "**This report is incomplete: the run was broken off" in page.read_text()
+    assert "what was found before" in page.read_text()
+    (data,) = tmp_path.glob("*.json")
+    assert len(json.loads(data.read_text())["checks"]) == 3  # two of graphs, one of memory
+
+
 def test_the_interpreter_has_to_be_asked_for(invoke, monkeypatch):
     monkeypatch.setattr(_triton, "INTERPRETED", False)
     result = invoke("--tiny", "--device", "cpu")
@@ -69,13 +129,15 @@ def test_the_cases_are_listed_without_a_gpu(invoke):
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("failed", 1), ("unavailable", 0)])
 def test_a_failed_check_is_the_exit_status(invoke, monkeypatch, tmp_path, status, code):
-    def run(place, sizes, cases, steps, command, progress):
+    def run(place, sizes, cases, steps, command, progress, save):
         check = Outcome("graphs", "ddl_loss", status, "what was found")
         return {
             "command": command,
             "date": "2022-07-18",
             "size": sizes.name,
             "machine": device.describe(place),
+            "incomplete": "",
+            "device_failed": "",
             "ceilings": [],
             "checks": [check.as_dict()],
             "measurements": [],

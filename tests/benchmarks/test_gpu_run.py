@@ -13,6 +13,7 @@ from benchmarks import peers, registry
 from benchmarks.ceilings import Ceiling
 from benchmarks.gpu import clock, device, problems, report, run, speed, table
 from benchmarks.gpu.ceilings import COPY, measure_ceilings, product_name
+from benchmarks.gpu.outcome import Outcome, run_check
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
 from benchmarks.registry import Case, Cost, Op, Side
 
@@ -87,16 +88,38 @@ def test_a_check_that_would_take_minutes_is_left_out_with_its_reason():
     assert speed.check_seconds(case, []) == 0
 
 
-def test_a_check_that_fails_to_run_costs_one_case():
-    def oracle(inputs, target, dtype):
-        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
+
+def throw(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (NO_MEMORY, "unavailable", "the float64 check does not fit this device's memory"),
+        (RuntimeError("no kernel\nfor it"), "error", "RuntimeError: no kernel"),
+    ],
+)
+def test_a_check_that_fails_to_run_costs_one_case(error, status, reason):
     op = Op(
-        "op", "Op", lambda case, device: torch.ones(3), oracle, lambda case: Cost(),
+        "op", "Op", lambda case, device: torch.ones(3), lambda *_: throw(error),
+        lambda case: Cost(), (Side("triton", lambda x, check: dict, own=True),), tiny={"T": 3},
+    )  # fmt: skip
+    (row,) = speed.time_case(Case(op, {"T": 3}, ("triton",)), CPU, TINY, still, [])
+    assert (row.status, row.reason) == (status, reason)
+
+
+def test_inputs_that_do_not_fit_are_nobodys_fault():
+    op = Op(
+        "op", "Op", lambda case, device: throw(NO_MEMORY), lambda *_: {}, lambda case: Cost(),
         (Side("triton", lambda x, check: dict, own=True),), tiny={"T": 3},
     )  # fmt: skip
     (row,) = speed.time_case(Case(op, {"T": 3}, ("triton",)), CPU, TINY, still, [])
-    assert (row.status, row.reason) == ("error", "OutOfMemoryError: CUDA out of memory.")
+    assert (row.status, row.reason) == (
+        "unavailable", "the input does not fit this device's memory"
+    )  # fmt: skip
 
 
 # ---- Device --------------------------------------------------------------------------------------
@@ -182,6 +205,149 @@ def test_only_the_steps_that_are_asked_for(monkeypatch):
     found = run.run(CPU, TINY, [], ("graphs",), "command", lambda line: None)
     assert found["ceilings"] == found["measurements"] == []
     assert {check["step"] for check in found["checks"]} == {"graphs"}
+
+
+class FakeDevice:
+    """A device that fails for good at the given wait, or when told so, as CUDA does."""
+
+    def __init__(self, monkeypatch, waits=None):
+        self.left = waits
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "synchronize", self.wait)
+        monkeypatch.setattr(torch.cuda, "empty_cache", self.wait)
+
+    def wait(self, device=None):
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA")
+
+
+def checks(*names):
+    """A step whose checks pass and take the device's time."""
+    return lambda device, sizes: (
+        run_check("correctness", name, lambda: (True, "fine")) for name in names
+    )
+
+
+DOUBLING = Op(
+    "ddl_forward", "Doubling", lambda case, device: torch.ones(3),
+    lambda x, target, dtype: {"out": x.to(dtype) * 2}, lambda case: Cost(),
+    (
+        Side("eager", lambda x, check: lambda: {"out": x * 2}),
+        Side("triton", lambda x, check: lambda: {"out": x * 2}, own=True),
+    ),
+    tiny={"T": 3},
+)  # fmt: skip
+CASES = [Case(DOUBLING, {"T": T}, ("eager", "triton")) for T in (3, 4)]
+
+
+def test_a_device_that_fails_costs_what_comes_after_it_and_no_more(monkeypatch, tmp_path):
+    # Every check waits once itself, and twice when memory is given back: the second check fails.
+    FakeDevice(monkeypatch, waits=3)
+    monkeypatch.setattr(run, "measure_ceilings", lambda *_: [])
+    monkeypatch.setattr(run, "clock_for", lambda device: still)
+    monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b", "c"))
+    monkeypatch.setattr(run, "release", release_after_ceilings())
+    found = run.run(
+        CPU, TINY, CASES, ("correctness", "graphs", "speed"), "command", lambda line: None
+    )
+    where = "correctness: b: RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert [(c["step"], c["name"], c["status"]) for c in found["checks"]] == [
+        ("correctness", "a", "ok"),
+        ("correctness", "b", "failed"),
+        ("correctness", "what is left of it", "unavailable"),
+        ("graphs", "what is left of it", "unavailable"),
+    ]
+    assert found["checks"][-1]["detail"] == f"the device failed in {where}"
+    assert {(row["status"], row["reason"]) for row in found["measurements"]} == {
+        ("unavailable", f"the device failed in {where}")
+    }
+    assert len(found["measurements"]) == 4
+    assert f"the device failed in {where}" in run.failures(found)
+    page = report.write(tmp_path, found)[0].read_text()
+    assert f"**This report is incomplete: the device failed in {where}.**" in page
+
+
+def release_after_ceilings():
+    """The run's own, but for the call after the ceilings, which are not measured here."""
+    calls = []
+    release = run.release
+    return lambda: release() if calls else calls.append(1)
+
+
+def test_a_release_that_raises_is_a_device_that_failed(monkeypatch):
+    monkeypatch.setattr(run, "release", lambda: throw(RuntimeError("CUDA error")))
+    monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b"))
+    found = run.run(CPU, TINY, [], ("correctness", "memory"), "command", lambda line: None)
+    assert [(c["name"], c["status"]) for c in found["checks"]] == [
+        ("a", "ok"),
+        ("what is left of it", "unavailable"),
+        ("what is left of it", "unavailable"),
+    ]
+    assert run.failures(found) == ["the device failed in correctness: a: RuntimeError: CUDA error"]
+
+
+def test_who_breaks_the_device_is_blamed_and_the_others_are_not(monkeypatch):
+    device_ = FakeDevice(monkeypatch)
+
+    def breaks():
+        device_.left = 0
+        raise RuntimeError("CUDA error: no such address")
+
+    eager, triton = DOUBLING.sides
+    sides = (eager, Side("breaks", lambda x, check: breaks), triton)
+    case = Case(dataclasses.replace(DOUBLING, sides=sides), {"T": 3}, ("eager", "breaks", "triton"))
+    rows = {row.side: row for row in speed.time_case(case, CPU, TINY, still, [])}
+    assert (rows["breaks"].status, rows["triton"].status) == ("error", "unavailable")
+    assert rows["triton"].reason == rows["eager"].reason == "the device failed in breaks"
+
+
+def test_inputs_that_cannot_be_made_cost_one_step(monkeypatch):
+    def between(device, sizes):
+        yield Outcome("correctness", "a", "ok", "fine")
+        raise NO_MEMORY
+
+    monkeypatch.setitem(run._CHECKS, "correctness", between)
+    found = run.run(CPU, TINY, [], ("correctness", "memory"), "command", lambda line: None)
+    assert [(c["step"], c["status"]) for c in found["checks"]][:2] == [
+        ("correctness", "ok"),
+        ("correctness", "failed"),
+    ]
+    assert {c["status"] for c in found["checks"][2:]} == {"unavailable"}  # no GPU
+    assert found["incomplete"] == ""
+
+
+def test_a_run_that_is_broken_off_has_saved_what_it_had(monkeypatch, tmp_path):
+    saved = []
+
+    def save(found, whole):
+        saved.append((len(found["checks"]), whole))
+        (report.write if whole else report.write_data)(tmp_path, found)
+
+    def interrupted(device, sizes):
+        yield Outcome("determinism", "c", "ok", "fine")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b"))
+    monkeypatch.setitem(run._CHECKS, "determinism", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(
+            CPU, TINY, [], ("correctness", "determinism", "graphs"), "command",
+            lambda line: None, save,
+        )  # fmt: skip
+    assert saved == [(1, False), (2, False), (2, True), (3, False), (3, True)]
+    (data,) = tmp_path.glob("*.json")
+    assert [c["name"] for c in json.loads(data.read_text())["checks"]] == ["a", "b", "c"]
+    (page,) = tmp_path.glob("*.md")
+    assert (
+        "**This report is incomplete: the run was broken off, or has not ended yet, in the step "
+        "determinism, before graphs.**"
+    ) in page.read_text()
+
+
+def test_a_whole_run_is_not_called_incomplete(found, tmp_path):
+    assert "incomplete" not in report.write(tmp_path, found)[0].read_text()
 
 
 def test_failed_checks_and_wrong_kernels_make_a_failure(found):

@@ -26,7 +26,7 @@ def still(call, repeats):
 def _eager_instead_of_compiled(monkeypatch):
     # The wiring is tested here, not the compiler, which would take minutes.
     monkeypatch.setattr(peers, "compiled", lambda function: function)
-    monkeypatch.setattr(peers, "compile_problem", lambda: None)
+    monkeypatch.setattr(peers, "compile_problem", lambda device: None)
 
 
 def test_keys_are_unique_and_found_again():
@@ -86,3 +86,35 @@ def test_selecting_by_pattern_and_selecting_nothing():
 def test_an_unknown_side_is_named():
     with pytest.raises(KeyError, match="has no side 'flash'"):
         CASES[0].op.side("flash")
+
+
+def test_torch_compile_is_tried_where_the_inputs_are(monkeypatch):
+    tried = []
+    monkeypatch.setattr(peers, "compile_problem", lambda device: tried.append(device))
+    for case in TINY:
+        for side in case.op.sides:
+            if side.name == "compiled":
+                assert side.why_not(case.op.build(case, torch.device("meta"))) == []
+    assert tried == [torch.device("meta")] * len(tried)
+    assert len(tried) > 5
+
+
+def test_a_compiler_that_fails_on_the_device_is_the_reason(monkeypatch):
+    monkeypatch.undo()
+    peers.compile_problem.cache_clear()
+
+    def compile_(function, dynamic):
+        def call(x):
+            if x.device.type != "cpu":
+                raise RuntimeError("no Triton\nat all")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    try:
+        assert peers.compile_problem(torch.device("cpu")) is None
+        assert peers.compile_problem(torch.device("meta")) == (
+            "torch.compile fails here: RuntimeError: no Triton"
+        )
+    finally:
+        peers.compile_problem.cache_clear()

@@ -97,6 +97,39 @@ def test_one_failing_side_does_not_cost_the_others_their_results():
     assert rows["fast"].seconds == {"p20": 0.5, "p50": 0.5, "p80": 0.5, "count": 2}
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no memory"), RuntimeError("no memory\nwith details")]
+)
+def test_a_side_that_fails_while_it_is_timed_costs_only_itself(error):
+    def prepare(x, check):
+        def call():
+            calls.append("late")
+            if not check:
+                raise error
+            return {"out": x * 2}
+
+        return call
+
+    op = dataclasses.replace(OP, sides=(*OP.sides, Side("late", prepare)))
+    rows = run(dataclasses.replace(CASE, op=op, sides=("fast", "late", "slow")))
+    assert (rows["late"].status, rows["late"].seconds) == ("error", None)
+    assert rows["late"].reason == f"{type(error).__name__}: no memory"
+    assert rows["slow"].status == "ok"
+    assert rows["fast"].times_faster.keys() == {"slow"}
+
+
+def test_an_answer_that_fails_costs_the_sides_that_are_held_to_it():
+    def oracle(x, target, dtype):
+        if target == "triple":
+            raise torch.OutOfMemoryError("no memory")
+        return OP.oracle(x, target, dtype)
+
+    rows = run(dataclasses.replace(CASE, op=dataclasses.replace(OP, oracle=oracle)))
+    assert rows["tripling"].status == "unavailable"
+    assert "the float64 check does not fit" in rows["tripling"].reason
+    assert rows["fast"].status == "ok"
+
+
 def test_a_case_whose_check_needs_more_memory_than_there_is_is_left_out(monkeypatch):
     monkeypatch.setattr(machine, "available_memory", lambda: 2**30)
     op = dataclasses.replace(OP, cost=lambda case: Cost(check_bytes=2.0**33))
@@ -114,9 +147,9 @@ def test_peak_memory_is_asked_for_the_named_sides_only(monkeypatch):
         return {"status": "ok", "reason": "", "peak_bytes": 123}
 
     monkeypatch.setattr(runner, "measure_peak", measure_peak)
-    case = dataclasses.replace(CASE, memory=("fast", "slow"))
+    case = dataclasses.replace(CASE, memory=("fast", "slow", "wrong", "broken", "absent"))
     rows = run(case, threads=3)
-    assert asked == [("fast", 3), ("slow", 3)]
+    assert asked == [("fast", 3), ("slow", 3)]  # who computes nothing right takes no memory
     assert rows["fast"].peak_bytes == 123
     assert rows["wrong"].peak_bytes is None
     asked.clear()
