@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .ceilings import FMA, FMA_AVX2
 from .stats import growth_exponent
 
 Row = dict[str, Any]
+#: From how many times AVX2's rate of multiply-adds on AVX-512 counts as whole.
+_WIDE = 1.5
 #: A label (which length) and the value there.
 Value = tuple[str, float]
 
@@ -75,8 +78,22 @@ class Verdict:
         return bool(reaches(self.worst[1], bound))
 
 
+def bounds_of(instruction_set: str, ceilings: Iterable[Row]) -> str:
+    """Return for which instruction set's bounds a machine is good.
+
+    Bars for AVX-512 presume arithmetic that is 512 bits wide. A processor that works such
+    instructions off in two halves (AMD's Zen 4) multiplies and adds no faster than with AVX2, and
+    PyTorch, in AVX2 or AVX-512, is nearer to its peak than those bars ask us to be ahead of it.
+    """
+    peaks = {entry["name"]: entry["value"] for entry in ceilings}
+    whole, half = peaks.get(FMA), peaks.get(FMA_AVX2)
+    if instruction_set == "avx512" and whole and half and whole < _WIDE * half:
+        return "avx2"
+    return instruction_set
+
+
 def judge(rows: list[Row], instruction_set: str) -> list[Verdict]:
-    """Hold the measurements of a run against every bar."""
+    """Hold the measurements of a run against every bar of an instruction set."""
     verdicts = []
     for bar in BARS:
         found = bar.values(rows)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from . import long_video, machine, report, results, runner
+from . import bars, long_video, machine, report, results, runner
 from .ceilings import measure_ceilings
 from .measure import FULL, QUICK
 from .registry import all_cases, select
@@ -125,7 +125,11 @@ def make_report(
 
 def _command(*words: str, threads: int | None) -> str:
     """Return the command that repeats this run, for the report."""
-    set_here = [f"LADNET_CPU={os.environ['LADNET_CPU']}"] if os.environ.get("LADNET_CPU") else []
+    set_here = [
+        f"{name}={os.environ[name]}"
+        for name in ("LADNET_CPU", "LADNET_LINEAR")
+        if os.environ.get(name)
+    ]
     option = [] if threads is None else ["--threads", str(threads)]
     return shlex.join([*set_here, "python", "-m", "benchmarks", *words, *option])
 
@@ -161,8 +165,9 @@ def _finish(folder: Path, part: str, found: dict[str, Any]) -> None:
     name = "-".join(filter(None, [machine.slug(found["machine"]), suffix]))
     path = results.write(folder, name, found)
     typer.echo()
-    rows, used = found["measurements"], found["machine"]["instruction_set"]
-    typer.echo(report.bars_table(rows, used, measured_only=True))
+    rows = found["measurements"]
+    bounds = bars.bounds_of(found["machine"]["instruction_set"], found["ceilings"])
+    typer.echo(report.bars_table(rows, bounds, measured_only=True))
     for line in report.silent(rows):
         typer.echo(line)
     typer.echo(f"\nwritten: {path} and {path.with_suffix('.csv').name}")

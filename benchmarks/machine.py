@@ -13,11 +13,13 @@ import psutil
 import torch
 
 from ladnet_fast import __version__, _native
+from ladnet_fast.ops import linear
 
 #: Environment variables that change what is measured; recorded where they are set.
 _VARIABLES = (
     "LADNET_CPU",
     "LADNET_IMPL",
+    "LADNET_LINEAR",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_CORETYPE",
@@ -25,6 +27,8 @@ _VARIABLES = (
     "MKL_ENABLE_INSTRUCTIONS",
     "ONEDNN_MAX_CPU_ISA",
     "GOMP_CPU_AFFINITY",
+    "OMP_PROC_BIND",
+    "OMP_WAIT_POLICY",
     "MALLOC_MMAP_THRESHOLD_",
     "LD_PRELOAD",
 )
@@ -41,6 +45,7 @@ def describe(threads: int) -> dict[str, Any]:
         "memory_bytes": int(psutil.virtual_memory().total),
         "instruction_set": instruction_set(),
         "bf16_products": _native.cpu is not None and bool(_native.cpu.has_bf16_dot()),
+        "linear_layers": linear.who_serves(),
         "torch_instruction_set": torch.backends.cpu.get_cpu_capability(),
         "versions": {
             "python": platform.python_version(),

@@ -90,11 +90,13 @@ def merge(runs: list[Results]) -> list[Results]:
 def _run(run: Results, path: Path) -> dict[str, Any]:
     machine = run["machine"]
     rows = run["measurements"]
+    bounds = bars.bounds_of(machine["instruction_set"], run["ceilings"])
     return {
         "machine": machine,
+        "half_width": bounds != machine["instruction_set"],
         "commands": run["commands"],
         "ceilings": _ceilings(run["ceilings"]),
-        "bars": bars_table(rows, machine["instruction_set"]),
+        "bars": bars_table(rows, bounds),
         "sections": [section(op, rows, machine, path) for op in all_ops() if _of(op, rows)],
         "day": [row for row in rows if row["op"] == "day_of_video"],
         "silent": silent(rows),

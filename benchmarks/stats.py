@@ -34,16 +34,12 @@ def summarise(samples: Sequence[float]) -> Summary:
 
 
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Summary:
-    """Return the distribution of ``numerator[i] / denominator[i]``, round by round.
+    """Return the distribution of ``numerator[i] / denominator[i]``, over the rounds of both.
 
     Both sides of a round ran within moments of each other, so a machine that slows down for a
-    while drops out of the ratio.
+    while drops out of the ratio. Rounds that only one of them took part in are left out.
     """
-    if len(numerator) != len(denominator):
-        raise ValueError(
-            f"paired samples must be equally many; got {len(numerator)} and {len(denominator)}"
-        )
-    return summarise([a / b for a, b in zip(numerator, denominator, strict=True)])
+    return summarise([a / b for a, b in zip(numerator, denominator, strict=False)])
 
 
 def growth_exponent(points: Mapping[int, float], *, least: float = 0.0) -> float | None:

@@ -130,12 +130,9 @@ def _sizes(B: int, H: int, T: int, d: int) -> dict[str, int]:
 
 def _fp32(op: Op, T: int) -> Case:
     chosen = {name for name, wanted in (("quick", T in _QUICK), ("bars", T >= 2048)) if wanted}
-    sides: tuple[str, ...] = (*_OWN, "sdpa")
-    if T <= 8192:
-        sides = (*sides, "sdpa_plus_prior", "eager")
-    if T <= 4096:  # what torch.compile makes of a (T, T) matrix does not change after this
-        sides = (*sides, "compiled")
-    memory = ("native", "sdpa", "eager") if op is FORWARD_BACKWARD and T >= 2048 else ()
+    sides = (*_OWN, "sdpa", "sdpa_plus_prior", "eager", "compiled")
+    # Below, what a call takes is little beside what the heap has at hand.
+    memory = ("native", "sdpa", "sdpa_plus_prior", "eager") if T >= 2048 else ()
     return Case(
         op,
         _sizes(1, 1, T, 128),

@@ -149,6 +149,7 @@ def run(rows):
             "memory_bytes": 2**34,
             "instruction_set": "avx512",
             "bf16_products": True,
+            "linear_layers": "native from 256 snippets a batch on",
             "torch_instruction_set": "AVX512",
             "versions": {"python": "3.11.0", "torch": "2.13.0", "ladnet_fast": "0.1.0"},
             "environment": {"OMP_NUM_THREADS": "2"},

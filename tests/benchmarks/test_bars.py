@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import bars
+from benchmarks.ceilings import FMA, FMA_AVX2
 
 from .conftest import attention, canned
 
@@ -50,6 +51,22 @@ def test_bounds_are_those_of_the_instruction_set(rows):
     assert verdict(rows, title, "avx2").bound == 1.05
     assert verdict(rows, title, "baseline").outcome == "no bar"
     assert verdict(rows, "attention forward, bf16", "avx2").outcome == "no bar"
+
+
+@pytest.mark.parametrize(
+    ("instruction_set", "peaks", "expected"),
+    [
+        ("avx512", {FMA: 480.0, FMA_AVX2: 240.0}, "avx512"),
+        ("avx512", {FMA: 230.0, FMA_AVX2: 225.0}, "avx2"),
+        ("avx512", {FMA: None, FMA_AVX2: None}, "avx512"),
+        ("avx512", {}, "avx512"),
+        ("avx2", {FMA: 230.0}, "avx2"),
+        ("baseline", {FMA: 60.0}, "baseline"),
+    ],
+)
+def test_avx512_in_two_halves_has_the_bounds_of_avx2(instruction_set, peaks, expected):
+    ceilings = [{"name": name, "value": value} for name, value in peaks.items()]
+    assert bars.bounds_of(instruction_set, ceilings) == expected
 
 
 @pytest.mark.parametrize(("cost", "outcome"), [(1.05, "pass"), (1.06, "fail")])

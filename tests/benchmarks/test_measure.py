@@ -31,6 +31,25 @@ def test_all_sides_of_a_round_run_and_the_first_one_rotates():
     assert "".join(clock.order) == "abc" + "abc" + "bca" + "cab"
 
 
+def test_sides_that_are_far_behind_leave_after_their_rounds():
+    order = []
+    speed = {"a": 1.0, "b": 1.9, "c": 2.1}
+
+    def clock(call, repeats):
+        order.append(call())
+        return speed[order[-1]]
+
+    plan = Plan(seconds=0, min_rounds=2, close_rounds=4, max_rounds=9, warm_up=1, sample_seconds=0)
+    sides = {name: functools.partial(str, name) for name in speed}
+    samples = interleaved(sides, plan, clock)
+    assert {name: len(seconds) for name, seconds in samples.items()} == {"a": 4, "b": 4, "c": 2}
+    assert "".join(order) == "abc" + "abc" + "bca" + "ab" + "ba"
+
+    order.clear()
+    alone = {name: sides[name] for name in "ac"}
+    assert len(interleaved(alone, plan, clock)["a"]) == 2
+
+
 def test_every_sample_follows_an_untimed_call_of_its_own_side():
     happened = []
 

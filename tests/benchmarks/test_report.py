@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import plots, report, results
 from benchmarks.cases.attention import FORWARD, FORWARD_BACKWARD
+from benchmarks.ceilings import FMA, FMA_AVX2
 
 from .conftest import attention, canned
 
@@ -99,6 +100,17 @@ def test_a_failed_bar_stands_out(rows):
     assert "| 1.7 x (128) | >= 1.8 | **FAIL** | >= 2.5, not reached |" in report.bars_table(
         [slow], "avx512"
     )
+
+
+def test_a_run_with_half_as_wide_arithmetic_says_whose_bars_it_has(run, tmp_path):
+    run["ceilings"] += [
+        {"name": name, "unit": "GFLOP/s", "value": 225.0, "how": "fma_peak.c"}
+        for name in (FMA, FMA_AVX2)
+    ]
+    text = report.write_report([run], tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert "the bars are those of AVX2" in text
+    assert "| >= 1.05 | **pass** |" in text
+    assert ">= 1.7 |" not in text
 
 
 def test_bars_without_a_measurement_can_be_left_out(rows):
