@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.triton_resources import sass
-
+from .. import sass
 from .build import nvidia_tool, run
 
 #: From compute capability 9 on, the listing counts in what the system keeps of shared memory.

@@ -42,11 +42,11 @@ asynchronously in the loop over tiles far from the diagonal. A turn of that loop
 
 """
 _LEGEND = """\
-Kernels are compiled for padded bags, in bf16 and IEEE fp32 for packed ones as well; the larger
-figures are shown. An entry: block_m x block_n / block_band, warps (w), stages (s); registers of a
-thread (r); shared memory of a block (K, in KiB); instructions of a turn of the far loop (i), and
-their ratio to those of `prior="none"`. "inference" is the additive forward pass that keeps no
-softmax share for a backward pass.
+Kernels are compiled for bags of one length (dense), padded and packed; the largest figures are
+shown. An entry: block_m x block_n / block_band, warps (w), stages (s); registers of a thread (r);
+shared memory of a block (K, in KiB); instructions of a turn of the far loop (i), and their ratio to
+those of `prior="none"`. "inference" is the additive forward pass that keeps no softmax share for a
+backward pass.
 """
 
 Table = Mapping[Variant, Row]
@@ -91,7 +91,7 @@ def _exceptions() -> Iterator[str]:
     for (architecture, kernel, size), longest in sorted(LONGER_IN_TF32_LOGIT.items()):
         yield (
             f"- sm_{architecture}, tf32, logit, {kernel}, d = {size}: a far loop of up to "
-            f"{longest} times; no configuration has a shorter one."
+            f"{longest} times; no configuration with tiles as large has a shorter one."
         )
     yield ""
 
@@ -137,7 +137,7 @@ def _section(rows: Table) -> Iterator[str]:
 
 
 def _entry(compiled: list[tuple[Variant, Row]]) -> str:
-    """Describe what one configuration was compiled to, padded and packed: the larger figures."""
+    """Describe what one configuration was compiled to for every layout: the largest figures."""
     variant = compiled[0][0]
     registers = max(row.resources.registers for _, row in compiled)
     shared = max(row.resources.shared_bytes for _, row in compiled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .sass import Loop, Program
+from ..sass import Loop, Program
 from .toolchain import Binary
 
 SPILLS = ("STL", "LDL")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES, Config
 
 from . import table
-from .variants import Variant
+from .variants import LAYOUTS, Variant
 
 _SIZES = (128, 64, 32, 16)
 _REGISTERS = 65536  # of a multiprocessor
@@ -47,16 +47,22 @@ def first_clean(
     limit: int,
     progress: Callable[[str], None],
 ) -> Config | None:
-    """Return the first promising configuration without problems, or None after ``limit`` tries."""
+    """Return the first promising configuration without problems, or None after ``limit`` tries.
+
+    It has none however bags lie (:data:`.variants.LAYOUTS`).
+    """
     rows: table.Rows = {}
     for config in promising(kernel, architecture, precision, head_size)[:limit]:
         band = config.block_band if mode in ("additive", "inference") else 0
         config = Config(config.block_m, config.block_n, band, config.num_warps, config.num_stages)
-        variant = Variant(kernel, mode, architecture, precision, head_size, config)
-        rows |= table.refresh([variant], rows, lambda line: None)
-        found = table.problems(variant, rows[variant.name])
-        progress(f"{variant.name}: {'; '.join(found) or rows[variant.name].resources}")
-        if not found:
+        for layout in LAYOUTS:
+            variant = Variant(kernel, mode, architecture, precision, head_size, config, layout)
+            rows |= table.refresh([variant], rows, lambda line: None)
+            found = table.problems(variant, rows[variant.name])
+            progress(f"{variant.name}: {'; '.join(found) or rows[variant.name].resources}")
+            if found:
+                break
+        else:
             return config
     return None
 

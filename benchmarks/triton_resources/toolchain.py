@@ -7,7 +7,6 @@ with Triton.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import re
@@ -15,17 +14,17 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import triton
-import triton.language as tl
+from ladnet_fast.kernels.sources import texts
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
 
-from . import sass
+from .. import sass
 
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 _USAGE = re.compile(
@@ -105,7 +104,7 @@ class Build:
         specialised = (source.signature, source.constants, source.attrs)
         given = [repr(sorted(part.items())) for part in specialised]
         return _digest(
-            [triton.__version__, self.target.arch, self.options.hash(), *given, _texts(self.kernel)]
+            [triton.__version__, self.target.arch, self.options.hash(), *given, texts(self.kernel)]
         )
 
     def intermediate_hash(self) -> str:
@@ -138,33 +137,6 @@ class Build:
             built.metadata.shared,
             getattr(built.metadata, "global_scratch_size", 0) or 0,
         )
-
-
-@cache
-def _texts(kernel: Any) -> dict[str, str]:
-    """Return the texts of a kernel, and of what it calls and which constants it reads.
-
-    Triton's own key of a function will not do: it depends on which functions of the process were
-    asked for theirs before.
-    """
-    texts: dict[str, str] = {}
-    waiting = [kernel]
-    while waiting:
-        function = waiting.pop()
-        name = f"{function.__module__}.{function.__name__}"
-        if name in texts:
-            continue
-        texts[name] = function.src
-        names = {
-            node.id for node in ast.walk(ast.parse(function.src)) if isinstance(node, ast.Name)
-        }
-        for used_name in names & function.__globals__.keys():
-            used = function.__globals__[used_name]
-            if isinstance(used, triton.JITFunction):
-                waiting.append(used)
-            elif isinstance(used, tl.constexpr):
-                texts[f"{function.__module__}.{used_name}"] = repr(used)
-    return dict(sorted(texts.items()))
 
 
 def _digest(parts: list[Any]) -> str:

@@ -34,8 +34,9 @@ _DTYPES = {
     "tf32": torch.float32,
     "fp32": torch.float32,
 }
-#: Packed bags find their rows by other code, which takes registers of its own.
-_PACKED = ("bf16", "fp32")
+#: How bags may lie: of one length; padded, with lengths; end to end. Their rows are found by
+#: different code, which takes registers of its own.
+LAYOUTS = ("dense", "padded", "packed")
 # A training batch; nothing of it but alignment reaches the compiler.
 _B, _H, _T = 4, 2, 1000
 #: For the kernels of a plan that are not looked at.
@@ -55,8 +56,8 @@ class Variant:
         80, 86, 90, 100 or 120.
     precision
         "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
-    packed
-        Whether bags lie end to end; else they are padded, with lengths.
+    layout
+        One of :data:`LAYOUTS`.
     """
 
     kernel: str
@@ -65,7 +66,7 @@ class Variant:
     precision: str
     head_size: int
     config: Config
-    packed: bool = False
+    layout: str = "padded"
 
     @property
     def prior(self) -> str:
@@ -74,10 +75,10 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The key of its row, such as ``forward additive sm_90 bf16 d128 128x64/64w8s3``."""
+        """The key of its row, such as ``forward additive sm_90 bf16 d128 128x64/64w8s3 padded``."""
         return (
             f"{self.kernel} {self.mode} sm_{self.architecture} {self.precision} "
-            f"d{self.head_size} {self.config}{' packed' if self.packed else ''}"
+            f"d{self.head_size} {self.config} {self.layout}"
         )
 
     @property
@@ -108,13 +109,14 @@ class Variant:
         )
 
     def _launch(self) -> Launch:
-        batch, dtype = 1 if self.packed else _B, _DTYPES[self.precision]
+        batch, dtype = 1 if self.layout == "packed" else _B, _DTYPES[self.precision]
         x = torch.empty(batch, _H, _T, self.head_size, dtype=dtype, device="meta")
         heads = torch.empty(_H, dtype=torch.float32, device="meta")
         prior = "additive" if self.kernel == "preprocess" and self.mode != "none" else self.prior
         w, b = (None, None) if prior == "none" else (heads, heads)
         bounds = torch.empty(_B, dtype=torch.int64, device="meta")
-        bags = (None, bounds) if self.packed else (bounds, None)
+        lengths = bounds if self.layout == "padded" else None
+        cu_seqlens = bounds if self.layout == "packed" else None
         options: dict[str, Any] = {
             "prior": prior,
             "scale": self.head_size**-0.5,
@@ -122,11 +124,11 @@ class Variant:
             "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
         }
         training = self.mode != "inference"
-        forward = plan_forward(x, x, x, w, b, *bags, training=training, **options)
+        forward = plan_forward(x, x, x, w, b, lengths, cu_seqlens, training=training, **options)
         if self.kernel == "forward":
             return forward.launches["forward"]
         backward = plan_backward(
-            x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, *bags,
+            x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, lengths, cu_seqlens,
             need_prior_grad=True, **options,
         )  # fmt: skip
         return backward.launches[self.kernel]
@@ -150,7 +152,7 @@ def shipped(
                             precision=precision,
                             head_size=size,
                         ):
-                            for packed in (False, True) if precision in _PACKED else (False,):
+                            for layout in LAYOUTS:
                                 yield Variant(
-                                    kernel, mode, architecture, precision, size, config, packed
+                                    kernel, mode, architecture, precision, size, config, layout
                                 )

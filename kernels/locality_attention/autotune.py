@@ -9,7 +9,10 @@ depend on the configuration: runs that must agree to the last bit share the file
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +24,11 @@ from triton.runtime.errors import OutOfResources
 from ladnet_fast._files import atomic_write_text, cache_folder
 
 from ..launch import Launch
+from ..sources import texts
 from .configs import Config
 from .launch import KERNELS, Choose
+
+log = logging.getLogger("ladnet_fast")
 
 #: File -> what it holds; a process reads each file once.
 _known: dict[Path, dict[str, Any]] = {}
@@ -66,6 +72,7 @@ def chooser(
     def choose(kernel: str, prior: str) -> Config:
         offered = candidates(kernel, prior)
         if len(offered) == 1:
+            _say_no_choice(kernel, prior, problem)
             return offered[0]
         key = f"{kernel} prior={prior} {problem} {_build(kernel)}"
         if key not in entries or Config(**entries[key]["config"]) not in offered:
@@ -78,17 +85,31 @@ def chooser(
     return choose
 
 
-def describe(precision: str, head_size: int, **sizes: int) -> str:
+def describe(precision: str, head_size: int, layout: str, **sizes: int) -> str:
     """Return a problem's name; ``sizes`` are rounded up to powers of two, so that few differ."""
     rounded = {name: 1 << (max(size, 1) - 1).bit_length() for name, size in sizes.items()}
     return " ".join(
-        [precision, f"d={head_size}", *(f"{name}<={size}" for name, size in rounded.items())]
+        [
+            precision,
+            f"d={head_size}",
+            layout,
+            *(f"{name}<={size}" for name, size in rounded.items()),
+        ]
     )
+
+
+@functools.cache
+def _say_no_choice(kernel: str, prior: str, problem: str) -> None:
+    log.info(
+        "LADNET_AUTOTUNE=1: %s, prior %s, %s: one configuration is shipped, nothing to measure",
+        kernel, prior, problem,
+    )  # fmt: skip
 
 
 def _build(kernel: str) -> str:
     """Name the kernel's source, with all that it calls, and the compiler."""
-    return f"source={KERNELS[kernel].cache_key[:16]} triton={triton.__version__}"
+    source = hashlib.sha256(json.dumps(texts(KERNELS[kernel])).encode()).hexdigest()[:16]
+    return f"source={source} triton={triton.__version__}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,16 +24,16 @@ backward_queries none     128x128w8s3    128x128w8s3    128x64w8s2     128x64w8s
 backward_queries none     -              -              128x64w8s3     64x64w8s2      -
 backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x64w4s2      64x32w8s3
 sm_80 tf32
-forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
-forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s2 128x64/32w8s2  32x32/32w8s2
-forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
+forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x32w8s2
+forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s2 128x32/32w8s3  32x32/32w8s2
+forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x32w8s2
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     32x64w8s3      16x32w8s3
-backward_keys    additive 128x128/32w8s3 64x128/32w8s3  64x64/32w8s3   32x64/32w8s3   16x32/32w8s3
+backward_keys    additive 64x128/32w8s3  64x128/32w8s3  64x64/32w8s3   32x64/32w8s3   16x32/32w8s3
 backward_keys    logit    128x128w8s3    64x128w8s3     32x128w8s3     32x64w8s3      16x32w8s3
-backward_queries none     128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2      32x32w4s2
-backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x64w8s2      32x16w8s2
+backward_queries none     128x128w8s3    128x128w8s2    128x32w8s3     64x64w8s2      32x32w4s2
+backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x32w8s3      32x16w8s2o
 sm_80 fp32
 forward          none     64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
 forward          additive 64x32/32w8s3   64x64/32w8s3   64x64/32w8s3   32x64/16w8s2   16x32/16w4s2
@@ -65,7 +65,7 @@ preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     32x32w4s2      16x16w4s2
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  32x32/32w4s2   16x16/32w4s2
 backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s3     16x64w8s3      16x16w8s3
-backward_queries none     128x64w8s3     128x64w8s2     64x64w8s2      32x32w8s2      16x16w8s2
+backward_queries none     128x128w8s3    128x64w8s2     64x64w8s2      32x32w8s2      16x16w8s2
 backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3      16x16w8s3
 sm_86 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
@@ -90,7 +90,7 @@ backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s
 backward_keys    none     -              -              64x128w8s2     64x64w8s3      -
 backward_keys    additive 128x128/64w8s3 64x128/64w8s3  64x128/64w8s3  32x128/64w8s2  16x64/32w8s3
 backward_keys    additive -              -              64x128/64w8s2  64x64/64w8s3   -
-backward_keys    logit    128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2     32x32w8s2
+backward_keys    logit    128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2o    32x32w8s2
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x64w8s2
 backward_queries none     -              -              -              128x64w8s3     -
 backward_queries logit    128x64w8s3     128x64w8s3     128x64w8s3     128x64w8s3     32x64w8s2
@@ -104,7 +104,7 @@ backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     16x128w8s
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  64x128/32w8s3  16x128/32w8s3  16x32/32w8s3
 backward_keys    logit    64x128w8s3o    64x128w8s3o    32x128w8s3o    16x128w8s3o    16x32w8s3o
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s3     32x32w8s2
-backward_queries logit    128x64w8s3o    128x64w8s3o    128x32w8s2o    128x32w8s2o    32x16w8s2o
+backward_queries logit    128x64w8s3o    128x64w8s3o    128x32w8s2o    128x32w8s3o    32x16w8s2o
 sm_90 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s3   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2

@@ -35,7 +35,7 @@ KERNELS: dict[str, Any] = {
 }
 
 #: Row numbers are 32 bits wide and a program may look a tile and a band beyond its own row.
-MAX_ROWS = 2**30
+MAX_ROWS = 2**30 - 1024
 MAX_PROGRAMS = 2**31 - 1
 
 

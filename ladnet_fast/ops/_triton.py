@@ -66,9 +66,26 @@ def _cached_machine_problem(index: int | None) -> str | None:
         return None
     if not torch.cuda.is_available():
         return "torch sees no GPU; see torch.cuda.is_available()"
-    if index is None or torch.version.hip is not None:
+    if index is None:
         return None
-    capability = torch.cuda.get_device_capability(index)
-    if capability < _LEAST_CAPABILITY:
-        return f"the kernels need a GPU from sm_80 on, not sm_{capability[0]}{capability[1]}"
+    if torch.version.hip is None:
+        capability = torch.cuda.get_device_capability(index)
+        if capability < _LEAST_CAPABILITY:
+            return f"the kernels need a GPU from sm_80 on, not sm_{capability[0]}{capability[1]}"
+    return _launcher_problem()
+
+
+@functools.cache
+def _launcher_problem() -> str | None:
+    """Return why Triton cannot launch: it compiles its launcher, in C, at the first need."""
+    from triton.runtime import driver
+
+    try:
+        driver.active.utils  # noqa: B018
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        return (
+            f"triton could not build its launcher ({type(error).__name__}: {lines[0]}); it needs a "
+            f"C compiler and Python's headers: on Debian, apt install gcc python3-dev"
+        )
     return None

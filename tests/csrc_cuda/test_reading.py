@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import sass
 from benchmarks.cuda_resources import cubins, traffic
 from benchmarks.cuda_resources.occupancy import occupancy, resident_warps
-from benchmarks.triton_resources import sass
 
 RESOURCES = """
 Resource usage:

@@ -49,25 +49,26 @@ class Problem:
         return {"lengths": self.lengths, "cu_seqlens": self.cu_seqlens}
 
 
-def problem(precision: str, head_size: int, longest: int, *, heads: int, packed: bool) -> Problem:
-    """Return bags of ``longest`` rows, of one and of none, packed or padded.
+def problem(precision: str, head_size: int, longest: int, *, heads: int, layout: str) -> Problem:
+    """Return bags of ``longest`` rows, of one and of none, "packed" or "padded"; "dense", of two.
 
     The inputs are slices of one wider tensor, as a fused projection leaves them.
     """
-    sizes = [0, longest, 1]
-    batch, T = (1, sum(sizes)) if packed else (len(sizes), longest + 3)
+    sizes = [longest, longest] if layout == "dense" else [0, longest, 1]
+    batch, T = (1, sum(sizes)) if layout == "packed" else (len(sizes), longest)
+    T += 3 * (layout == "padded")
     joint = torch.randn(batch, T, 4, heads, head_size).to(DTYPES[precision])
     if precision == "tf32":
         # As bf16 inputs are numbers of bf16: what is judged is the rounding inside of the kernels.
         joint = (joint.view(torch.int32) & ~0x1FFF).view(torch.float32)
-    if not packed:
+    if layout == "padded":
         for entries, size in zip(joint, sizes, strict=True):
             entries[size:] = torch.nan
     q, k, v, grad_out = (joint[:, :, i].transpose(1, 2) for i in range(4))
     w, b = (torch.tensor(values) for values in zip(*PRIORS[:heads], strict=True))
-    bounds = torch.tensor([0, *sizes]).cumsum(0)
-    lengths = None if packed else torch.tensor(sizes)
-    return Problem(q, k, v, w, b, grad_out, lengths, bounds if packed else None)
+    lengths = torch.tensor(sizes) if layout == "padded" else None
+    cu_seqlens = torch.tensor([0, *sizes]).cumsum(0) if layout == "packed" else None
+    return Problem(q, k, v, w, b, grad_out, lengths, cu_seqlens)
 
 
 def run_both_passes(

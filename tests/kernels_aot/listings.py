@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from benchmarks.triton_resources import sass
+from benchmarks import sass
 
 
 def program(code: str, kernel: str = "kernel") -> sass.Program:

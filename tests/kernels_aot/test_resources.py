@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
-from benchmarks.triton_resources import sass
+from benchmarks import sass
 from benchmarks.triton_resources.resources import Resources, measure
 
 from .listings import program

@@ -62,7 +62,7 @@ def forward(
         )  # fmt: skip
 
     with _triton.on_device(q):
-        planned = plan(_chooser(q, plan))
+        planned = plan(_chooser(q, lengths, cu_seqlens, plan))
         for launch in planned.launches.values():
             launch.run()
     return planned.out, planned.lse, planned.softmax_out
@@ -101,7 +101,7 @@ def backward(
         )  # fmt: skip
 
     with _triton.on_device(q):
-        planned = plan(_chooser(q, plan))
+        planned = plan(_chooser(q, lengths, cu_seqlens, plan))
         for launch in planned.launches.values():
             launch.run()
         return (planned.grad_q, planned.grad_k, planned.grad_v, *planned.prior_grads())
@@ -122,7 +122,9 @@ def _product_precision(q: Tensor) -> str:
     return "tf32" if allowed and q.dtype == torch.float32 else "ieee"
 
 
-def _chooser(q: Tensor, plan: Callable[..., Any]) -> Callable[[str, str], Any]:
+def _chooser(
+    q: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, plan: Callable[..., Any]
+) -> Callable[[str, str], Any]:
     """Return who chooses a kernel's configuration: the shipped table, or what was measured here."""
     from ladnet_fast.kernels.locality_attention import configs
 
@@ -139,11 +141,21 @@ def _chooser(q: Tensor, plan: Callable[..., Any]) -> Callable[[str, str], Any]:
             lambda choose: plan(choose).launches,
             lambda kernel, prior: configs.candidates(kernel, prior=prior, **where),
             device=torch.cuda.get_device_name(q.device),
-            problem=autotune.describe(
-                precision, q.shape[-1], heads=q.shape[0] * q.shape[1], T=q.shape[2]
-            ),
+            problem=_problem(q, precision, lengths, cu_seqlens),
         )
     return lambda kernel, prior: configs.lookup(kernel, prior=prior, **where)
+
+
+def _problem(q: Tensor, precision: str, lengths: Tensor | None, cu_seqlens: Tensor | None) -> str:
+    """Return what a measured choice of configurations depends on."""
+    from ladnet_fast.kernels.locality_attention import autotune
+
+    B, H, T, d = q.shape
+    if cu_seqlens is not None:
+        bags = cu_seqlens.shape[0] - 1
+        return autotune.describe(precision, d, "packed", heads=H, bags=bags, rows=T)
+    layout = "dense" if lengths is None else "padded"
+    return autotune.describe(precision, d, layout, heads=B * H, T=T)
 
 
 @functools.cache

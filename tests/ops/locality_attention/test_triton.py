@@ -125,7 +125,7 @@ def test_the_grid_lies_on_its_long_axis_and_has_a_limit():
     tiles = 2**20 // 64
     assert plans(B=3, H=2, T=2**20)["forward"].grid == (6 * tiles,)
     assert plans(H=2, T=100, layout="packed")["forward"].grid == (2 * (100 // 64 + 1),)
-    with pytest.raises(ValueError, match=r"reach T = 1073741824 .* Split the batch"):
+    with pytest.raises(ValueError, match=r"reach T = 1073740800 .* Split the batch"):
         plans(T=2**30 + 1)
     with pytest.raises(ValueError, match="tiles of 64 rows"):
         plans(B=2**20, H=64, T=10_000)
@@ -174,7 +174,7 @@ def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, pr
     monkeypatch.setattr(triton, "_product_precision", lambda q: products)
     q = torch.zeros(3, 2, 1000, 40, dtype=dtype)
     where = {"prior": "logit", "architecture": 90, "precision": precision, "head_size": 40}
-    choose = triton._chooser(q, plan=None)
+    choose = triton._chooser(q, None, None, plan=None)
     assert choose("backward_keys", "logit") == configs.lookup("backward_keys", **where)
 
     # With LADNET_AUTOTUNE=1 the same table makes the candidates.
@@ -184,9 +184,14 @@ def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, pr
     monkeypatch.setattr(
         autotune, "chooser", lambda plan, offered, **names: asked.update(names) or offered
     )
-    offered = triton._chooser(q, plan=None)
+    offered = triton._chooser(q, None, None, plan=None)
     assert offered("backward_keys", "logit") == configs.candidates("backward_keys", **where)
-    assert asked == {"device": "X100", "problem": f"{precision} d=40 heads<=8 T<=1024"}
+    assert asked == {"device": "X100", "problem": f"{precision} d=40 dense heads<=8 T<=1024"}
+    triton._chooser(q, torch.tensor([7, 8, 9]), None, plan=None)
+    assert asked["problem"] == f"{precision} d=40 padded heads<=8 T<=1024"
+    bounds = torch.tensor([0, 7, 8, 9, 1000])
+    triton._chooser(q[:1], None, bounds, plan=None)
+    assert asked["problem"] == f"{precision} d=40 packed heads<=2 bags<=4 rows<=1024"
 
 
 # ---- autotuning ---------------------------------------------------------------------------------
@@ -218,7 +223,7 @@ def tuner(monkeypatch, tmp_path):
             lambda choose: {"forward": plan_with(choose)},
             lambda kernel, prior: offered,
             device="NVIDIA X100 80GB",
-            problem=autotune.describe("bf16", 64, heads=2, T=T),
+            problem=autotune.describe("bf16", 64, "padded", heads=2, T=T),
         )
         return choose("forward", "additive").block_n
 
@@ -242,8 +247,22 @@ def test_the_fastest_candidate_is_measured_once_and_kept(tuner):
     (first, second) = json.loads(path.read_text()).items()
     assert first[1] == second[1]
     assert first[1]["milliseconds"] == 1.0
-    for part in ("forward prior=additive bf16 d=64", "T<=128", "triton=", "source="):
+    for part in ("forward prior=additive bf16 d=64 padded", "T<=128", "triton=", "source="):
         assert part in first[0]
+
+
+@needs_triton
+def test_where_there_is_no_choice_the_log_says_so_once(tuner, caplog):
+    from ladnet_fast.kernels.locality_attention.configs import Config
+
+    ask, _, measured, path = tuner
+    with caplog.at_level("INFO", logger="ladnet_fast"):
+        for _ in range(2):
+            assert ask(T=77_777, offered=[Config(64, 16, 32, 4, 2)]) == 16
+    assert not measured
+    assert not path.exists()
+    (record,) = caplog.records
+    assert "one configuration is shipped, nothing to measure" in record.getMessage()
 
 
 @needs_triton

@@ -127,6 +127,30 @@ def test_the_machine_without_triton_is_told_how_to_get_it(monkeypatch):
         _triton._cached_machine_problem.cache_clear()
 
 
+def test_a_gpu_without_a_c_compiler_is_told_what_is_missing(monkeypatch):
+    driver = pytest.importorskip("triton.runtime").driver
+
+    class Broken:
+        @property
+        def utils(self):
+            raise RuntimeError("Failed to find C compiler.\nSpecify one")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
+    monkeypatch.setattr(_triton, "INTERPRETED", False)
+    uncached = _triton._cached_machine_problem.__wrapped__
+    for active, expected in (
+        (Broken(), "Failed to find C compiler.); it needs"),
+        (object, "utils"),
+    ):
+        monkeypatch.setattr(driver, "_active", active)
+        _triton._launcher_problem.cache_clear()
+        assert expected in uncached(0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+    assert uncached(0) == "the kernels need a GPU from sm_80 on, not sm_75"
+    _triton._launcher_problem.cache_clear()
+
+
 @pytest.fixture
 def fused(monkeypatch):
     """Let LANet find that the kernel serves; the reference stands in for it. Counts the calls."""
