@@ -1,5 +1,5 @@
 // The losses on raw buffers: the logarithm, top-k against a sort, and both passes of a ragged batch
-// with guarded, poisoned outputs, on one thread and on several.
+// against naive loops, with guarded, poisoned outputs, on one thread and on several.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -10,8 +10,12 @@
 #include "cpu/ddl.h"
 #include "cpu/ddl_plan.h"
 #include "cpu/ddl_topk.h"
+#include "ddl_oracle.h"
 
 namespace {
+
+// Standard deviations of the error that the oracle allows; the largest seen is 2.9.
+constexpr double kAllowed = 6.0;
 
 using namespace ladnet;
 using namespace ladnet::ddl;
@@ -133,9 +137,55 @@ void check_finite(Guarded& values, const char* name) {
   }
 }
 
+// What the oracle leaves to the rounding of the results: the last one, to the features' type.
+Storage storage_of(Dtype dtype) {
+  if (dtype == Dtype::kBFloat16) return {0x1p-8, 0};
+  if (dtype == Dtype::kFloat16) return {0x1p-11, 0x1p-25};
+  return {};
+}
+
+// Terms and gradients against the naive loops; `first` holds where each bag starts.
+template <class F, class A>
+void check_against_oracle(std::vector<NaiveBag> bags, const std::vector<int64_t>& first,
+                          int64_t width, Dtype dtype, const Options& options, const A* weights,
+                          Results& run) {
+  const double epsilon = std::numeric_limits<A>::epsilon();
+  Numbers grad_scores(run.grad_scores.size() / sizeof(A));
+  Numbers grad_features(run.grad_features.size() / sizeof(F));
+  for (NaiveBag& bag : bags) {
+    bag.grad_scores.resize(bag.scores.size());
+    bag.grad_rows.assign(bag.scores.size(), Numbers(static_cast<size_t>(width)));
+  }
+  const Rounded terms[] = {naive_mil(bags, options.topk_divisor, double(weights[0])),
+                           naive_ranking(bags, options, double(weights[1])),
+                           naive_alignment(bags, options, double(weights[2]))};
+  for (int64_t i = 0; i < 3; ++i) {
+    check_rounded("terms", i, double(run.terms.as<A>()[i]), terms[i], epsilon, kAllowed);
+  }
+  for (size_t n = 0; n < bags.size(); ++n) {  // padding has no gradient
+    for (size_t t = 0; t < bags[n].scores.size(); ++t) {
+      const size_t snippet = static_cast<size_t>(first[n]) + t;
+      grad_scores[snippet] = bags[n].grad_scores[t];
+      for (size_t c = 0; c < bags[n].grad_rows[t].size(); ++c) {
+        grad_features[snippet * static_cast<size_t>(width) + c] = bags[n].grad_rows[t][c];
+      }
+    }
+  }
+  for (size_t i = 0; i < grad_scores.size(); ++i) {
+    check_rounded("grad_scores", int64_t(i), double(run.grad_scores.as<A>()[i]), grad_scores[i],
+                  epsilon, kAllowed);
+  }
+  for (size_t i = 0; i < grad_features.size(); ++i) {
+    check_rounded("grad_features", int64_t(i), double(load_as<A>(run.grad_features.as<F>()[i])),
+                  grad_features[i], epsilon, kAllowed, storage_of(dtype));
+  }
+}
+
+constexpr Options kOptions{0.5, 1e-6, 16, Pairing::kAllPairs, Select::kTopK, Detach::kNone};
+
 // A padded batch whose padding is NaN, or the same bags packed.
 template <class F, class A>
-void check_passes(Dtype dtype, int64_t width, bool packed) {
+void check_passes(Dtype dtype, int64_t width, bool packed, const Options& options = kOptions) {
   const std::vector<int64_t> lengths = {70, 1, 2, 300, 33};
   const int64_t N = static_cast<int64_t>(lengths.size());
   std::vector<int64_t> cu_seqlens = {0};
@@ -174,13 +224,26 @@ void check_passes(Dtype dtype, int64_t width, bool packed) {
                     packed ? nullptr : lengths.data(),
                     packed ? cu_seqlens.data() : nullptr};
   const A weights[] = {A(1), A(0.5), A(2)};
+  std::vector<NaiveBag> bags;
+  std::vector<int64_t> first;
+  for (size_t n = 0; n < lengths.size(); ++n) {
+    first.push_back(packed ? cu_seqlens[n] : int64_t(n) * T);
+    bags.push_back({labels[n], {}, {}, {}, {}});
+    for (int64_t t = first[n]; t < first[n] + lengths[n]; ++t) {
+      bags[n].scores.push_back(double(scores[static_cast<size_t>(t)]));
+      std::vector<double> row;
+      for (int64_t c = 0; c < width; ++c) {
+        row.push_back(double(load_as<A>(features[static_cast<size_t>(t * stride + c)])));
+      }
+      bags[n].rows.push_back(row);
+    }
+  }
 
   std::vector<Results> runs;
   for (int threads : {1, 3}) {
     runs.emplace_back(sizeof(A), sizeof(F), static_cast<size_t>(snippets),
                       static_cast<size_t>(width));
     Results& run = runs.back();
-    const Options options{0.5, 1e-6, 16, Pairing::kAllPairs, Select::kTopK, Detach::kNone};
     forward(batch, labels, options, threads, run.terms.data(), run.score_grads.data(),
             run.dynamics.data());
     backward(batch, options.eps, options.detach, threads, weights, run.score_grads.data(),
@@ -195,6 +258,7 @@ void check_passes(Dtype dtype, int64_t width, bool packed) {
             "grad_features: element %lld was not written", static_cast<long long>(i));
     }
   }
+  check_against_oracle<F, A>(bags, first, width, dtype, options, weights, runs[0]);
   CHECK(runs[0].terms.same_as(runs[1].terms), "threads change the terms");
   CHECK(runs[0].score_grads.same_as(runs[1].score_grads), "threads change score_grads");
   CHECK(runs[0].dynamics.same_as(runs[1].dynamics), "threads change the dynamics");
@@ -220,6 +284,15 @@ int main() {
       check_passes<double, double>(Dtype::kFloat64, width, packed);
       check_passes<BFloat16, float>(Dtype::kBFloat16, width, packed);
       check_passes<Float16, float>(Dtype::kFloat16, width, packed);
+    }
+  }
+  for (Pairing pairing : {Pairing::kBatchMean, Pairing::kAllPairs, Pairing::kOneToOne}) {
+    for (Select select : {Select::kTopK, Select::kAll}) {
+      for (Detach detach : {Detach::kNone, Detach::kScore, Detach::kFeature}) {
+        const Options options{0.5, 1e-3, 7, pairing, select, detach};
+        check_passes<float, float>(Dtype::kFloat32, 5, true, options);
+        check_passes<double, double>(Dtype::kFloat64, 5, false, options);
+      }
     }
   }
   return 0;

@@ -9,6 +9,11 @@ from torch.autograd import gradcheck
 import ladnet_fast.functional as LF
 from ladnet_fast.ops.ddl_loss import native, schema
 
+from ..native_calls import (
+    assert_other_threads_run_meanwhile,
+    assert_threads_follow_torch,
+    record,
+)
 from .cases import DEFAULTS, OPTIONS, offsets, pad, random_bags
 from .native_tools import assert_within_budget, both_passes, needs_native
 
@@ -84,23 +89,22 @@ def test_full_bags_need_no_lengths():
         torch.testing.assert_close(got.flatten(), wanted.flatten(), rtol=0, atol=0)
 
 
+VIEWS = {
+    "gap": lambda x: torch.cat([x, x], dim=2)[:, :, : x.shape[2]],  # between rows
+    "interleaved": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),  # bags
+    "transposed": lambda x: x.transpose(1, 2).contiguous().transpose(1, 2),  # snippets side by side
+    "misaligned": lambda x: torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape),
+    "flipped": lambda x: x.flip(1).contiguous().flip(1),
+}
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(
-    "view",
-    [
-        lambda x: torch.cat([x, x], dim=2)[:, :, : x.shape[2]],  # rows with a gap
-        lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),  # bags interleaved
-        lambda x: x.transpose(1, 2).contiguous().transpose(1, 2),  # snippets side by side
-        lambda x: torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape),  # misaligned
-        lambda x: x.flip(1).contiguous().flip(1),
-    ],
-    ids=["gap", "interleaved", "transposed", "misaligned", "flipped"],
-)
+@pytest.mark.parametrize("view", VIEWS)
 def test_strided_features_give_the_bits_of_contiguous_ones(view, dtype):
     scores, features, labels = bags([50, 50], 19, dtype)
     scores, features = scores.view(2, 50), features.view(2, 50, 19)
     want = both_passes(scores, features, labels)
-    got = both_passes(view(scores[..., None])[..., 0], view(features), labels)
+    got = both_passes(VIEWS[view](scores[..., None])[..., 0], VIEWS[view](features), labels)
     torch.testing.assert_close(got, want, rtol=0, atol=0)
     assert got[2].is_contiguous()
 
@@ -140,3 +144,40 @@ def test_gradients_are_right_in_float64(options, monkeypatch):
         )
 
     assert gradcheck(loss, (scores, features))
+
+
+# ---- what the compiled module is handed ---------------------------------------------------------
+
+
+def test_the_number_of_threads_is_that_of_torch(monkeypatch):
+    inputs = bags(RAGGED, 8, torch.float32)
+    assert_threads_follow_torch(
+        monkeypatch,
+        lambda: both_passes(*inputs, cu_seqlens=offsets(RAGGED)),
+        "ddl_forward",
+        calls=2,
+    )
+
+
+def test_other_python_threads_run_during_both_passes(monkeypatch):
+    inputs = bags([10000, 10000], 256, torch.float32)
+    assert_other_threads_run_meanwhile(
+        monkeypatch,
+        lambda: both_passes(*inputs, cu_seqlens=offsets([10000, 10000])),
+        {"ddl_forward", "ddl_backward"},
+    )
+
+
+@pytest.mark.parametrize("view", ["gap", "interleaved", "misaligned"])
+def test_features_are_read_where_they_lie(monkeypatch, view):
+    scores, features, labels = bags([50, 50], 19, torch.float32)
+    features = VIEWS[view](features.view(2, 50, 19))
+    recorder = record(monkeypatch)
+    both_passes(scores.view(2, 50), features, labels)
+    for argument, value in {
+        "scores": scores.data_ptr(),
+        "features": features.data_ptr(),
+        "batch_stride": features.stride(0),
+        "row_stride": features.stride(1),
+    }.items():
+        assert recorder.given("DdlBatch", argument) == [value, value]

@@ -7,7 +7,7 @@ import torch
 
 from ladnet_fast.ops.locality_attention import native, reference
 
-from ..linear.native_calls import (
+from ..native_calls import (
     assert_other_threads_run_meanwhile,
     assert_threads_follow_torch,
     record,
