@@ -34,7 +34,11 @@ MMA_SYNC_IN_16_BIT_LOGIT = {(90, "backward_keys", 256), (90, "backward_queries",
 #: With the logit prior in tf32 registers are so short there that the second of the two far loops
 #: computes addresses anew, and one far loop does it too. Every other configuration that fits the
 #: shared memory is longer still, or its tiles are so small that they need more instructions in all.
-LONGER_IN_TF32_LOGIT = {(90, "backward_queries", 256): 1.11, (120, "backward_keys", 256): 1.1}
+LONGER_IN_TF32_LOGIT = {
+    (90, "backward_queries", 256): 1.11,
+    (120, "backward_keys", 256): 1.11,
+    (120, "backward_queries", 128): 1.08,
+}
 
 
 @dataclass(frozen=True)

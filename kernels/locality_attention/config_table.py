@@ -137,22 +137,22 @@ forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s3 128x64/32w8s2  64x16/32w8s3
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     64x16w8s3
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
-preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w8s2
 backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     16x128w8s3     16x32w8s3
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  16x128/32w8s3  16x32/32w8s3
 backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s2     16x128w8s3     16x32w8s3
 backward_queries none     128x64w8s3     128x64w8s3     128x32w8s2     128x32w8s3     32x32w4s2
-backward_queries logit    64x64w8s3      64x64w8s3      128x32w8s2     64x32w8s2      32x16w8s2
+backward_queries logit    64x64w8s3      64x64w8s3      128x32w8s2     64x32w8s2      32x16w8s3
 sm_100 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s2   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
 forward          logit    64x64w8s2      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
-preprocess       none     64w4s2         64w4s2         32w4s2         64w8s2         64w8s2
+preprocess       none     64w4s2         64w4s2         32w4s2         64w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      16/16w4s2      64/16w8s2
 backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s3      16x16w4s3      16x32w8s3
 backward_keys    additive 32x64/32w8s3   32x64/32w8s3   32x32/32w8s3   64x16/16w8s2   16x32/16w8s3
 backward_keys    logit    32x64w8s3      32x64w8s3      32x32w8s3      16x16w4s3      16x32w8s3
-backward_queries none     64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
+backward_queries none     64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s3      32x16w8s2
 sm_120 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
@@ -180,7 +180,7 @@ backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     32x32w4s2
 backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  32x32/32w4s2   16x16/32w4s2
 backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s3     16x64w8s3      16x16w8s3
 backward_queries none     128x64w8s3     128x64w8s2     64x64w8s2      32x32w8s2      16x16w8s2
-backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3      16x16w8s2
+backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3o     16x16w8s2
 sm_120 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 forward          additive 64x32/32w8s3   64x64/32w8s3   32x64/32w8s2   32x16/16w8s2   16x16/16w4s2
@@ -188,8 +188,8 @@ forward          logit    64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2
 preprocess       none     64w4s2         64w4s2         64w8s2         32w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      64/16w8s2      64/16w8s2
 backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s2      16x32w8s2      16x32w8s2
-backward_keys    additive 32x64/32w8s3   32x64/32w8s3   32x32/32w8s3   16x32/16w8s2   16x32/16w8s2
+backward_keys    additive 32x64/32w8s3   32x32/32w8s3   32x32/32w8s3   16x32/16w8s2   16x32/16w8s2
 backward_keys    logit    32x64w8s3      32x64w8s3      32x32w8s3      16x32w8s2      16x32w8s2
-backward_queries none     64x64w8s3      64x64w8s3      64x32w8s3      32x32w8s2      32x16w8s2
+backward_queries none     64x32w8s3      64x64w8s3      64x32w8s3      32x32w8s2      32x16w8s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x32w8s2      32x16w8s2
 """

@@ -30,7 +30,7 @@ class Config:
 
     ``one_far_loop``, of the backward kernels with the logit prior alone: tiles before the near ones
     and behind them pass through one loop, which runs twice, instead of a loop each. Which is
-    shorter is the compiler's doing: for wgmma in tf32 the second of two loops is not.
+    shorter is the compiler's doing: where registers are short the second of two loops is not.
     """
 
     block_m: int

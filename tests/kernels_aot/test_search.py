@@ -40,7 +40,7 @@ def test_the_first_clean_configuration_is_taken(monkeypatch):
     def refresh(variants, known, progress):
         (variant,) = variants
         tried.append(variant)
-        spills = 0 if len(tried) == 3 else 1
+        spills = 1 if len(tried) in (1, 3) else 0
         resources = dataclasses.replace(CLEAN.resources, spills=spills, shared_bytes=0)
         return {variant.name: dataclasses.replace(CLEAN, resources=resources)}
 
@@ -48,11 +48,15 @@ def test_the_first_clean_configuration_is_taken(monkeypatch):
     lines: list[str] = []
     found = search.first_clean("forward", "logit", 90, "bf16", 128, limit=5, progress=lines.append)
     assert found == tried[-1].config
-    assert [v.config.block_band for v in tried] == [0, 0, 0]  # logit has no banded product
-    assert "spill" in lines[1]
-    assert "Resources" in lines[2]
+    assert len({v.config for v in tried}) == 3
+    # The second one spills for padded bags, the third for none.
+    layouts = ["dense", "dense", "padded", "dense", "padded", "packed"]
+    assert [v.layout for v in tried] == layouts
+    assert {v.config.block_band for v in tried} == {0}  # logit has no banded product
+    assert ["spill" in line for line in lines] == [True, False, True, False, False, False]
+    tried.clear()
     assert (
-        search.first_clean("forward", "none", 90, "bf16", 128, limit=2, progress=lines.append)
+        search.first_clean("forward", "none", 90, "bf16", 128, limit=1, progress=lines.append)
         is None
     )
 

@@ -6,8 +6,8 @@ import torch
 
 from ladnet_fast.ops.linear import native
 
-from .cases import random_layers
 from ..native_calls import assert_other_threads_run_meanwhile, assert_threads_follow_torch, record
+from .cases import random_layers
 
 
 def both_passes(layers, grad):
