@@ -53,7 +53,14 @@ def test_the_first_clean_configuration_is_taken(monkeypatch):
     layouts = ["dense", "dense", "padded", "dense", "padded", "packed"]
     assert [v.layout for v in tried] == layouts
     assert {v.config.block_band for v in tried} == {0}  # logit has no banded product
-    assert ["instructions spill" in line for line in lines] == [True, False, True, False, False, False]
+    assert ["instructions spill" in line for line in lines] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     tried.clear()
     assert (
         search.first_clean("forward", "none", 90, "bf16", 128, limit=1, progress=lines.append)
