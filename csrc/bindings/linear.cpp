@@ -57,11 +57,12 @@ linear::LayerSpec make_layer(int64_t inputs, const std::vector<WeightTuple>& wei
 }
 
 linear::Problem make_problem(int64_t batches, int64_t T, uintptr_t lengths, int threads,
-                             const std::vector<linear::LayerSpec>& layers) {
+                             const std::vector<linear::LayerSpec>& layers, int64_t partitions) {
   if (layers.empty() || static_cast<int64_t>(layers.size()) > linear::kMaxLayers) {
     throw std::invalid_argument("a chain has from 1 to 16 layers");
   }
-  return {batches, T, pointer<const int64_t>(lengths), threads, layers};
+  if (partitions < 1) throw std::invalid_argument("partitions must be at least 1");
+  return {batches, T, pointer<const int64_t>(lengths), threads, layers, partitions};
 }
 
 }  // namespace
@@ -75,7 +76,7 @@ void bind_linear(py::module_& module) {
            py::arg("norm_bias") = 0, py::arg("eps") = 0.0);
   py::class_<linear::Problem>(module, "LinearChain", "Layers applied to every snippet of a batch.")
       .def(py::init(&make_problem), py::kw_only(), py::arg("batches"), py::arg("T"),
-           py::arg("lengths"), py::arg("threads"), py::arg("layers"));
+           py::arg("lengths"), py::arg("threads"), py::arg("layers"), py::arg("partitions"));
 
   module.def(
       "linear_forward",

@@ -42,6 +42,9 @@ struct Problem {
   const int64_t* lengths;  // (B,) or null
   int threads;
   std::vector<LayerSpec> layers;
+  // Of the batch in the backward pass, at most. Bits depend on it: a property of the machine, not
+  // of how many threads are set.
+  int64_t partitions = 16;
 };
 
 // Where the gradients of a layer's parameters go: contiguous, one for each of its weights.

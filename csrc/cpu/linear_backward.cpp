@@ -10,7 +10,6 @@
 namespace ladnet::linear {
 namespace {
 
-constexpr int64_t kMaxPartitions = 16;
 constexpr int64_t kPartitionRows = 128;  // at least, before there is a second one
 constexpr int64_t kSummedRows = 16;      // rows of a weight's gradient that one item sums
 
@@ -93,7 +92,7 @@ void backward(const Problem& problem, Rows<const float> input, const std::vector
   const int64_t step = block_rows(row_count);
   const int64_t blocks = divide_up(row_count, step);
   const int64_t partitions =
-      std::clamp(divide_up(row_count, kPartitionRows), int64_t{1}, kMaxPartitions);
+      std::clamp(divide_up(row_count, kPartitionRows), int64_t{1}, problem.partitions);
   const bool wanted = !parameters.empty();
   const Layout layout(packed.layers(), kernels);
   const int threads = std::max(problem.threads, 1);

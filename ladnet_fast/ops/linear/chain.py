@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ _NO_ROWS = (0, 0, 0)
 # Pointers are computed in bytes as signed 64-bit numbers.
 _MAX_BYTES = 2**62
 _LARGE_BYTES = 2**23
+#: Parts of a batch in the backward pass, at most: each has sums of its own for the gradients of
+#: all parameters, so few are cheap, and two a processor share out well. What the machine has
+#: counts, not the threads that are set: bits must not depend on those.
+PARTITIONS = 2 * min(os.cpu_count() or 1, 8)
 
 
 class ParameterGrads:
@@ -160,6 +165,7 @@ class Chain:
             lengths=0 if self._lengths is None else self._lengths.data_ptr(),
             threads=torch.get_num_threads(),
             layers=[layer.handle for layer in self._layers],
+            partitions=PARTITIONS,
         )
 
     def _read(self, name: str, x: Tensor, width: int, dtype: torch.dtype = torch.float32) -> Tensor:

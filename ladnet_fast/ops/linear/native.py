@@ -16,9 +16,10 @@ from .chain import Chain, empty_rows
 
 #: Layers that one chain may have.
 MAX_LAYERS = 16
-#: The backward pass shares a batch out in partitions of this many snippets, up to 16 of them
-#: (csrc/cpu/linear_backward.cpp). With fewer partitions than processors some would wait that
-#: PyTorch's products use: so :func:`pays` and :func:`least_snippets` look at the processors.
+#: The backward pass shares a batch out in partitions of this many snippets or more, up to
+#: :data:`.chain.PARTITIONS` (csrc/cpu/linear_backward.cpp). With fewer partitions than processors
+#: some would wait that PyTorch's products use: so :func:`pays` and :func:`least_snippets` look at
+#: the processors.
 PARTITION_SNIPPETS = 128
 MAX_PROCESSORS = 16
 
@@ -60,11 +61,11 @@ def pays() -> bool:
 def least_snippets() -> int:
     """Return how many snippets a batch must have for the kernels to pay, where they do.
 
-    Below 256 packing the weights costs more than the faster product saves; more processors need as
-    many partitions. What the machine has counts, not how many threads are set: the bits of a result
-    must not depend on those.
+    Below 1,024 packing the weights, and the partitions' own sums, cost more than the faster
+    products save; more processors need as many partitions. What the machine has counts, not how
+    many threads are set: the bits of a result must not depend on those.
     """
-    return max(256, PARTITION_SNIPPETS * min(os.cpu_count() or 1, MAX_PROCESSORS))
+    return max(1024, PARTITION_SNIPPETS * min(os.cpu_count() or 1, MAX_PROCESSORS))
 
 
 def projections_forward(
