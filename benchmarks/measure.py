@@ -34,7 +34,9 @@ class Plan:
     min_rounds: int = 5
     """Rounds that every side makes in any case."""
     close_rounds: int = 5
-    """Rounds that sides make in any case which take at most twice the time of the fastest."""
+    """Rounds that sides make which take at most twice the time of the fastest."""
+    close_seconds: float = 30.0
+    """Time after which no further round of theirs begins, once the others have left."""
     max_rounds: int = 50
     """Rounds after which a case ends."""
     warm_up: int = 2
@@ -68,10 +70,13 @@ def interleaved(
     repeats = {name: _warm_up(sides[name], plan, clock) for name in names}
     with _no_garbage_collection():
         end = time.perf_counter() + plan.seconds
+        last = math.inf
         for turn in range(plan.max_rounds):
-            if turn >= plan.min_rounds and time.perf_counter() > end:
+            now = time.perf_counter()
+            if turn >= plan.min_rounds and now > end:
                 names = [name for name in _close(samples) if name in names]
-                if turn >= plan.close_rounds or len(names) < 2:
+                last = min(last, now + plan.close_seconds)
+                if turn >= plan.close_rounds or now > last or len(names) < 2:
                     break
             first = turn % max(1, len(names))
             for name in names[first:] + names[:first]:

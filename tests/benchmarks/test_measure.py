@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 
@@ -45,7 +46,9 @@ def test_sides_that_are_far_behind_leave_after_their_rounds():
     assert {name: len(seconds) for name, seconds in samples.items()} == {"a": 4, "b": 4, "c": 2}
     assert "".join(order) == "abc" + "abc" + "bca" + "ab" + "ba"
 
-    order.clear()
+    hurried = dataclasses.replace(plan, close_seconds=-1.0)
+    assert {len(seconds) for seconds in interleaved(sides, hurried, clock).values()} == {2}
+
     alone = {name: sides[name] for name in "ac"}
     assert len(interleaved(alone, plan, clock)["a"]) == 2
 
