@@ -150,7 +150,7 @@ def _ceilings(ceilings: list[dict[str, Any]]) -> str:
         ]
         for entry in ceilings
     ]
-    return markdown(["Ceiling", "Median", "How"], body) if body else ""
+    return markdown(["Ceiling", "Rate", "How"], body) if body else ""
 
 
 def section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dict[str, Any]:
