@@ -59,9 +59,10 @@ def serves(impl: str, *tensors: Tensor) -> bool:
         return False
     if _choice == "native":
         return True
-    # A compiled graph serves all batch sizes: comparing here would compile it twice.
-    enough = torch.compiler.is_compiling() or tensors[0].shape[:2].numel() >= MIN_SNIPPETS
-    return _pays and enough
+    # The comparison is a guard of a compiled graph: there are two at most, one for small batches
+    # and one for large. An exported graph is one for all sizes, and may not have it.
+    B, T = tensors[0].shape[:2]
+    return _pays and (torch.compiler.is_exporting() or B * T >= MIN_SNIPPETS)
 
 
 def who_serves() -> str:

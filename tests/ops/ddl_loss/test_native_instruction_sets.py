@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from ladnet_fast import _native
-
+from ..instruction_sets import NAMES, assert_tests_pass
 from .native_tools import needs_native
 
 pytestmark = needs_native
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["avx512", "avx2", "baseline"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_losses_are_right_with(name):
-    if name not in _native.cpu.available_instruction_sets():
-        pytest.skip(f"this processor or build has no {name}")
-    folder = "tests/ops/ddl_loss"
-    tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-m", "not slow", f"{folder}/test_native.py",
-         f"{folder}/test_native_edges.py"],
-        cwd=ROOT,
-        env=os.environ | {"LADNET_CPU": name},
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert tests.returncode == 0, tests.stdout[-4000:]
+    files = ["test_native.py", "test_native_edges.py"]
+    assert_tests_pass(name, "ddl_loss", files, "-m", "not slow")

@@ -277,6 +277,23 @@ def test_a_training_step_compiles_to_one_graph_and_again_for_no_third_length(for
     assert counts[2] == counts[1]
 
 
+def test_small_and_large_batches_have_a_graph_each_and_no_third(monkeypatch):
+    monkeypatch.setattr(api, "_choice", "auto")
+    monkeypatch.setattr(api, "_pays", True)
+    monkeypatch.setattr(api, "MIN_SNIPPETS", 40)
+    _, net = pair(dropout=0.0)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(net.eval(), fullgraph=True, dynamic=True, backend=counter)
+    counts, native = [], []
+    for T in (9, 14, 31, 7, 50):  # 3 bags of them
+        x = torch.randn(3, T, 24)
+        torch.testing.assert_close(compiled(x).features, net(x).features)
+        counts.append(counter.frame_count)
+        native.append("residual_mlp" in str(counter.graphs[-1].graph))
+    assert counts[1:] == [counts[0] + 1] * 4
+    assert native[:2] == [False, True]
+
+
 def test_dropout_compiles(forced):
     _, net = pair(dropout=0.5)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")

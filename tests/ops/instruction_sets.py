@@ -1,0 +1,39 @@
+"""Tests of native operators once more, with another instruction set than the processor's best."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ladnet_fast import _native
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("avx512", "avx2", "baseline")
+
+
+def run_python(
+    arguments: list[str], instruction_set: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own: an instruction set is chosen once a process."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"LADNET_CPU": instruction_set, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def assert_tests_pass(
+    instruction_set: str, folder: str, files: list[str], *options: str, **environment: str
+) -> None:
+    """Run test files of ``tests/ops/<folder>``; skip where the processor lacks the set."""
+    if instruction_set not in _native.cpu.available_instruction_sets():
+        pytest.skip(f"this processor or build has no {instruction_set}")
+    paths = [f"tests/ops/{folder}/{name}" for name in files]
+    done = run_python(["-m", "pytest", "-x", *options, *paths], instruction_set, **environment)
+    assert done.returncode == 0, done.stdout[-4000:]
