@@ -41,13 +41,13 @@ def check_outputs(
     OutputError
         Names the files and what to do.
     """
-    outputs = [Path(path) for path in outputs]
+    targets = [Path(path) for path in outputs]
     read: dict[object, Path] = {}
     for path in map(Path, inputs):
         for identity in _identities(path):
             read.setdefault(identity, path)
     written: dict[str, Path] = {}
-    for path in outputs:
+    for path in targets:
         source = next((read[i] for i in _identities(path) if i in read), None)
         if source is not None:
             same = "" if source == path else f" (the same file as {path})"
@@ -62,12 +62,12 @@ def check_outputs(
                 "two different names"
             )
         written[place] = path
-    folders = [path for path in outputs if path.is_dir()]
+    folders = [path for path in targets if path.is_dir()]
     if folders:
         raise OutputError(f"{folders[0]} is a folder, and a file of that name would be written")
     if overwrite:
         return
-    foreign = [path for path in outputs if os.path.lexists(path) and not _is_ours(path)]
+    foreign = [path for path in targets if os.path.lexists(path) and not _is_ours(path)]
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         names = ", ".join(map(str, foreign[:_SHOWN])) + more

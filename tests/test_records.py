@@ -15,7 +15,7 @@ import torch
 from ladnet_fast import _records
 from ladnet_fast._locks import FolderInUseError, folder_lock
 from ladnet_fast._outputs import OutputError, check_outputs
-from ladnet_fast._records import DamagedFileError, record_of, record_text, recorded, verify, wrote
+from ladnet_fast._records import DamagedFileError, record_text, recorded, verify, wrote
 from ladnet_fast._tensors import load_tensors, save_tensors
 
 
