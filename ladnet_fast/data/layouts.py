@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ladnet_fast.data.video import FRAMES_PER_SNIPPET
+from ladnet_fast.data.video import FRAMES_PER_SNIPPET, Axes
 
 # A label: 0 or 1, and the classes of anomaly where the name tells them.
 Label = tuple[int, tuple[str, ...]]
@@ -41,6 +41,8 @@ class Layout:
         See `Video`.
     name_suffix : str
         End of a file's stem that is not part of the video's name.
+    axes : "snippets,crops", "crops,snippets" or None
+        See `Video`.
     hdf5 : bool
         Lines are keys of one HDF5 file rather than paths.
     """
@@ -52,6 +54,7 @@ class Layout:
     label_column: str = "none"
     frames_per_snippet: int | None = FRAMES_PER_SNIPPET
     name_suffix: str = ""
+    axes: Axes | None = None
     hdf5: bool = False
 
     def split_crop(self, stem: str) -> tuple[str, int]:
@@ -155,6 +158,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                 None,
                 generic_label,
                 name_suffix="_i3d",
+                axes="snippets,crops",
             ),
             Layout(
                 "c3d-text",

@@ -15,7 +15,7 @@ from ladnet_fast.data._arrays import hdf5_keys
 from ladnet_fast.data._text import read_lines, strip_suffix
 from ladnet_fast.data.layouts import LAYOUTS, Label, Layout, UnknownLabelError, label_from_cell
 from ladnet_fast.data.manifest import check_files_exist
-from ladnet_fast.data.video import DataError, FeatureSource, Video
+from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes
 
 QUERY_SUFFIX = "__vggish"
 
@@ -69,6 +69,7 @@ def read_list(
     queries: str | os.PathLike[str] | None = None,
     split: str | None = None,
     frames_per_snippet: int | None = None,
+    axes: Axes | None = None,
     check_files: bool = True,
 ) -> list[Video]:
     r"""Read a list of feature files, grouping the crops of a video, with labels by name.
@@ -98,6 +99,9 @@ def read_list(
         Stored in every `Video`.
     frames_per_snippet : int, optional
         Default: the layout's own, 16 for all but ``"c3d-text"``.
+    axes : "snippets,crops" or "crops,snippets", optional
+        Order of the first two axes of feature files that have three; default: the layout's own,
+        else by their shapes, where these are certain.
     check_files : bool
         Look for every file that the list names.
 
@@ -118,6 +122,7 @@ def read_list(
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    check_axes(axes)
     rules, listing = LAYOUTS[layout], Path(path)
     if rules.hdf5 and root is None:
         raise ValueError(f"layout {layout!r} needs root: the HDF5 file whose keys the list names")
@@ -152,6 +157,7 @@ def read_list(
                 else frames_per_snippet,
                 split=split,
                 query=query_of.get(name),
+                axes=rules.axes if axes is None else axes,
             )
         )
     if check_files:
