@@ -134,8 +134,8 @@ class Video:
         if self.label is None:
             raise DataError(
                 f"{self.name}: its label is not known, which is enough for scoring only; fill the "
-                "manifest's column label with 0 (normal) or 1 (anomalous); for a list "
-                f"{label_remedies()}"
+                "manifest's column label with 0 (normal) or 1 (anomalous); where it comes from a "
+                f"list, {label_remedies()}"
             )
         return self.label
 
@@ -158,7 +158,8 @@ def label_remedies() -> str:
     """Say how labels are given where the names of a list don't tell them."""
     return (
         f"give {give('anomalous_names')} (all others are then normal), or "
-        f"{give('normal_folders')} and {give('anomalous_folders')} where folders tell the label"
+        f"{give('normal_folders')} and {give('anomalous_folders')} where folders tell the label, "
+        "or write a manifest with the column label"
     )
 
 
