@@ -117,7 +117,7 @@ def test_score_takes_files_folders_and_crops_without_labels(
     out = tmp_path / "scores"
     ok(run("score", folder, "--model", trained, "--out", out, "--no-plots"))
     assert {path.name for path in out.iterdir()} == {
-        "a.npy", "a.csv", "b.npy", "b.csv", "run.json",
+        "a.npy", "a.csv", "b.npy", "b.csv", "run.json", ".ladnet",
     }  # fmt: skip
     single = tmp_path / "single"
     ok(run("score", folder / "b.npy", "--model", trained, "--out", single, "--fps", "25"))
