@@ -43,11 +43,16 @@ def earlier(finished: DemoResult, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished.out, tmp_path / "out"))
 
 
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(".ladnet-*"))
+
+
 def test_the_folder_holds_bags_models_scores_plots_and_report(finished: DemoResult) -> None:
     result = finished
     out = result.out
     assert {path.name for path in out.iterdir()} == {
-        "bags", "footage", "plots", "report.html", "results.json", "run.json", "runs", "scores",
+        ".ladnet", "bags", "footage", "plots", "report.html", "results.json", "run.json", "runs",
+        "scores",
     }  # fmt: skip
     held_out = select_split(read_manifest(out / "bags" / "videos.csv"), "held-out")
     assert {path.stem for path in (out / "plots").iterdir()} == {video.name for video in held_out}
@@ -127,11 +132,12 @@ def test_another_seed_gives_other_bags_from_the_same_cached_features(
 
 
 def test_a_new_demo_replaces_an_earlier_one(earlier: Path, run_it, videos: list[Path]) -> None:
-    (earlier / "plots" / "stale.png").touch()
+    (earlier / "plots" / ".DS_Store").touch()
+    before = (earlier / "run.json").read_bytes()
     assert run_it(earlier, videos).out == earlier
-    assert not (earlier / "plots" / "stale.png").exists()
-    assert (earlier / "report.html").exists()
-    assert list(earlier.parent.glob(".out*")) == []
+    assert not (earlier / "plots" / ".DS_Store").exists()
+    assert (earlier / "run.json").read_bytes() != before
+    assert leftovers(earlier.parent) == []
 
 
 def test_a_failure_leaves_the_earlier_demo_untouched(
@@ -148,7 +154,7 @@ def test_a_failure_leaves_the_earlier_demo_untouched(
         run_it(earlier, videos, progress=Interrupted())
     after = {path: path.read_bytes() for path in earlier.rglob("*") if path.is_file()}
     assert before == after
-    assert list(earlier.parent.glob(".out*")) == []
+    assert leftovers(earlier.parent) == []
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
