@@ -260,7 +260,10 @@ def _settings(options: DemoOptions, side: int, clips: Sequence[Clip]) -> dict[st
     return {
         **{name.replace("_", " "): value for name, value in asdict(options).items()},
         "resolution": f"short side {side} pixels",
-        **{f"sha256 of {clip.name}": clip.sha256 for clip in clips},
+        **{
+            f"sha256 of video {number}, {clip.name}": clip.sha256
+            for number, clip in enumerate(clips, start=1)
+        },
     }
 
 
