@@ -169,7 +169,7 @@ def check_options(
         "eps": eps,
     }
     for name, value in numbers.items():
-        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
     if eps == 0:
         raise ValueError("eps must be greater than 0: log(df + eps) is infinite for equal rows")
