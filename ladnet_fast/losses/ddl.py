@@ -36,17 +36,15 @@ class DDLLoss(nn.Module):
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        check_options(
+        self.ranking_weight, self.alignment_weight, options = check_options(
             ranking_weight, alignment_weight, margin, topk_divisor, eps, pairing, select, detach
         )
-        self.ranking_weight = ranking_weight
-        self.alignment_weight = alignment_weight
-        self.margin = margin
-        self.topk_divisor = topk_divisor
-        self.eps = eps
-        self.pairing = pairing
-        self.select = select
-        self.detach = detach
+        self.margin = options.margin
+        self.topk_divisor = options.topk_divisor
+        self.eps = options.eps
+        self.pairing = options.pairing
+        self.select = options.select
+        self.detach = options.detach
         self.impl = _impl.check_impl(impl)
 
     def forward(
