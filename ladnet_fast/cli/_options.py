@@ -8,7 +8,16 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from ..data import LAYOUTS, Boundaries, LengthRule, Video, read_list, read_manifest, select_split
+from ..data import (
+    LAYOUTS,
+    Axes,
+    Boundaries,
+    LengthRule,
+    Video,
+    read_list,
+    read_manifest,
+    select_split,
+)
 from ..engine import GroundTruth
 
 _DATA = "Data"
@@ -61,6 +70,16 @@ FramesPerSnippet = Annotated[
         show_default="the layout's, mostly 16",
     ),
 ]
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--axes",
+        help="Order of the first two axes of feature files (a, b, D): "
+        f"{' or '.join(get_args(Axes))}.",
+        rich_help_panel=_DATA,
+        show_default="the manifest's or layout's, else by shape",
+    ),
+]
 Split = Annotated[
     str | None,
     typer.Option(help="Take the manifest's videos of this split only.", rich_help_panel=_DATA),
@@ -106,6 +125,13 @@ class ListOptions:
     anomalous_names: Path | None = None
     queries: Path | None = None
     frames_per_snippet: int | None = None
+    axes: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.axes is not None and self.axes not in get_args(Axes):
+            raise typer.BadParameter(
+                f"--axes must be {' or '.join(get_args(Axes))}; got {self.axes!r}"
+            )
 
     def read(
         self, path: Path, *, split: str | None = None, check_files: bool = True
@@ -125,12 +151,13 @@ class ListOptions:
                 anomalous_names=self.anomalous_names,
                 queries=self.queries,
                 frames_per_snippet=self.frames_per_snippet,
+                axes=cast("Axes | None", self.axes),
                 check_files=check_files,
             )
         given = [
             f"--{field.name.replace('_', '-')}"
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) is not None
+            if getattr(self, field.name) is not None and field.name != "axes"
         ]
         if given or path.suffix.lower() != ".csv":
             raise typer.BadParameter(
@@ -138,7 +165,11 @@ class ListOptions:
                 f"written ({', '.join(LAYOUTS)})"
                 + (f"; {', '.join(given)} are for lists" if given else "")
             )
-        return _of_split(path, read_manifest(path, check_files=check_files), split)
+        videos = read_manifest(path, check_files=check_files)
+        if self.axes is not None:  # for videos of which the manifest doesn't say it
+            axes = cast("Axes", self.axes)
+            videos = [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
+        return _of_split(path, videos, split)
 
     def _remap(self) -> tuple[str, str] | None:
         if self.remap is None:

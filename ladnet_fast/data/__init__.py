@@ -14,6 +14,7 @@ from ladnet_fast.data.features import (
     Crop,
     count_crops,
     feature_shape,
+    feature_width,
     iter_crops,
     load_features,
     num_snippets,
@@ -35,10 +36,11 @@ from ladnet_fast.data.splits import (
     stratified_folds,
     train_validation_split,
 )
-from ladnet_fast.data.video import DataError, FeatureSource, Video
+from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video
 
 __all__ = [
     "LAYOUTS",
+    "Axes",
     "Bag",
     "BagDataset",
     "BalancedBatchSampler",
@@ -56,6 +58,7 @@ __all__ = [
     "collate",
     "count_crops",
     "feature_shape",
+    "feature_width",
     "ground_truth_length",
     "intervals_to_frames",
     "iter_crops",

@@ -35,7 +35,7 @@ from ladnet_fast.video.weights import MEMBER_SHA256
 #: Of the augmentations; not the user's seed, so that another seed finds the features in the cache.
 AUGMENTATION_SEED = 2022
 #: Part of every key: raise it when decoding, augmenting or extracting gives other numbers.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 STORYBOARD_FRAMES = 5
 _TAKES_TOGETHER = 2  # 8 snippets at once are fastest on a CPU
 

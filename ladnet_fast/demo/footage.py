@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from ladnet_fast._files import atomic_path
+from ladnet_fast._files import atomic_path, sha256_of
 from ladnet_fast.demo.errors import DemoError
 from ladnet_fast.video import WeightsError, read_frames
 from ladnet_fast.video.frames import Frame, short_side_size
@@ -166,8 +166,7 @@ def assign_roles(paths: Sequence[str | os.PathLike[str]]) -> list[Clip]:
                 f"{path} is {width} x {height} pixels; the short side must be at least {MIN_SIDE}, "
                 "since all videos are brought to the smallest one's"
             )
-        with path.open("rb") as file:
-            clip = Clip(path, role, hashlib.file_digest(file, "sha256").hexdigest(), height, width)
+        clip = Clip(path, role, sha256_of(path), height, width)
         for other in clips:
             if other.sha256 == clip.sha256:
                 raise DemoError(

@@ -272,6 +272,15 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         If it isn't YAML of that form, a key is unknown or a value not allowed; the message names
         the file.
     """
+    content = read_sections(path)
+    try:
+        return Config.from_dict(content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """Read the sections of a configuration as they stand in the file; see :func:`load_config`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
@@ -286,10 +295,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
             f"{path}: expected the sections model, loss and training; "
             f"got {type(content).__name__} at the top"
         )
-    try:
-        return Config.from_dict(content)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return content
 
 
 def save_config(path: str | os.PathLike[str], config: Config) -> None:

@@ -118,7 +118,7 @@ def save_plot(
         threshold=threshold,
     )
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=110, format=path.suffix[1:].lower())
     return path
 
 

@@ -306,9 +306,15 @@ class LANet(nn.Module):
         Parameters
         ----------
         source : path or mapping
-            A ``.safetensors`` file, a file of ``torch.save`` (read with ``weights_only=True``), or
-            a state dict. A ``module.`` prefix, and a state dict under the key ``state_dict``
-            or ``model``, are recognised.
+            A safetensors file, a file of ``torch.save`` (read with ``weights_only=True``), or a
+            state dict. A ``module.`` prefix, and a state dict under the key ``state_dict``,
+            ``model`` or ``model_state_dict``, are recognised. Entries, with the published shapes:
+            ``dis_adj.w`` and ``dis_adj.bias`` (1,);
+            ``cross_attention.cross_attention.{q,k,v,o}.weight`` (128, 128), (128, 1024),
+            (128, 1024), (1024, 128) and ``.bias``; ``cross_attention.ffn.{0,3}.weight``
+            (512, 1024, 1), (128, 512, 1) and ``.bias``; ``cross_attention.norm.{weight,bias}``
+            (1024,); ``classifier.weight`` (1, 128, 7) and ``.bias`` (1,). Other widths are taken
+            as they are.
         dropout : float
             For training on; not stored in checkpoints.
         impl : str
@@ -316,8 +322,11 @@ class LANet(nn.Module):
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
-            If the entries are not those of that network; the message lists the differences.
+            If the entries are not those of that network (the message lists the differences), or the
+            file is damaged or holds pickled objects.
         """
         from .checkpoint import read_authors_checkpoint
 

