@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .. import _values
 from ..ops import _impl
 from ..ops.ddl_loss import DDLTerms, ddl_loss
 from ..ops.ddl_loss.api import check_options
@@ -45,7 +46,7 @@ class DDLLoss(nn.Module):
         self.pairing = options.pairing
         self.select = options.select
         self.detach = options.detach
-        self.impl = _impl.check_impl(impl)
+        self.impl = _values.choice("impl", impl, _impl.IMPLS)
 
     def forward(
         self,

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import _checks, _impl, _memory, _values, linear
+from .. import _values
+from ..ops import _checks, _impl, _memory, linear
 from ..ops.locality_attention.api import PRIORS
 from ..ops.score_head import score_head, serves
 from . import _plain

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .. import _checks, _impl, _memory, _values
+from ... import _values
+from .. import _checks, _impl, _memory
 from . import reference, schema
 
 CHOICES = {
@@ -123,6 +124,7 @@ def ddl_loss(
     ranking_weight, alignment_weight, options = check_options(
         ranking_weight, alignment_weight, margin, topk_divisor, eps, pairing, select, detach
     )
+    _values.choice("impl", impl, _impl.IMPLS)
     _check_tensors(scores, features, labels, lengths, cu_seqlens)
     either64 = torch.float64 in (scores.dtype, features.dtype)
     _check_range(either64, ranking_weight, alignment_weight, options)
@@ -220,8 +222,8 @@ def _check_tensors(
     )
     if features.shape[:-1] != scores.shape or features.device != scores.device:
         raise ValueError(
-            f"features must have one row a score: {(*scores.shape, 'C')} on {scores.device}; got "
-            f"{tuple(features.shape)} on {features.device}"
+            f"features must have one row a score: {(*scores.shape, 'C')} on {scores.device}, as "
+            f"scores are {tuple(scores.shape)}; got {tuple(features.shape)} on {features.device}"
         )
     for name, x in (("scores", scores), ("features", features)):
         _memory.check_given(name, x)
@@ -237,12 +239,12 @@ def _check_tensors(
                 f"lengths must be at least 1: scores has T = 0 (shape {tuple(scores.shape)}), and "
                 f"an empty bag has no loss"
             )
+    what = "scores" if cu_seqlens is None else "cu_seqlens"
+    given = tuple((scores if cu_seqlens is None else cu_seqlens).shape)
     if bags < 1:
-        raise ValueError(
-            f"scores hold no bag: a batch needs at least one; got {tuple(scores.shape)}"
-        )
+        raise ValueError(f"{what} of shape {given} hold no bag: a batch needs at least one")
     if labels.shape[0] != bags or labels.device != scores.device:
         raise ValueError(
-            f"labels must have one entry a bag: ({bags},) on {scores.device}; got "
-            f"{tuple(labels.shape)} on {labels.device}"
+            f"labels must have one entry a bag: ({bags},) on {scores.device}, as {what} of shape "
+            f"{given} say; got {tuple(labels.shape)} on {labels.device}"
         )

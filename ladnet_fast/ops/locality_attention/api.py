@@ -7,7 +7,8 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from .. import _checks, _impl, _memory, _values
+from ... import _values
+from .. import _checks, _impl, _memory
 from . import reference, schema
 from .layout import lse_dtype
 
@@ -119,7 +120,7 @@ def locality_attention(
     ladnet_fast.ImplUnavailableError
         If a named ``impl`` cannot serve; the message lists every reason.
     """
-    _check(q, k, v, prior_w, prior_b, prior, lengths, cu_seqlens)
+    _check(q, k, v, prior_w, prior_b, prior, lengths, cu_seqlens, impl)
     return_lse = _values.switch("return_lse", return_lse)
     scale = q.shape[-1] ** -0.5 if scale is None else _check_scale(scale, q)
     if prior == "none":
@@ -167,8 +168,10 @@ def _check(
     prior: str,
     lengths: Tensor | None,
     cu_seqlens: Tensor | None,
+    impl: str,
 ) -> None:
     _values.choice("prior", prior, PRIORS)
+    _values.choice("impl", impl, _impl.IMPLS)
     for name, x in (("q", q), ("k", k), ("v", v)):
         _checks.check_floating(name, x, 4, _SHAPE)
         if x.shape != q.shape or x.dtype != q.dtype or x.device != q.device:

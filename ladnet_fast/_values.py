@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Limits of float32, in which the operators compute unless tensors are float64.
+#: Limits of float32, in which the operators compute unless their tensors are float64.
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_LEAST = float(np.finfo(np.float32).tiny)
 
