@@ -222,8 +222,9 @@ def _check_tensors(
     )
     if features.shape[:-1] != scores.shape or features.device != scores.device:
         raise ValueError(
-            f"features must have one row a score: {(*scores.shape, 'C')} on {scores.device}, as "
-            f"scores are {tuple(scores.shape)}; got {tuple(features.shape)} on {features.device}"
+            f"features must have one row for each of the scores {tuple(scores.shape)}: "
+            f"{(*scores.shape, 'C')} on {scores.device}; got {tuple(features.shape)} on "
+            f"{features.device}"
         )
     for name, x in (("scores", scores), ("features", features)):
         _memory.check_given(name, x)
