@@ -222,7 +222,7 @@ def _check_tensors(
     )
     if features.shape[:-1] != scores.shape or features.device != scores.device:
         raise ValueError(
-            f"features must have one row for each of the scores {tuple(scores.shape)}: "
+            f"features must have one row a score, as scores are {tuple(scores.shape)}: "
             f"{(*scores.shape, 'C')} on {scores.device}; got {tuple(features.shape)} on "
             f"{features.device}"
         )
