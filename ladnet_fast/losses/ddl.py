@@ -13,8 +13,8 @@ from ..ops.ddl_loss import DDLTerms, ddl_loss
 from ..ops.ddl_loss.api import check_options
 
 #: Named sets of options. "paper" holds every term of the paper in its own form, with this project's
-#: values for what the paper leaves open; "mil" is the multiple-instance loss alone. They don't change
-#: when the defaults do.
+#: values for what the paper leaves open; "mil" is the multiple-instance loss alone. They stay
+#: as they are when the defaults change.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "paper": MappingProxyType(
