@@ -72,6 +72,31 @@ def accuracy(
         typer.echo(f"written: {written}")
 
 
+def accuracy_speed(
+    manifest: Annotated[str, typer.Argument(help="CSV file, or NAME=CSV file.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of both.")] = 2,
+    preload: Annotated[bool, typer.Option("--preload", help="training.preload=true.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("accuracy-output"),
+) -> None:
+    """Measure where the time of ``ladnet-fast train`` goes, beside the bare loop.
+
+    Example: python -m benchmarks accuracy-speed videos.csv --epochs 2
+    """
+    from . import speed
+
+    try:
+        found = speed.measure(manifest, epochs, preload=preload)
+    except (ValueError, FileNotFoundError) as error:
+        raise typer.BadParameter(str(error)) from error
+    words = ["python", "-m", "benchmarks", "accuracy-speed", _place(manifest)]
+    words += ["--epochs", str(epochs), *(["--preload"] if preload else [])]
+    found = {"command": shlex.join(words), **found}
+    path = out / f"speed-{found['dataset']}{'-preload' if preload else ''}.json"
+    atomic_write_text(path, json.dumps(found, indent=1) + "\n")
+    typer.echo(json.dumps(found, indent=1))
+    typer.echo(f"written: {path}")
+
+
 def accuracy_report(
     folder: Annotated[Path, typer.Argument(help="Folder of summaries (.json).")] = RESULTS,
     output: Annotated[Path, typer.Option(help="Markdown file; plots go beside it.")] = Path(
@@ -117,15 +142,19 @@ def _write(
 
 def _command(source: str, grid: Path | None, seeds: int, criterion: str, resamples: int) -> str:
     """Return the command that repeats a data set's part, without this machine's folders."""
-    from .datasets import name_of
-
-    name, path = name_of(source)
-    words = ["python", "-m", "benchmarks", "accuracy", f"{name}/{path.name}"]
+    words = ["python", "-m", "benchmarks", "accuracy", _place(source)]
     words += [] if grid is None else ["--grid", _short(grid)]
     words += ["--seeds", str(seeds)]
     words += [] if criterion == "video_auc" else ["--criterion", criterion]
     words += [] if resamples == 400 else ["--resamples", str(resamples)]
     return shlex.join(words)
+
+
+def _place(source: str) -> str:
+    from .datasets import name_of
+
+    name, path = name_of(source)
+    return f"{name}/{path.name}"
 
 
 def _short(path: Path) -> str:

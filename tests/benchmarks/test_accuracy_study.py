@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.accuracy import report, study
-from benchmarks.accuracy.cli import accuracy, accuracy_report
+from benchmarks.accuracy.cli import accuracy, accuracy_report, accuracy_speed
 from benchmarks.accuracy.grid import make_grid
 from benchmarks.accuracy.summary import COLUMNS, summarise
 
@@ -30,6 +30,7 @@ configurations:
 app = typer.Typer()
 app.command()(accuracy)
 app.command()(accuracy_report)
+app.command()(accuracy_speed)
 
 
 def invoke(*arguments):
@@ -215,3 +216,31 @@ def test_files_that_are_no_summary_are_refused(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ValueError, match=r"x.json is not a summary"):
         report.read_folder(tmp_path)
+
+
+def test_time_is_measured_for_both_ways_and_said_by_part(done, tmp_path):
+    result = invoke("accuracy-speed", done[2], "--epochs", 1, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "speed-tiny.json").read_text())
+    assert found["command"] == "python -m benchmarks accuracy-speed tiny/videos.csv --epochs 1"
+    assert found["bags"] == 10
+    assert 0 < found["parts"]["forward, loss, backward, step"] < found["engine"]
+    for part in ("reading bags", "scoring held-out videos", "model files", "checkpoints"):
+        assert found["parts"][part] > 0, part  # the function is still called so
+
+
+def test_the_page_holds_every_study_and_the_command_of_each(done, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    summary = json.loads((done[3] / "small-tiny.json").read_text())
+    for study_name, dataset in (("study", "a"), ("baselines", "a"), ("study", "b")):
+        content = {**summary, "study": study_name, "dataset": dataset}
+        (folder / f"{study_name}-{dataset}.json").write_text(json.dumps(content))
+    result = invoke("accuracy-report", folder, "--output", tmp_path / "docs" / "page.md")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "docs" / "page.md").read_text()
+    assert text.count(summary["command"]) >= 3
+    assert "{" not in text.replace("{fight", "")
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (tmp_path / "docs" / line.split("](")[1].rstrip(")")).is_file()
