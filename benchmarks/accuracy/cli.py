@@ -39,6 +39,10 @@ def accuracy(
         str, typer.Option(help="Figure of the held-out bags that chooses the epoch.")
     ] = "video_auc",
     resamples: Annotated[int, typer.Option(min=20, help="Draws of the bootstrap.")] = 400,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(help="Configuration whose most helped and hurt test videos are drawn."),
+    ] = None,
 ) -> None:
     """Train every configuration with every seed and compare them with the grid's baseline.
 
@@ -56,6 +60,12 @@ def accuracy(
         raise typer.BadParameter(f"--criterion must be one of {', '.join(names)}; got {criterion}")
     try:
         chosen = grids.DEFAULT if grid is None else grids.read_grid(grid)
+        for entry in show or []:
+            if entry not in chosen.configurations:
+                raise grids.GridError(
+                    f"--show {entry} is none of the configurations: "
+                    f"{', '.join(chosen.configurations)}"
+                )
         jobs = study.jobs_of(manifests, chosen, seeds)
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
@@ -67,8 +77,8 @@ def accuracy(
         raise typer.Exit(1) from error
     for dataset in dict.fromkeys(job.dataset for job in jobs):
         own = [job for job in jobs if job.dataset == dataset]
-        command = _command(own[0].source, grid, seeds, criterion, resamples)
-        written = _write(own, out, chosen, name, command, criterion, resamples)
+        command = _command(own[0].source, grid, seeds, criterion, resamples, show or [])
+        written = _write(own, out, chosen, name, command, criterion, resamples, show or [])
         typer.echo(f"written: {written}")
 
 
@@ -124,6 +134,7 @@ def _write(
     command: str,
     criterion: str,
     resamples: int,
+    show: list[str],
 ) -> str:
     from . import report
     from .summary import summarise, table
@@ -132,7 +143,15 @@ def _write(
         "study": name,
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **summarise(jobs, out, grid, criterion=criterion, resamples=resamples, progress=typer.echo),
+        **summarise(
+            jobs,
+            out,
+            grid,
+            criterion=criterion,
+            resamples=resamples,
+            show=show,
+            progress=typer.echo,
+        ),
     }
     stem = f"{name}-{jobs[0].dataset}"
     atomic_write_text(out / f"{stem}.json", json.dumps(summary, indent=1) + "\n")
@@ -140,13 +159,16 @@ def _write(
     return f"{report.write_study(summary, out, stem)}, {stem}.json and {stem}.csv"
 
 
-def _command(source: str, grid: Path | None, seeds: int, criterion: str, resamples: int) -> str:
+def _command(
+    source: str, grid: Path | None, seeds: int, criterion: str, resamples: int, show: list[str]
+) -> str:
     """Return the command that repeats a data set's part, without this machine's folders."""
     words = ["python", "-m", "benchmarks", "accuracy", _place(source)]
     words += [] if grid is None else ["--grid", _short(grid)]
     words += ["--seeds", str(seeds)]
     words += [] if criterion == "video_auc" else ["--criterion", criterion]
     words += [] if resamples == 400 else ["--resamples", str(resamples)]
+    words += [word for entry in show for word in ("--show", entry)]
     return shlex.join(words)
 
 

@@ -76,6 +76,33 @@ def draw_curves(summary: dict[str, Any], path: Path) -> bool:
     return True
 
 
+def draw_shown(summary: dict[str, Any], path: Path) -> bool:
+    """Draw, for every configuration shown, the curves of the videos it helps and hurts most."""
+    rows = [(name, found["most"]) for name, found in summary["shown"].items() if found["most"]]
+    if not rows:
+        return False
+    with matplotlib.rc_context(_STYLE):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 1.9 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), 2, squeeze=False)
+        for row, (name, most) in zip(grid, rows, strict=True):
+            for axes, what in zip(row, ("helped", "hurt"), strict=True):
+                video = most[what]
+                places = range(len(video["scores"]))
+                axes.fill_between(places, video["anomalous"], step="mid", alpha=0.2, color="red")
+                axes.plot(places, video["baseline"], label=summary["baseline"], linewidth=1)
+                axes.plot(places, video["scores"], label=name, linewidth=1)
+                axes.set_ylim(0, 1)
+                axes.set_title(
+                    f"{what} most: {video['video']}, {video['before']:.2f} to {video['after']:.2f}",
+                    fontsize=8,
+                )
+            row[0].legend(fontsize=7)
+        _save(figure, path)
+    return True
+
+
 def _differences(rows: list[dict[str, Any]], figure: str) -> list[dict[str, Any]]:
     return [
         row

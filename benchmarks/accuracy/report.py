@@ -104,6 +104,29 @@ def table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+def overview(summaries: Sequence[Summary]) -> str:
+    """Return the differences of both AUCs from the baseline, a row a configuration, all sets."""
+    head, names = ["configuration"], dict[str, None]()
+    for summary in summaries:
+        head += [f"{summary['dataset']}: {title}" for *_, title in _MAIN]
+        names |= dict.fromkeys(summary["setups"])
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name in names:
+        cells = [name]
+        for summary in summaries:
+            for figure, which, _ in _MAIN:
+                row = cell(summary, name, figure, which)
+                if name == summary["baseline"]:
+                    cells.append(_mean(row))
+                elif row:
+                    low_to_high = _interval(row, "difference_low", "difference_high", sign=True)
+                    cells.append(f"{_number(row['difference'], sign=True)} ({low_to_high})")
+                else:
+                    cells.append("")
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
 def further_table(summary: Summary) -> str:
     """Return the other figures: means and deviations over the seeds."""
     columns = [
@@ -179,6 +202,20 @@ def verdict(summary: Summary) -> str:
     return " ".join(sentences)
 
 
+def shown_table(summary: Summary) -> str:
+    """Return on how many videos a configuration is better by itself, and on how many worse."""
+    head = ["configuration", "anomalous videos", "better", "worse", "helped most", "hurt most"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name, found in summary["shown"].items():
+        most = [
+            f"{video['video']}, {video['before']:.3f} to {video['after']:.3f}"
+            for video in found["most"].values()
+        ]
+        counts = [str(found[key]) for key in ("videos", "better", "worse")]
+        lines.append(_line([name, *counts, *(most or ["", ""])]))
+    return "\n".join(lines)
+
+
 def cell(summary: Summary, name: str, figure: str, which: str) -> dict[str, Any]:
     """Return a row, {} where the figure was not computed."""
     for row in summary["rows"]:
@@ -243,7 +280,9 @@ def _render(template: str, path: Path, summaries: Sequence[Summary]) -> str:
     )
     environment.globals.update(
         table=table,
+        overview=overview,
         speed_table=speed_table,
+        shown_table=shown_table,
         further_table=further_table,
         criteria_table=criteria_table,
         verdict=verdict,
@@ -253,13 +292,17 @@ def _render(template: str, path: Path, summaries: Sequence[Summary]) -> str:
     )
     kinds: dict[str, list[Summary]] = {}
     for summary in summaries:
-        kinds.setdefault(summary["study"], []).append(summary)
+        kinds.setdefault(summary["study"].partition("-")[0], []).append(summary)
     return environment.get_template(template).render(summaries=list(summaries), kinds=kinds)
 
 
 def _plot(summary: Summary, kind: str, path: Path) -> str:
     name = f"{path.stem}/{summary['study']}-{summary['dataset']}-{kind}.svg"
-    draw = {"differences": plots.draw_differences, "curves": plots.draw_curves}[kind]
+    draw = {
+        "differences": plots.draw_differences,
+        "curves": plots.draw_curves,
+        "shown": plots.draw_shown,
+    }[kind]
     return f"![{kind}]({name})" if draw(summary, path.parent / name) else ""
 
 

@@ -177,6 +177,11 @@ def read_run(job: Job, folder: Path) -> tuple[dict[str, Any], NDArray[np.float64
         return result, content["scores"].astype(np.float64)
 
 
+def names_of(job: Job) -> list[str]:
+    """Return the names of the test videos of a job's data set."""
+    return [video.name for video in _load(job.source).tested]
+
+
 def truth_of(job: Job) -> datasets.Truth:
     """Return the truth of a job's data set."""
     return _load(job.source).truth

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import statistics, study
+from . import shown, statistics, study
 from .datasets import Truth
 from .figures import CRITERIA, FIGURES, best_epoch
 from .grid import Grid
@@ -34,9 +34,12 @@ def summarise(
     *,
     criterion: str = "video_auc",
     resamples: int = statistics.RESAMPLES,
+    show: Sequence[str] = (),
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Return the summary of one data set's runs, JSON types.
+
+    ``show`` names the configurations whose most helped and most hurt video is kept with its curves.
 
     Raises
     ------
@@ -85,6 +88,15 @@ def summarise(
         "seconds_per_epoch": {name: _seconds(runs[name]) for name in names},
         "held_out": {name: _held_out(runs[name]) for name in names},
         "curves": {name: _curves(runs[name]) for name in names},
+        "shown": {
+            name: shown.extremes(
+                study.names_of(jobs[0]),
+                truth,
+                _last_scores(by_name[grid.baseline], folder),
+                _last_scores(by_name[name], folder),
+            )
+            for name in show
+        },
         "criteria": _criteria([run for n in names for run in runs[n] if _is_lanet(run)]),
         "rows": rows,
     }
@@ -118,6 +130,11 @@ def _figures(
                 boot = np.stack([entry[figure] for entry in boots[which]])
             found[figure, which] = (values, boot)
     return found
+
+
+def _last_scores(jobs: Sequence[Job], folder: Path) -> list[np.ndarray]:
+    runs = [study.read_run(job, folder) for job in jobs]
+    return [run[1][-1] for run in runs if run is not None]
 
 
 def _value(run: dict[str, Any], figure: str, which: str) -> float:

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.accuracy import report, study
+from benchmarks.accuracy import report, shown, study
 from benchmarks.accuracy.cli import accuracy, accuracy_report, accuracy_speed
 from benchmarks.accuracy.grid import make_grid
 from benchmarks.accuracy.summary import COLUMNS, summarise
@@ -51,7 +51,7 @@ def done(tmp_path_factory):
     out = folder / "out"
     result = invoke(
         "accuracy", manifest, "--grid", grid, "--seeds", 3, "--out", out, "--workers", 1,
-        "--resamples", 20,
+        "--resamples", 20, "--show", "ddl",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     return folder, grid, manifest, out, result.output
@@ -179,6 +179,7 @@ def test_a_run_that_fails_is_named_after_the_others_are_done(done, tmp_path):
     ("change", "message"),
     [
         ({"grid": "baseline: a\nconfigurations: {a: {los: {}}}"}, "configurations.a.los"),
+        ({"options": ["--show", "none"]}, "--show none is none of the configurations: mil, ddl"),
         ({"options": ["--criterion", "auc"]}, "--criterion must be one of video_auc"),
         ({"set": {"truth": False}}, "has no truth"),
         ({"set": {"labels": (0,)}}, "have label 0"),
@@ -203,8 +204,26 @@ def test_the_command_of_a_summary_names_no_folder_of_this_machine(done):
     summary = report.read_summary(done[3] / "small-tiny.json")
     assert summary["command"] == (
         "python -m benchmarks accuracy tiny/videos.csv --grid small.yaml --seeds 3 --resamples 20"
+        " --show ddl"
     )
     assert str(done[0]) not in json.dumps(summary)
+
+
+def test_shown_videos_are_those_of_the_largest_change(done):
+    summary = report.read_summary(done[3] / "small-tiny.json")
+    truth = study.truth_of(jobs_of(done)[0])
+    areas = {"mil": [], "ddl": []}
+    for job in jobs_of(done):
+        if job.name in areas:
+            scores = study.read_run(job, done[3])[1][-1]
+            areas[job.name].append(shown.video_areas(scores, truth))
+    change = np.mean(areas["ddl"], axis=0) - np.mean(areas["mil"], axis=0)
+    names = study.names_of(jobs_of(done)[0])
+    found = summary["shown"]["ddl"]
+    assert found["videos"] == 4
+    assert found["most"]["helped"]["video"] == names[np.nanargmax(change)]
+    assert found["most"]["hurt"]["video"] == names[np.nanargmin(change)]
+    assert "helped most" in (done[3] / "small-tiny.md").read_text()
 
 
 def test_files_that_are_no_summary_are_refused(tmp_path):
