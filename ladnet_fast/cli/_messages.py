@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from .._extras import MissingExtraError
+from .._memory import NotEnoughMemoryError
 from .._printable import printable
 from ..engine import TrainingDivergedError
 from ..ops._impl import ImplUnavailableError
@@ -45,7 +46,9 @@ _LESS = (
 
 def message_of(error: BaseException) -> str | None:
     """Return what to tell the user of an error, or None if it is a bug and needs its traceback."""
-    if _is_no_memory(error):
+    if isinstance(error, NotEnoughMemoryError):
+        message = str(error)
+    elif _is_no_memory(error):
         message = f"not enough memory{_asked_for(error)}; {_LESS}"
     elif isinstance(error, SafetensorError):
         message = f"a safetensors file can't be read or written: {error}"
