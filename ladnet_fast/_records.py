@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._files import atomic_path, atomic_write_text, sha256_of
-from ._locks import STATE
+from ._files import STATE, atomic_path, atomic_write_text, sha256_of
 
 _FORMAT = "ladnet_fast.record.1"
 # Digests of files that this process has read whole: by path, size and time of the last change.
@@ -132,7 +131,7 @@ def wrote(path: str | os.PathLike[str]) -> bool:
     status = os.stat(path)
     if (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns):
         return True
-    return _digest(path) in (record.sha256, record.previous)
+    return digest_of(path) in (record.sha256, record.previous)
 
 
 def verify(path: str | os.PathLike[str]) -> Record | None:
@@ -151,7 +150,7 @@ def verify(path: str | os.PathLike[str]) -> Record | None:
     record = record_of(path)
     if record is None:
         return None
-    digest = _digest(path)
+    digest = digest_of(path)
     if digest == record.sha256:
         return record
     if digest == record.previous:
@@ -163,7 +162,8 @@ def verify(path: str | os.PathLike[str]) -> Record | None:
     )
 
 
-def _digest(path: str | os.PathLike[str]) -> str:
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file; read once for each process while size and time stay."""
     status = os.stat(path)
     key = (os.path.abspath(path), status.st_size, status.st_mtime_ns)
     if key not in _known:
