@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +21,7 @@ IMPLS = ("auto", "reference", "native", "triton", "cuda")
 logger = logging.getLogger("ladnet_fast")
 _logged: set[str] = set()
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 WhyNot = Callable[..., list[str]]
 
 
@@ -96,6 +98,16 @@ def is_exporting() -> bool:
     """
     flag = getattr(torch.compiler, "_is_exporting_flag", None)
     return torch.compiler.is_exporting() if flag is None else bool(flag)
+
+
+def constant_in_graphs(function: _Function) -> _Function:
+    """Mark a function whose result a compiled graph may take for a constant.
+
+    What :func:`torch.compiler.assume_constant_result` does, without its import of the compiler,
+    which takes longer than all of this package.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def choose(
