@@ -76,6 +76,8 @@ def _machine_problem(index: int | None) -> str | None:
 
 @functools.cache
 def _cached_machine_problem(module: Any, index: int | None) -> str | None:
+    if torch.version.hip is not None:
+        return "this torch is built for ROCm, and the module ladnet_fast._cuda serves NVIDIA GPUs"
     if module is None:
         return _native.cuda_problem
     problem = module.why_no_device()
