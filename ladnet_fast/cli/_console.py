@@ -72,7 +72,7 @@ def say(text: str, *, mark: str = "", style: str = "", to: Console = console) ->
     For example ``say(message, mark="error:", style="bold red", to=errors)``.
     """
     message = printable(text, keep="\n")
-    start = [(mark, style), " "] if mark else []
+    start: list[str | tuple[str, str]] = [(mark, style), " "] if mark else []
     to.print(Text.assemble(*start, message), soft_wrap=True)
 
 
