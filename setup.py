@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -22,6 +23,8 @@ from setuptools.errors import CompileError, SetupError
 
 ROOT = Path(__file__).resolve().parent
 MODES = ("auto", "cpu", "cuda", "none")
+# One module serves every Python from 3.10 on, but for interpreters without a global lock.
+STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 NO_NVCC = "no nvcc in CUDACXX, on PATH or in CUDA_HOME"
 
 
@@ -29,7 +32,9 @@ class CMakeExtension(Extension):
     """A module that is a target of CMakeLists.txt; optional ones may fail to build."""
 
     def __init__(self, target: str, *, optional: bool) -> None:
-        super().__init__(f"ladnet_fast.{target}", sources=[], optional=optional)
+        super().__init__(
+            f"ladnet_fast.{target}", sources=[], optional=optional, py_limited_api=STABLE_ABI
+        )
         self.target = target
 
 
@@ -41,9 +46,13 @@ class CMakeBuild(build_ext):
         assert isinstance(ext, CMakeExtension)
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = Path(self.build_temp).resolve() / ext.target
+        # Python would prefer what an earlier version built for this Python alone.
+        for outdated in output.glob(f"{ext.target}.*"):
+            if outdated.suffix in (".so", ".pyd"):
+                outdated.unlink()
         try:
             _run_cmake(ext.target, build, output)
-        except (OSError, subprocess.CalledProcessError, ImportError) as error:
+        except (OSError, subprocess.CalledProcessError) as error:
             mode = ext.target.removeprefix("_")
             compiler = "a CUDA toolkit" if mode == "cuda" else "a C++17 compiler"
             consequence = (
@@ -57,8 +66,6 @@ class CMakeBuild(build_ext):
 
 
 def _run_cmake(target: str, build: Path, output: Path) -> None:
-    import pybind11
-
     cmake = shutil.which("cmake")
     if cmake is None:
         raise FileNotFoundError("no cmake on PATH")
@@ -68,7 +75,6 @@ def _run_cmake(target: str, build: Path, output: Path) -> None:
         "-DCMAKE_BUILD_TYPE=Release",
         "-DLADNET_PYTHON=ON",
         f"-DLADNET_OUTPUT_DIR={output}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         f"-DPython_EXECUTABLE={sys.executable}",
         *(_cuda_options() if target == "_cuda" else []),
         *shlex.split(os.environ.get("CMAKE_ARGS", "")),
@@ -121,6 +127,7 @@ def extensions() -> list[Extension]:
     return modules
 
 
+modules = extensions()
 setup(
     # Triton kernels lie in kernels/ and are installed inside the package: a top-level `kernels`
     # would collide with another package of that name.
@@ -130,6 +137,7 @@ setup(
         *(f"ladnet_fast.kernels.{name}" for name in find_packages("kernels")),
     ],
     package_dir={"ladnet_fast.kernels": "kernels"},
-    ext_modules=extensions(),
+    ext_modules=modules,
     cmdclass={"build_ext": CMakeBuild},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if STABLE_ABI and modules else {},
 )

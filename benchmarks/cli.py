@@ -151,7 +151,7 @@ def _results(
 ) -> dict[str, Any]:
     return {
         "command": command,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "busy_cores": busy_cores,
         "machine": machine.describe(threads),
         "ceilings": ceilings,

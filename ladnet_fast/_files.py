@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import importlib.util
 import os
-import tempfile
+import platform
+import re
+import secrets
+import shutil
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+#: Folder inside a folder of results for what this package needs to know about its own files.
+STATE = ".ladnet"
+_LEFTOVER = re.compile(r"\.ladnet-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part")
+_DAY = 86_400.0
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends well.
 
-    The temporary file keeps the suffix, so libraries that look at it (``numpy.save``,
-    ``matplotlib``) behave as with the final name. Parent folders are created. When the block
-    raises, the temporary file is removed and ``path`` is untouched.
+    The temporary file is empty at first, and its short name matches no input: it begins with
+    ``.ladnet-`` and ends in ``.part``, so a writer that looks at suffixes (``numpy.save``,
+    ``matplotlib``) needs an open file or a format. Parent folders are created. When the block
+    raises, the temporary file is removed and ``path`` is untouched; what a killed process leaves,
+    :func:`remove_leftovers` takes away.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
-    )
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = target.parent / _temporary_name()
+    # The mode is that of any new file: the system itself applies the process's umask.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        # mkstemp makes files private; give the result the permissions any other file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as written:
+        with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
     finally:
@@ -43,15 +52,101 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder in ``parent`` that is removed at the end, with all that it holds.
+
+    Its name is of the kind that :func:`atomic_path` uses, so that :func:`remove_leftovers` knows
+    it after a kill.
+    """
+    folder = Path(parent) / _temporary_name()
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left half written in ``folder``, and in its records.
+
+    Other subfolders are not looked at, and only names that this package gives to temporary files
+    count. What a process that still runs is
+    writing stays; so does, for a day, what another machine wrote into a shared folder, since
+    whether its process runs can't be seen from here.
+    """
+    for place in (folder, os.path.join(folder, STATE)):
+        if os.path.isdir(place):
+            _remove_leftovers(place)
+
+
+def _remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    with os.scandir(folder) as entries:
+        found = [(entry, match) for entry in entries if (match := _LEFTOVER.fullmatch(entry.name))]
+    for entry, match in found:
+        try:
+            written = entry.stat(follow_symlinks=False).st_mtime
+            if match[1] != _node():
+                stale = time.time() - written > _DAY
+            else:
+                stale = not _runs_since(int(match[2]), written)
+            if stale and entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry)
+            elif stale:
+                os.unlink(entry)
+        except FileNotFoundError:
+            continue  # its process has just finished, or another one tidied up at the same time
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of what is fetched or measured once; it need not exist yet.
+    """Return the folder of what is fetched or measured once, absolute; it need not exist yet.
 
     ``cache_dir`` if given, else the environment variable LADNET_CACHE, else ``ladnet_fast`` in
     XDG_CACHE_HOME, else ``~/.cache/ladnet_fast``.
     """
-    if cache_dir is not None:
-        return Path(cache_dir)
-    if chosen := os.environ.get("LADNET_CACHE"):
-        return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ladnet_fast"
+    chosen = cache_dir or os.environ.get("LADNET_CACHE")
+    if not chosen:
+        home = os.environ.get("XDG_CACHE_HOME")
+        chosen = (Path(home) if home else Path.home() / ".cache") / "ladnet_fast"
+    # Absolute, because other programs are started in other folders.
+    return Path(os.path.abspath(Path(chosen).expanduser()))
+
+
+def _temporary_name() -> str:
+    return f".ladnet-{_node()}-{os.getpid()}-{secrets.token_hex(6)}.part"
+
+
+def _node() -> str:
+    """Eight digits for this machine, so that a shared folder tells whose process wrote a file."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _runs_since(pid: int, moment: float) -> bool:
+    """Tell whether process ``pid`` of this machine runs and already did at ``moment``."""
+    if importlib.util.find_spec("psutil") is not None:
+        import psutil
+
+        try:
+            # A number is used again: a process that began after the file did not write it. The
+            # two clocks may differ by some hundredths of a second.
+            return bool(psutil.Process(pid).create_time() <= moment + 1)
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
+    if os.name != "posix":
+        return True  # os.kill would end the process there
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True

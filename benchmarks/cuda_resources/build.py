@@ -62,13 +62,11 @@ def build_module(folder: Path) -> Path:
     A register that is spilled to memory ends the build, as LADNET_WERROR makes it an error.
     MAX_JOBS compiler processes at once, one unless it is set.
     """
-    import pybind11
-
     run(
         "cmake", "-S", str(ROOT), "-B", str(folder / "build"), "-DCMAKE_BUILD_TYPE=Release",
         *(["-G", "Ninja"] if shutil.which("ninja") else []),
         "-DLADNET_CUDA=ON", "-DLADNET_WERROR=ON", f"-DLADNET_OUTPUT_DIR={folder}",
-        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DPython_EXECUTABLE={sys.executable}",
     )  # fmt: skip
     jobs = os.environ.get("MAX_JOBS") or "1"
     run("cmake", "--build", str(folder / "build"), "--target", "_cuda", "--parallel", jobs)

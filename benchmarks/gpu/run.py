@@ -69,7 +69,7 @@ class _Run:
         self.ceilings: list[Ceiling] = []
         self.found: dict[str, Any] = {
             "command": command,
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             "size": sizes.name,
             "machine": describe(device),
             "incomplete": _incomplete(self.steps),

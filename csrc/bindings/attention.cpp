@@ -1,27 +1,23 @@
 // Python's view of csrc/cpu/attention.h. A tensor is (pointer, batch, head and row stride).
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <array>
-#include <stdexcept>
-#include <string>
-#include <tuple>
-
 #include "cpu/attention.h"
 
-namespace py = pybind11;
+#include <stdexcept>
+#include <string>
+
+#include "bindings/methods.h"
+
 namespace attention = ladnet::attention;
+namespace python = ladnet::python;
 
 namespace {
 
-using TensorTuple = std::tuple<uintptr_t, int64_t, int64_t, int64_t>;
+constexpr const char* kProblem = "ladnet_fast._cpu.AttentionProblem";
 
-void* pointer(uintptr_t address) {
-  return reinterpret_cast<void*>(address);
-}
-
-attention::Tensor tensor(const TensorTuple& t) {
-  return {pointer(std::get<0>(t)), std::get<1>(t), std::get<2>(t), std::get<3>(t)};
+attention::Tensor tensor(python::Call& call, const char* name) {
+  attention::Tensor result{};
+  python::unpack(call.get<PyObject*>(name), &result.data, &result.batch_stride, &result.head_stride,
+                 &result.row_stride);
+  return result;
 }
 
 ladnet::Dtype dtype(const std::string& name) {
@@ -39,62 +35,59 @@ attention::Prior prior(const std::string& name) {
   throw std::invalid_argument("unknown prior '" + name + "'");
 }
 
-attention::Problem make_problem(const std::string& dtype_name, const std::string& prior_name,
-                                double scale, const std::array<int64_t, 4>& shape,
-                                uintptr_t lengths, uintptr_t cu_seqlens, int64_t offsets,
-                                uintptr_t w, uintptr_t b, int threads) {
+PyObject* make_problem(python::Call& call) {
   attention::Problem problem;
-  problem.dtype = dtype(dtype_name);
-  problem.prior = prior(prior_name);
-  problem.scale = scale;
-  problem.batches = shape[0];
-  problem.heads = shape[1];
-  problem.T = shape[2];
-  problem.d = shape[3];
-  problem.lengths = static_cast<const int64_t*>(pointer(lengths));
-  problem.cu_seqlens = static_cast<const int64_t*>(pointer(cu_seqlens));
-  problem.offsets = offsets;
-  problem.w = pointer(w);
-  problem.b = pointer(b);
-  problem.threads = threads;
-  return problem;
+  problem.dtype = dtype(call.get<std::string>("dtype"));
+  problem.prior = prior(call.get<std::string>("prior"));
+  problem.scale = call.get<double>("scale");
+  python::unpack(call.get<PyObject*>("shape"), &problem.batches, &problem.heads, &problem.T,
+                 &problem.d);
+  problem.lengths = call.get<const int64_t*>("lengths");
+  problem.cu_seqlens = call.get<const int64_t*>("cu_seqlens");
+  problem.offsets = call.get<int64_t>("offsets");
+  problem.w = call.get<void*>("w");
+  problem.b = call.get<void*>("b");
+  problem.threads = call.get<int>("threads");
+  call.finish();
+  return python::hold(problem, kProblem);
+}
+
+PyObject* forward(python::Call& call) {
+  const auto& problem = python::held<attention::Problem>(call.next(), kProblem);
+  const attention::ForwardTensors tensors{tensor(call, "q"),           tensor(call, "k"),
+                                          tensor(call, "v"),           tensor(call, "out"),
+                                          tensor(call, "softmax_out"), call.get<void*>("lse")};
+  call.finish();
+  {
+    const python::Released released;
+    attention::forward(problem, tensors);
+  }
+  return python::none();
+}
+
+PyObject* backward(python::Call& call) {
+  const auto& problem = python::held<attention::Problem>(call.next(), kProblem);
+  const attention::BackwardTensors tensors{
+      tensor(call, "grad_out"),  tensor(call, "q"),        tensor(call, "k"),
+      tensor(call, "v"),         tensor(call, "attended"), call.get<void*>("lse"),
+      tensor(call, "grad_q"),    tensor(call, "grad_k"),   tensor(call, "grad_v"),
+      call.get<void*>("grad_w"), call.get<void*>("grad_b")};
+  call.finish();
+  {
+    const python::Released released;
+    attention::backward(problem, tensors);
+  }
+  return python::none();
 }
 
 }  // namespace
 
-void bind_attention(py::module_& module) {
-  py::class_<attention::Problem>(module, "AttentionProblem",
-                                 "What the forward and backward pass of a call share.")
-      .def(py::init(&make_problem), py::kw_only(), py::arg("dtype"), py::arg("prior"),
-           py::arg("scale"), py::arg("shape"), py::arg("lengths"), py::arg("cu_seqlens"),
-           py::arg("offsets"), py::arg("w"), py::arg("b"), py::arg("threads"));
-
-  module.def(
-      "attention_forward",
-      [](const attention::Problem& problem, const TensorTuple& q, const TensorTuple& k,
-         const TensorTuple& v, const TensorTuple& out, const TensorTuple& softmax_out,
-         uintptr_t lse) {
-        attention::forward(problem, {tensor(q), tensor(k), tensor(v), tensor(out),
-                                     tensor(softmax_out), pointer(lse)});
-      },
-      py::arg("problem"), py::kw_only(), py::arg("q"), py::arg("k"), py::arg("v"), py::arg("out"),
-      py::arg("softmax_out"), py::arg("lse"), py::call_guard<py::gil_scoped_release>(),
-      "Fill out, softmax_out (if not null) and lse.");
-
-  module.def(
+void ladnet::python::add_attention(Methods& methods) {
+  methods.push_back(method<make_problem>("AttentionProblem",
+                                         "What the forward and backward pass of a call share."));
+  methods.push_back(
+      method<forward>("attention_forward", "Fill out, softmax_out (if not null) and lse."));
+  methods.push_back(method<backward>(
       "attention_backward",
-      [](const attention::Problem& problem, const TensorTuple& grad_out, const TensorTuple& q,
-         const TensorTuple& k, const TensorTuple& v, const TensorTuple& attended, uintptr_t lse,
-         const TensorTuple& grad_q, const TensorTuple& grad_k, const TensorTuple& grad_v,
-         uintptr_t grad_w, uintptr_t grad_b) {
-        attention::backward(
-            problem,
-            {tensor(grad_out), tensor(q), tensor(k), tensor(v), tensor(attended), pointer(lse),
-             tensor(grad_q), tensor(grad_k), tensor(grad_v), pointer(grad_w), pointer(grad_b)});
-      },
-      py::arg("problem"), py::kw_only(), py::arg("grad_out"), py::arg("q"), py::arg("k"),
-      py::arg("v"), py::arg("attended"), py::arg("lse"), py::arg("grad_q"), py::arg("grad_k"),
-      py::arg("grad_v"), py::arg("grad_w"), py::arg("grad_b"),
-      py::call_guard<py::gil_scoped_release>(),
-      "Fill the gradients; those of w and b only if their pointers are not null.");
+      "Fill the gradients; those of w and b only if their pointers are not null."));
 }

@@ -1,31 +1,67 @@
 // The Python module ladnet_fast._cpu: pointers, sizes and strides in, nothing of torch.
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include "cpu/dispatch.h"
 
-void bind_attention(pybind11::module_& module);
-void bind_ddl(pybind11::module_& module);
-void bind_linear(pybind11::module_& module);
+#include <string>
 
-PYBIND11_MODULE(_cpu, module) {
-  module.doc() = "Kernels for CPUs. Every argument has been checked by the Python that calls.";
-  module.def(
-      "instruction_set", [] { return ladnet::name_of(ladnet::instruction_set()); },
-      "Name of the instruction set in use; RuntimeError if LADNET_CPU asks for a missing one.");
-  module.def(
-      "available_instruction_sets",
-      [] {
-        std::vector<std::string> names;
-        for (ladnet::InstructionSet set : ladnet::available_instruction_sets()) {
-          names.push_back(ladnet::name_of(set));
-        }
-        return names;
-      },
-      "Names that LADNET_CPU accepts on this processor, the slowest first.");
-  module.def("has_bf16_dot", &ladnet::has_bf16_dot,
-             "Whether bf16 products use an instruction of their own.");
-  bind_attention(module);
-  bind_ddl(module);
-  bind_linear(module);
+#include "bindings/methods.h"
+
+namespace python = ladnet::python;
+
+namespace {
+
+PyObject* instruction_set(python::Call& call) {
+  call.finish();
+  return python::text(ladnet::name_of(ladnet::instruction_set()));
+}
+
+PyObject* available_instruction_sets(python::Call& call) {
+  call.finish();
+  PyObject* const names = PyList_New(0);
+  if (names == nullptr) throw python::ErrorIsSet();
+  for (const ladnet::InstructionSet set : ladnet::available_instruction_sets()) {
+    PyObject* const name = python::text(ladnet::name_of(set));
+    const int failed = name == nullptr ? -1 : PyList_Append(names, name);
+    Py_XDECREF(name);
+    if (failed != 0) {
+      Py_DECREF(names);
+      throw python::ErrorIsSet();
+    }
+  }
+  return names;
+}
+
+PyObject* has_bf16_dot(python::Call& call) {
+  call.finish();
+  return PyBool_FromLong(ladnet::has_bf16_dot());
+}
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__cpu() {
+  using python::method;
+  static PyModuleDef definition{
+      PyModuleDef_HEAD_INIT,
+      "_cpu",
+      "Kernels for CPUs. Every argument has been checked by the Python that calls.",
+      -1,
+      nullptr,
+      nullptr,
+      nullptr,
+      nullptr,
+      nullptr};
+  static python::Methods methods;
+  methods = {
+      method<instruction_set>(
+          "instruction_set",
+          "Name of the instruction set in use; RuntimeError if LADNET_CPU asks for a missing one."),
+      method<available_instruction_sets>(
+          "available_instruction_sets",
+          "Names that LADNET_CPU accepts on this processor, the slowest first."),
+      method<has_bf16_dot>("has_bf16_dot",
+                           "Whether bf16 products use an instruction of their own."),
+  };
+  python::add_attention(methods);
+  python::add_ddl(methods);
+  python::add_linear(methods);
+  return python::make_module(&definition, &methods);
 }

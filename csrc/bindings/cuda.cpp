@@ -1,10 +1,10 @@
 // The Python module ladnet_fast._cuda: device pointers, sizes and strides in, nothing of torch.
 #include <cuda_runtime_api.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
 #include <optional>
 #include <string>
+
+#include "bindings/cuda_methods.h"
 
 // What the kernels were compiled for, as CMake writes it: 80-real,90-real,120 (the last as PTX,
 // too).
@@ -12,9 +12,7 @@
 #define LADNET_CUDA_ARCHS ""
 #endif
 
-namespace py = pybind11;
-
-void bind_cuda_ddl(py::module_& module);
+namespace python = ladnet::python;
 
 namespace {
 
@@ -39,26 +37,48 @@ std::optional<std::string> why_no_device(int* count) {
   }
 }
 
+PyObject* device_count(python::Call& call) {
+  call.finish();
+  int count = 0;
+  (void)why_no_device(&count);
+  return PyLong_FromLong(count);
+}
+
+PyObject* explain_no_device(python::Call& call) {
+  call.finish();
+  int count = 0;
+  const std::optional<std::string> reason = why_no_device(&count);
+  return reason ? python::text(*reason) : python::none();
+}
+
 }  // namespace
 
-PYBIND11_MODULE(_cuda, module) {
-  module.doc() =
-      "Kernels for NVIDIA GPUs. Every argument has been checked by the Python that calls.";
-  module.def(
-      "device_count",
-      [] {
-        int count = 0;
-        (void)why_no_device(&count);
-        return count;
-      },
-      "How many devices the CUDA runtime sees; 0 without a driver.");
-  module.def(
-      "why_no_device",
-      [] {
-        int count = 0;
-        return why_no_device(&count);
-      },
-      "Why it sees none, with the CUDA error's code; None if it sees one. Starts the driver.");
-  module.attr("architectures") = LADNET_CUDA_ARCHS;
-  bind_cuda_ddl(module);
+PyMODINIT_FUNC PyInit__cuda() {
+  using python::method;
+  static PyModuleDef definition{
+      PyModuleDef_HEAD_INIT,
+      "_cuda",
+      "Kernels for NVIDIA GPUs. Every argument has been checked by the Python that calls.",
+      -1,
+      nullptr,
+      nullptr,
+      nullptr,
+      nullptr,
+      nullptr};
+  static python::Methods methods;
+  methods = {
+      method<device_count>("device_count",
+                           "How many devices the CUDA runtime sees; 0 without a driver."),
+      method<explain_no_device>(
+          "why_no_device",
+          "Why it sees none, with the CUDA error's code; None if it sees one. Starts the driver."),
+  };
+  python::add_cuda_ddl(methods);
+  PyObject* const module = python::make_module(&definition, &methods);
+  if (module != nullptr &&
+      PyModule_AddStringConstant(module, "architectures", LADNET_CUDA_ARCHS) != 0) {
+    Py_DECREF(module);
+    return nullptr;
+  }
+  return module;
 }

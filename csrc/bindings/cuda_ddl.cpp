@@ -1,15 +1,17 @@
 // Python's way to the losses on a GPU. Addresses are integers from Tensor.data_ptr(), 0 for none;
 // but for `stream`, a cudaStream_t, all of them are the device's.
-#include <pybind11/pybind11.h>
-
+#include "bindings/cuda_methods.h"
 #include "bindings/ddl_batch.h"
 #include "cuda/check.h"
 #include "cuda/ddl.h"
 
-namespace py = pybind11;
 namespace ddl = ladnet::ddl;
+namespace python = ladnet::python;
 
 namespace {
+
+constexpr const char* kBatch = "ladnet_fast._cuda.DdlBatch";
+constexpr ddl::gpu::Tuning kStandard;
 
 // Makes a device current, and afterwards the one that was.
 class DeviceGuard {
@@ -29,54 +31,71 @@ class DeviceGuard {
   int previous_ = 0;
 };
 
+PyObject* make_batch(python::Call& call) {
+  return python::hold(ddl::batch_of(call), kBatch);
+}
+
+PyObject* workspace_bytes(python::Call& call) {
+  const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
+  const auto chunk = call.get("chunk", kStandard.chunk);
+  call.finish();
+  return PyLong_FromLongLong(ddl::gpu::workspace_bytes(batch, {chunk, 0}));
+}
+
+PyObject* forward(python::Call& call) {
+  const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
+  const int device = call.get<int>("device");
+  const auto stream = call.get<CUstream_st*>("stream");
+  const auto* const labels = call.get<const bool*>("labels");
+  const ddl::Options options = ddl::options_of(call);
+  void* const workspace = call.get<void*>("workspace");
+  auto* const terms = call.get<float*>("terms");
+  auto* const score_grads = call.get<float*>("score_grads");
+  auto* const feature_dynamics = call.get<float*>("feature_dynamics");
+  const ddl::gpu::Tuning tuning{call.get("chunk", kStandard.chunk),
+                                call.get("strip", kStandard.strip)};
+  call.finish();
+  {
+    const python::Released released;
+    const DeviceGuard guard(device);
+    ddl::gpu::forward(batch, labels, options, tuning, workspace, stream, terms, score_grads,
+                      feature_dynamics);
+  }
+  return python::none();
+}
+
+PyObject* backward(python::Call& call) {
+  const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
+  const int device = call.get<int>("device");
+  const auto stream = call.get<CUstream_st*>("stream");
+  const double eps = call.get<double>("eps");
+  const auto detach = ddl::choice<ddl::Detach>(call, "detach");
+  const auto* const grad_terms = call.get<const float*>("grad_terms");
+  const auto* const score_grads = call.get<const float*>("score_grads");
+  const auto* const feature_dynamics = call.get<const float*>("feature_dynamics");
+  auto* const grad_scores = call.get<float*>("grad_scores");
+  void* const grad_features = call.get<void*>("grad_features");
+  const auto strip = call.get("strip", kStandard.strip);
+  call.finish();
+  {
+    const python::Released released;
+    const DeviceGuard guard(device);
+    ddl::gpu::backward(batch, eps, detach, {0, strip}, stream, grad_terms, score_grads,
+                       feature_dynamics, grad_scores, grad_features);
+  }
+  return python::none();
+}
+
 }  // namespace
 
-void bind_cuda_ddl(py::module_& module) {
-  const ddl::gpu::Tuning standard;
-  ddl::bind_batch(module);
-  module.def(
-      "ddl_workspace_bytes",
-      [](const ddl::Batch& batch, int64_t chunk) {
-        return ddl::gpu::workspace_bytes(batch, {chunk, 0});
-      },
-      py::arg("batch"), py::kw_only(), py::arg("chunk") = standard.chunk,
-      "Bytes of workspace that ddl_forward needs; from sizes alone.");
-  module.def(
+void ladnet::python::add_cuda_ddl(Methods& methods) {
+  methods.push_back(method<make_batch>("DdlBatch", ddl::kBatchDoc));
+  methods.push_back(method<workspace_bytes>(
+      "ddl_workspace_bytes", "Bytes of workspace that ddl_forward needs; from sizes alone."));
+  methods.push_back(method<forward>(
       "ddl_forward",
-      [](const ddl::Batch& batch, int device, uintptr_t stream, uintptr_t labels, double margin,
-         double eps, int64_t topk_divisor, int pairing, int select, int detach, uintptr_t workspace,
-         uintptr_t terms, uintptr_t score_grads, uintptr_t feature_dynamics, int64_t chunk,
-         int64_t strip) {
-        const ddl::Options options =
-            ddl::options_of(margin, eps, topk_divisor, pairing, select, detach);
-        const py::gil_scoped_release release;
-        const DeviceGuard guard(device);
-        ddl::gpu::forward(batch, pointer<const bool>(labels), options, {chunk, strip},
-                          pointer<void>(workspace), pointer<CUstream_st>(stream),
-                          pointer<float>(terms), pointer<float>(score_grads),
-                          pointer<float>(feature_dynamics));
-      },
-      py::arg("batch"), py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("labels"),
-      py::arg("margin"), py::arg("eps"), py::arg("topk_divisor"), py::arg("pairing"),
-      py::arg("select"), py::arg("detach"), py::arg("workspace"), py::arg("terms"),
-      py::arg("score_grads"), py::arg("feature_dynamics"), py::arg("chunk") = standard.chunk,
-      py::arg("strip") = standard.strip,
-      "The three terms, their gradients with respect to the scores, and the feature dynamics.");
-  module.def(
+      "The three terms, their gradients with respect to the scores, and the feature dynamics."));
+  methods.push_back(method<backward>(
       "ddl_backward",
-      [](const ddl::Batch& batch, int device, uintptr_t stream, double eps, int detach,
-         uintptr_t grad_terms, uintptr_t score_grads, uintptr_t feature_dynamics,
-         uintptr_t grad_scores, uintptr_t grad_features, int64_t strip) {
-        const py::gil_scoped_release release;
-        const DeviceGuard guard(device);
-        ddl::gpu::backward(batch, eps, static_cast<ddl::Detach>(detach), {0, strip},
-                           pointer<CUstream_st>(stream), pointer<const float>(grad_terms),
-                           pointer<const float>(score_grads),
-                           pointer<const float>(feature_dynamics), pointer<float>(grad_scores),
-                           pointer<void>(grad_features));
-      },
-      py::arg("batch"), py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("eps"),
-      py::arg("detach"), py::arg("grad_terms"), py::arg("score_grads"), py::arg("feature_dynamics"),
-      py::arg("grad_scores"), py::arg("grad_features"), py::arg("strip") = standard.strip,
-      "The gradients of scores and features from what the forward pass left behind.");
+      "The gradients of scores and features from what the forward pass left behind."));
 }

@@ -1,42 +1,63 @@
 // Python's way to the losses.
-#include <pybind11/pybind11.h>
-
-#include "bindings/ddl_batch.h"
 #include "cpu/ddl.h"
 
-namespace py = pybind11;
-namespace ddl = ladnet::ddl;
+#include "bindings/ddl_batch.h"
+#include "bindings/methods.h"
 
-void bind_ddl(py::module_& module) {
-  ddl::bind_batch(module);
-  module.def(
+namespace ddl = ladnet::ddl;
+namespace python = ladnet::python;
+
+namespace {
+
+constexpr const char* kBatch = "ladnet_fast._cpu.DdlBatch";
+
+PyObject* make_batch(python::Call& call) {
+  return python::hold(ddl::batch_of(call), kBatch);
+}
+
+PyObject* forward(python::Call& call) {
+  const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
+  const auto* const labels = call.get<const bool*>("labels");
+  const ddl::Options options = ddl::options_of(call);
+  const int threads = call.get<int>("threads");
+  void* const terms = call.get<void*>("terms");
+  void* const score_grads = call.get<void*>("score_grads");
+  void* const feature_dynamics = call.get<void*>("feature_dynamics");
+  call.finish();
+  {
+    const python::Released released;
+    ddl::forward(batch, labels, options, threads, terms, score_grads, feature_dynamics);
+  }
+  return python::none();
+}
+
+PyObject* backward(python::Call& call) {
+  const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
+  const double eps = call.get<double>("eps");
+  const auto detach = ddl::choice<ddl::Detach>(call, "detach");
+  const int threads = call.get<int>("threads");
+  const void* const grad_terms = call.get<const void*>("grad_terms");
+  const void* const score_grads = call.get<const void*>("score_grads");
+  const void* const feature_dynamics = call.get<const void*>("feature_dynamics");
+  void* const grad_scores = call.get<void*>("grad_scores");
+  void* const grad_features = call.get<void*>("grad_features");
+  call.finish();
+  {
+    const python::Released released;
+    ddl::backward(batch, eps, detach, threads, grad_terms, score_grads, feature_dynamics,
+                  grad_scores, grad_features);
+  }
+  return python::none();
+}
+
+}  // namespace
+
+void ladnet::python::add_ddl(Methods& methods) {
+  methods.push_back(method<make_batch>("DdlBatch", ddl::kBatchDoc));
+  methods.push_back(method<forward>(
       "ddl_forward",
-      [](const ddl::Batch& batch, uintptr_t labels, double margin, double eps, int64_t topk_divisor,
-         int pairing, int select, int detach, int threads, uintptr_t terms, uintptr_t score_grads,
-         uintptr_t feature_dynamics) {
-        const ddl::Options options =
-            ddl::options_of(margin, eps, topk_divisor, pairing, select, detach);
-        const py::gil_scoped_release release;
-        ddl::forward(batch, pointer<const bool>(labels), options, threads, pointer<void>(terms),
-                     pointer<void>(score_grads), pointer<void>(feature_dynamics));
-      },
-      py::arg("batch"), py::kw_only(), py::arg("labels"), py::arg("margin"), py::arg("eps"),
-      py::arg("topk_divisor"), py::arg("pairing"), py::arg("select"), py::arg("detach"),
-      py::arg("threads"), py::arg("terms"), py::arg("score_grads"), py::arg("feature_dynamics"),
-      "The three terms, their gradients with respect to the scores, and the feature dynamics.");
-  module.def(
+      "The three terms, their gradients with respect to the scores, and the feature dynamics."));
+  methods.push_back(method<backward>(
       "ddl_backward",
-      [](const ddl::Batch& batch, double eps, int detach, int threads, uintptr_t grad_terms,
-         uintptr_t score_grads, uintptr_t feature_dynamics, uintptr_t grad_scores,
-         uintptr_t grad_features) {
-        const py::gil_scoped_release release;
-        ddl::backward(batch, eps, static_cast<ddl::Detach>(detach), threads,
-                      pointer<const void>(grad_terms), pointer<const void>(score_grads),
-                      pointer<const void>(feature_dynamics), pointer<void>(grad_scores),
-                      pointer<void>(grad_features));
-      },
-      py::arg("batch"), py::kw_only(), py::arg("eps"), py::arg("detach"), py::arg("threads"),
-      py::arg("grad_terms"), py::arg("score_grads"), py::arg("feature_dynamics"),
-      py::arg("grad_scores"), py::arg("grad_features"),
-      "The gradients of scores and features from what the forward pass left behind.");
+      "The gradients of scores and features from what the forward pass left behind."));
 }

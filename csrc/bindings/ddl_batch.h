@@ -1,46 +1,32 @@
 // What the bindings of the losses on CPUs and on GPUs share: how Python describes bags and options.
 #pragma once
 
-#include <pybind11/pybind11.h>
-
-#include "bindings/pointer.h"
+#include "bindings/python.h"
 #include "core/ddl_batch.h"
 
 namespace ladnet::ddl {
 
-inline Batch batch_of(int64_t bags, int64_t T, int64_t width, uintptr_t scores, uintptr_t features,
-                      int dtype, int64_t batch_stride, int64_t row_stride, uintptr_t lengths,
-                      uintptr_t cu_seqlens) {
-  return {bags,
-          T,
-          width,
-          pointer<const void>(scores),
-          pointer<const void>(features),
-          static_cast<Dtype>(dtype),
-          batch_stride,
-          row_stride,
-          pointer<const int64_t>(lengths),
-          pointer<const int64_t>(cu_seqlens)};
+template <class Choice>
+Choice choice(python::Call& call, const char* name) {
+  return static_cast<Choice>(call.get<int>(name));
 }
 
-inline Options options_of(double margin, double eps, int64_t topk_divisor, int pairing, int select,
-                          int detach) {
-  return {margin,
-          eps,
-          topk_divisor,
-          static_cast<Pairing>(pairing),
-          static_cast<Select>(select),
-          static_cast<Detach>(detach)};
+inline Batch batch_of(python::Call& call) {
+  const Batch batch{call.get<int64_t>("bags"),           call.get<int64_t>("T"),
+                    call.get<int64_t>("width"),          call.get<const void*>("scores"),
+                    call.get<const void*>("features"),   choice<Dtype>(call, "dtype"),
+                    call.get<int64_t>("batch_stride"),   call.get<int64_t>("row_stride"),
+                    call.get<const int64_t*>("lengths"), call.get<const int64_t*>("cu_seqlens")};
+  call.finish();
+  return batch;
 }
 
-// Local to the module: both modules may be loaded in one process.
-inline void bind_batch(pybind11::module_& module) {
-  namespace py = pybind11;
-  py::class_<Batch>(module, "DdlBatch", "Bags of scores and features: sizes and addresses.",
-                    py::module_local())
-      .def(py::init(&batch_of), py::kw_only(), py::arg("bags"), py::arg("T"), py::arg("width"),
-           py::arg("scores"), py::arg("features"), py::arg("dtype"), py::arg("batch_stride"),
-           py::arg("row_stride"), py::arg("lengths"), py::arg("cu_seqlens"));
+inline Options options_of(python::Call& call) {
+  return {call.get<double>("margin"),        call.get<double>("eps"),
+          call.get<int64_t>("topk_divisor"), choice<Pairing>(call, "pairing"),
+          choice<Select>(call, "select"),    choice<Detach>(call, "detach")};
 }
+
+constexpr const char* kBatchDoc = "Bags of scores and features: sizes and addresses.";
 
 }  // namespace ladnet::ddl

@@ -1,121 +1,165 @@
 // Python's view of csrc/cpu/linear.h. Rows are (pointer, batch stride, row stride).
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
+#include "cpu/linear.h"
 
-#include <tuple>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
-#include "bindings/pointer.h"
-#include "cpu/linear.h"
+#include "bindings/methods.h"
 #include "cpu/pages.h"
 
-namespace py = pybind11;
 namespace linear = ladnet::linear;
+namespace python = ladnet::python;
 
 namespace {
 
-using RowsTuple = std::tuple<uintptr_t, int64_t, int64_t>;
-using PartTuple = std::tuple<RowsTuple, int64_t>;                        // rows, width
-using WeightTuple = std::tuple<uintptr_t, int64_t, uintptr_t, int64_t>;  // see Weight
-using GradsTuple = std::tuple<std::vector<uintptr_t>, std::vector<uintptr_t>, uintptr_t, uintptr_t>;
+constexpr const char* kLayer = "ladnet_fast._cpu.LinearLayer";
+constexpr const char* kChain = "ladnet_fast._cpu.LinearChain";
 
 template <class T>
-linear::Rows<T> rows(const RowsTuple& r) {
-  return {pointer<T>(std::get<0>(r)), std::get<1>(r), std::get<2>(r)};
-}
-
-template <class Part, class T>
-std::vector<Part> parts(const std::vector<PartTuple>& given) {
-  std::vector<Part> result;
-  for (const PartTuple& part : given) {
-    result.push_back({rows<T>(std::get<0>(part)), std::get<1>(part)});
+linear::Rows<T> rows(PyObject* given) {
+  linear::Rows<T> result;
+  if (given != nullptr) {
+    python::unpack(given, &result.data, &result.batch_stride, &result.row_stride);
   }
   return result;
 }
 
-linear::LayerSpec make_layer(int64_t inputs, const std::vector<WeightTuple>& weights, bool gelu,
-                             const RowsTuple& pre, const RowsTuple& keep, double keep_scale,
-                             const RowsTuple& residual, uintptr_t norm_weight, uintptr_t norm_bias,
-                             double eps) {
-  linear::LayerSpec layer;
-  layer.inputs = inputs;
-  for (const auto& [data, row_stride, bias, outputs] : weights) {
-    layer.weights.push_back(
-        {pointer<const float>(data), row_stride, pointer<const float>(bias), outputs});
-  }
-  layer.residual = rows<const float>(residual);
-  layer.epilogue = gelu          ? linear::Epilogue::kGelu
-                   : norm_weight ? linear::Epilogue::kNormalise
-                                 : linear::Epilogue::kNone;
-  layer.pre = rows<float>(pre);
-  layer.keep = rows<const uint8_t>(keep);
-  layer.keep_scale = static_cast<float>(keep_scale);
-  layer.norm_weight = pointer<const float>(norm_weight);
-  layer.norm_bias = pointer<const float>(norm_bias);
-  layer.eps = static_cast<float>(eps);
-  return layer;
+// A null pointer where the argument is left out.
+template <class T>
+linear::Rows<T> optional_rows(python::Call& call, const char* name) {
+  return rows<T>(call.get<PyObject*>(name, nullptr));
 }
 
-linear::Problem make_problem(int64_t batches, int64_t T, uintptr_t lengths, int threads,
-                             const std::vector<linear::LayerSpec>& layers, int64_t partitions) {
-  if (layers.empty() || static_cast<int64_t>(layers.size()) > linear::kMaxLayers) {
+// Calls read(item) for every item of a list.
+template <class Read>
+void for_each(PyObject* list, const Read& read) {
+  const Py_ssize_t size = python::size_of(list);
+  for (Py_ssize_t i = 0; i < size; ++i) read(python::item_of(list, i));
+}
+
+// (rows, width) each.
+template <class Part, class T>
+std::vector<Part> parts(PyObject* given) {
+  std::vector<Part> result;
+  for_each(given, [&](PyObject* part) {
+    PyObject* part_rows = nullptr;
+    int64_t width = 0;
+    python::unpack(part, &part_rows, &width);
+    result.push_back({rows<T>(part_rows), width});
+  });
+  return result;
+}
+
+std::vector<float*> addresses(PyObject* given) {
+  std::vector<float*> result;
+  for_each(given, [&](PyObject* item) { python::from_python(item, &result.emplace_back()); });
+  return result;
+}
+
+PyObject* make_layer(python::Call& call) {
+  linear::LayerSpec layer;
+  layer.inputs = call.get<int64_t>("inputs");
+  for_each(call.get<PyObject*>("weights"), [&](PyObject* given) {
+    linear::Weight weight{};
+    python::unpack(given, &weight.data, &weight.row_stride, &weight.bias, &weight.outputs);
+    layer.weights.push_back(weight);
+  });
+  const bool gelu = call.get("gelu", false);
+  layer.norm_weight = call.get<const float*>("norm_weight", nullptr);
+  layer.norm_bias = call.get<const float*>("norm_bias", nullptr);
+  layer.residual = optional_rows<const float>(call, "residual");
+  layer.eps = static_cast<float>(call.get("eps", 0.0));
+  layer.pre = optional_rows<float>(call, "pre");
+  layer.keep = optional_rows<const uint8_t>(call, "keep");
+  layer.keep_scale = static_cast<float>(call.get("keep_scale", 1.0));
+  call.finish();
+  layer.epilogue = gelu                           ? linear::Epilogue::kGelu
+                   : layer.norm_weight != nullptr ? linear::Epilogue::kNormalise
+                                                  : linear::Epilogue::kNone;
+  return python::hold(std::move(layer), kLayer);
+}
+
+PyObject* make_chain(python::Call& call) {
+  linear::Problem problem;
+  problem.batches = call.get<int64_t>("batches");
+  problem.T = call.get<int64_t>("T");
+  problem.lengths = call.get<const int64_t*>("lengths");
+  problem.threads = call.get<int>("threads");
+  for_each(call.get<PyObject*>("layers"), [&](PyObject* layer) {
+    problem.layers.push_back(python::held<linear::LayerSpec>(layer, kLayer));
+  });
+  problem.partitions = call.get<int64_t>("partitions");
+  call.finish();
+  if (problem.layers.empty() || static_cast<int64_t>(problem.layers.size()) > linear::kMaxLayers) {
     throw std::invalid_argument("a chain has from 1 to 16 layers");
   }
-  if (partitions < 1) throw std::invalid_argument("partitions must be at least 1");
-  return {batches, T, pointer<const int64_t>(lengths), threads, layers, partitions};
+  if (problem.partitions < 1) throw std::invalid_argument("partitions must be at least 1");
+  return python::hold(std::move(problem), kChain);
+}
+
+PyObject* forward(python::Call& call) {
+  const auto& problem = python::held<linear::Problem>(call.next(), kChain);
+  const auto input = rows<const float>(call.get<PyObject*>("input"));
+  const auto outputs = parts<linear::OutputPart, float>(call.get<PyObject*>("outputs"));
+  call.finish();
+  {
+    const python::Released released;
+    linear::forward(problem, input, outputs);
+  }
+  return python::none();
+}
+
+linear::LayerGrads layer_grads(PyObject* given) {
+  PyObject *weights = nullptr, *biases = nullptr;
+  linear::LayerGrads grads;
+  python::unpack(given, &weights, &biases, &grads.norm_weight, &grads.norm_bias);
+  grads.weights = addresses(weights);
+  grads.biases = addresses(biases);
+  return grads;
+}
+
+PyObject* backward(python::Call& call) {
+  const auto& problem = python::held<linear::Problem>(call.next(), kChain);
+  const auto input = rows<const float>(call.get<PyObject*>("input"));
+  const auto grads = parts<linear::InputPart, const float>(call.get<PyObject*>("grads"));
+  const auto grad_input = rows<float>(call.get<PyObject*>("grad_input"));
+  const auto grad_residual = rows<float>(call.get<PyObject*>("grad_residual"));
+  std::vector<linear::LayerGrads> parameters;
+  for_each(call.get<PyObject*>("parameters"),
+           [&](PyObject* layer) { parameters.push_back(layer_grads(layer)); });
+  call.finish();
+  {
+    const python::Released released;
+    linear::backward(problem, input, grads, grad_input, grad_residual, parameters);
+  }
+  return python::none();
+}
+
+PyObject* advise_huge_pages(python::Call& call) {
+  void* const data = python::converted<void*>(call.next());
+  const auto bytes = python::converted<int64_t>(call.next());
+  call.finish();
+  ladnet::prefer_huge_pages(data, bytes);
+  return python::none();
+}
+
+PyObject* processor_vendor(python::Call& call) {
+  call.finish();
+  return python::text(linear::processor_vendor());
 }
 
 }  // namespace
 
-void bind_linear(py::module_& module) {
-  const RowsTuple none{0, 0, 0};
-  py::class_<linear::LayerSpec>(module, "LinearLayer", "A linear layer and what follows it.")
-      .def(py::init(&make_layer), py::kw_only(), py::arg("inputs"), py::arg("weights"),
-           py::arg("gelu") = false, py::arg("pre") = none, py::arg("keep") = none,
-           py::arg("keep_scale") = 1.0, py::arg("residual") = none, py::arg("norm_weight") = 0,
-           py::arg("norm_bias") = 0, py::arg("eps") = 0.0);
-  py::class_<linear::Problem>(module, "LinearChain", "Layers applied to every snippet of a batch.")
-      .def(py::init(&make_problem), py::kw_only(), py::arg("batches"), py::arg("T"),
-           py::arg("lengths"), py::arg("threads"), py::arg("layers"), py::arg("partitions"));
-
-  module.def(
-      "linear_forward",
-      [](const linear::Problem& problem, const RowsTuple& input,
-         const std::vector<PartTuple>& outputs) {
-        const auto results = parts<linear::OutputPart, float>(outputs);
-        const py::gil_scoped_release release;
-        linear::forward(problem, rows<const float>(input), results);
-      },
-      py::arg("chain"), py::kw_only(), py::arg("input"), py::arg("outputs"),
-      "Fill the outputs, and `pre` of layers that have one.");
-
-  module.def(
-      "linear_backward",
-      [](const linear::Problem& problem, const RowsTuple& input,
-         const std::vector<PartTuple>& grads, const RowsTuple& grad_input,
-         const RowsTuple& grad_residual, const std::vector<GradsTuple>& parameters) {
-        const auto given = parts<linear::InputPart, const float>(grads);
-        std::vector<linear::LayerGrads> results;
-        for (const auto& [weights, biases, norm_weight, norm_bias] : parameters) {
-          linear::LayerGrads layer;
-          for (uintptr_t address : weights) layer.weights.push_back(pointer<float>(address));
-          for (uintptr_t address : biases) layer.biases.push_back(pointer<float>(address));
-          layer.norm_weight = pointer<float>(norm_weight);
-          layer.norm_bias = pointer<float>(norm_bias);
-          results.push_back(layer);
-        }
-        const py::gil_scoped_release release;
-        linear::backward(problem, rows<const float>(input), given, rows<float>(grad_input),
-                         rows<float>(grad_residual), results);
-      },
-      py::arg("chain"), py::kw_only(), py::arg("input"), py::arg("grads"), py::arg("grad_input"),
-      py::arg("grad_residual"), py::arg("parameters"),
-      "Fill the gradients; `parameters` is empty or has one entry a layer.");
-
-  module.def(
-      "prefer_huge_pages",
-      [](uintptr_t data, int64_t bytes) { ladnet::prefer_huge_pages(pointer<void>(data), bytes); },
-      py::arg("data"), py::arg("bytes"), "Advice for memory that is about to be written.");
-
-  module.def("processor_vendor", &linear::processor_vendor, "'amd', 'intel' or 'other'.");
+void ladnet::python::add_linear(Methods& methods) {
+  methods.push_back(method<make_layer>("LinearLayer", "A linear layer and what follows it."));
+  methods.push_back(
+      method<make_chain>("LinearChain", "Layers applied to every snippet of a batch."));
+  methods.push_back(
+      method<forward>("linear_forward", "Fill the outputs, and `pre` of layers that have one."));
+  methods.push_back(method<backward>(
+      "linear_backward", "Fill the gradients; `parameters` is empty or has one entry a layer."));
+  methods.push_back(method<advise_huge_pages>("prefer_huge_pages",
+                                              "Advice for memory that is about to be written."));
+  methods.push_back(method<processor_vendor>("processor_vendor", "'amd', 'intel' or 'other'."));
 }

@@ -15,6 +15,8 @@ def main() -> None:
     except MissingExtraError as error:
         print(f"ladnet-fast: {error}", file=sys.stderr)
         sys.exit(1)
+    from ._signals import end_in_order
     from .app import app
 
+    end_in_order()
     app(prog_name="ladnet-fast")

@@ -1,4 +1,4 @@
-"""Extracting features with a bar of frames, for two commands."""
+"""Extracting features with a bar of frames."""
 
 from __future__ import annotations
 
@@ -12,35 +12,34 @@ import typer
 from ._console import progress_bar
 
 if TYPE_CHECKING:
-    from ..video import ExtractedVideo
+    from ..video import Footage
+    from ..video.extraction import ExtractedVideo, FailedVideo
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+def require_precision(name: str) -> None:
+    """Refuse another ``--precision`` than those there are."""
+    if name not in PRECISIONS:
+        raise typer.BadParameter(f"--precision must be fp32 or bf16; got {name!r}")
+
+
 def extract_with_bar(
-    videos: Sequence[Path],
+    footage: Sequence[Footage],
     out: Path,
     *,
     crops: int,
     device: str,
     overwrite: bool = False,
     precision: str = "fp32",
-) -> list[ExtractedVideo]:
-    """Call :func:`ladnet_fast.video.extract_to_files` and show the frames that are done."""
-    from ..video import extract_to_files
+) -> list[ExtractedVideo | FailedVideo]:
+    """Extract each video with a bar of the frames that are done; return what became of each."""
+    from ..video.extraction import extract_each
 
-    if precision not in PRECISIONS:
-        raise typer.BadParameter(f"--precision must be fp32 or bf16; got {precision!r}")
-    absent = [str(video) for video in videos if not video.is_file()]
-    if absent:  # before the weights are fetched
-        raise FileNotFoundError(f"no such video file: {', '.join(absent)}")
     with progress_bar("frames") as progress:
-        return extract_to_files(
-            videos,
-            out,
-            crops=crops,
-            overwrite=overwrite,
-            dtype=PRECISIONS[precision],
-            device=device,
-            progress=progress,
-        )
+        return list(
+            extract_each(
+                footage, out, crops=crops, overwrite=overwrite, dtype=PRECISIONS[precision],
+                device=device, progress=progress,
+            )
+        )  # fmt: skip

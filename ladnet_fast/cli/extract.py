@@ -8,17 +8,22 @@ from typing import Annotated
 
 import typer
 
+from .._locks import folder_lock
+from .._outputs import check_outputs
 from ..engine import write_run_info
+from . import _failures
 from . import _options as opt
-from ._console import console, help_text
-from ._extraction import extract_with_bar
+from ._console import help_text, say
+from ._extraction import extract_with_bar, require_precision
 
 _EXAMPLE = """
 [bold]Examples[/]
 
 ladnet-fast extract clip.mp4 other.avi --out features
 
-ladnet-fast extract videos/*.mp4 --out features --crops 10
+ladnet-fast extract videos/ --out features --crops 10
+
+ladnet-fast extract 'cams/**/*.mkv' --out features
 """
 
 
@@ -28,13 +33,20 @@ def register(app: typer.Typer) -> None:
 
 
 def command(
-    videos: Annotated[list[Path], typer.Argument(help="Video files.")],
+    videos: Annotated[
+        list[Path], typer.Argument(help="Video files, folders of them, patterns in quotes.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the features.")] = Path("features"),
     crops: Annotated[
         int, typer.Option(help="1 (centre), 5 (and corners) or 10 (and mirror images).")
     ] = 1,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Extract again what is there already.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Extract again what is there already, also what others wrote. Inputs are never "
+            "replaced.",
+        ),
     ] = False,
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, within 2 %.")] = "fp32",
     device: opt.Device = "auto",
@@ -42,19 +54,31 @@ def command(
     """Compute I3D features of video files: one row of 1,024 numbers for every 16 frames.
 
     Writes NAME.npy (NAME__0.npy ... for several crops) and the manifest videos.csv, whose labels
-    are yours to fill in. Videos that are done are skipped, so that the command can be repeated.
+    are yours to fill in. Videos that are done are skipped, so that the command can be repeated; a
+    file that was recorded anew is extracted again. Videos of folders keep their subfolders.
     """
+    from ..video import find_footage
+    from ..video.extraction import ExtractedVideo, FailedVideo
+
     on = opt.chosen_device(device)
-    done = extract_with_bar(
-        videos, out, crops=crops, device=on, overwrite=overwrite, precision=precision
+    require_precision(precision)
+    footage = find_footage(videos)
+    if not any(path.is_file() for path, _ in footage):  # before the weights are fetched
+        raise FileNotFoundError(f"no such video file: {', '.join(str(f.path) for f in footage)}")
+    check_outputs([out / "run.json"], [path for path, _ in footage], overwrite=True)
+    outcomes = extract_with_bar(
+        footage, out, crops=crops, device=on, overwrite=overwrite, precision=precision
     )
-    options = {"crops": crops, "precision": precision, "device": on}
-    write_run_info(out, command=sys.argv, extra={"options": options})
+    done = [outcome for outcome in outcomes if isinstance(outcome, ExtractedVideo)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, FailedVideo)]
+    if done:
+        options = {"crops": crops, "precision": precision, "device": on}
+        with folder_lock(out, "describing", wait=-1):
+            write_run_info(out, command=sys.argv, extra={"options": options})
     for video in done:
         state = "was there" if video.reused else "done"
-        console.print(
-            f"{video.video.stem}: {video.num_snippets} snippets, {state}",
-            highlight=False,
-            markup=False,
-        )
-    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+        state = "the video has changed, done again" if video.changed else state
+        say(f"{video.name}: {video.num_snippets} snippets, {state}")
+    say(f"written to {out}")
+    failures = [(video.name, video.reason) for video in failed]
+    _failures.report(failures, what="gave no features", total=len(outcomes))

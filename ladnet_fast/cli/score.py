@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from .._extras import import_extra
-from ..data import Video
-from ..engine import GroundTruth, load_model, save_plot, score_videos, write_run_info, write_scores
-from ..engine.evaluation import output_folder, truth_for_plots
-from ..engine.inputs import FEATURE_SUFFIXES, check_widths, videos_from_features
-from ..engine.scoring import MAX_SNIPPETS, Scores, score_path
+from .._locks import folder_lock
+from ..data import Video, num_snippets
+from ..engine import GroundTruth, load_model, write_run_info
+from ..engine.evaluation import output_folder
+from ..engine.inputs import Inputs, find_inputs
+from ..engine.score_each import ScoredVideo, UnscoredVideo, score_each
+from ..engine.score_files import ScoreFolder
+from ..engine.scoring import MAX_SNIPPETS
+from . import _failures
 from . import _options as opt
-from ._console import console, help_text, number, progress_bar
-from ._extraction import extract_with_bar
+from ._console import console, help_text, number, plain, progress_bar, say
 
 _SHOWN = 20
 _EXAMPLE = """
@@ -30,6 +31,8 @@ ladnet-fast score clip.mp4 --model runs/first --out scores
 ladnet-fast score test.csv --model runs/first --out scores
 
 ladnet-fast score features/ --model runs/first/model.safetensors --out scores --no-plots
+
+ladnet-fast score 'cams/**/*.mp4' --model runs/first --out scores
 """
 
 
@@ -42,13 +45,21 @@ def command(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Video files, feature files (.npy), folders of them; or one manifest (.csv), or "
-            "one list with --layout."
+            help="Video files, feature files (.npy), folders of either, patterns in quotes; or one "
+            "manifest (.csv), or one list with --layout."
         ),
     ],
     model: Annotated[Path, typer.Option(help="Folder of a training run, or a weights file.")],
     out: Annotated[Path, typer.Option(help="Folder for scores and plots.")] = Path("scores"),
     plots: Annotated[bool, typer.Option(help="Draw a picture of each video's scores.")] = True,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Compute everything again, and replace files in --out that are not ours. Inputs "
+            "are never replaced.",
+        ),
+    ] = False,
     fps: Annotated[
         float | None,
         typer.Option(
@@ -84,111 +95,114 @@ def command(
     """Score every snippet of videos, at any length; labels are not needed.
 
     Writes for each video NAME.npy (a score per snippet), NAME.csv (with frame numbers) and
-    NAME.png (ground truth shaded where it is known).
+    NAME.png (ground truth shaded where it is known), as soon as the video is done. Videos that
+    can't be scored are listed at the end with their reasons. Called again, it does what is missing.
     """
     truth = opt.ground_truth(gt, boundaries, length_rule)
     on = opt.chosen_device(device)
     net = load_model(model, device=on, impl=impl)
-    rates: dict[str, float] = {}
     if len(inputs) == 1 and (layout is not None or inputs[0].suffix.lower() == ".csv"):
         per_snippet = frames_per_snippet if layout is not None else None
         lists = opt.ListOptions(layout, root, remap, anomalous_names, queries, per_snippet)
-        videos = lists.read(inputs[0], split=split)
+        found = Inputs(videos=_listed(lists, inputs[0], split))
     else:
-        if gt is not None:
-            raise typer.BadParameter("--gt needs a manifest or list, whose order it follows")
-        videos = _videos_from_files(inputs, out, crops, on, frames_per_snippet or 16, rates)
-    check_widths(videos, net.feature_dim)
-    output_folder(out)
+        found = _found(inputs, gt, frames_per_snippet)
+    shades: dict[str, Any] = {}
+    if gt is not None and plots:  # what doesn't fit is told before hours of scoring
+        shades = _truth(found, truth)
+    if out.exists():
+        output_folder(out)
+    folder = ScoreFolder(out, net, overwrite=overwrite)
+    read = [path for path in (*inputs, gt, anomalous_names, queries) if path is not None]
+    read += [model, *(model / name for name in ("model.safetensors", "config.yaml"))]
+    for note in found.notes:
+        say(f"note: {note}")
+    done: list[ScoredVideo] = []
+    failed: list[UnscoredVideo] = []
     with progress_bar("scoring") as progress:
-        scores = score_videos(net, videos, max_snippets=max_snippets, progress=progress)
-    write_scores(out, videos, scores)
-    if plots:
-        _plot(out, videos, scores, truth, fps, rates)
-    write_run_info(
-        out,
-        command=sys.argv,
-        extra={
+        for outcome in score_each(
+            net, found, folder, read=read, plots=plots, crops=crops, device=on,
+            max_snippets=max_snippets, progress=progress,
+        ):  # fmt: skip
+            (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
+    failures = [(video.name, video.reason) for video in failed]
+    if done:
+        failures += _plot(folder, done, shades, fps) if plots else []
+        extra = {
             "model": str(model.resolve()),
             "inputs": [str(path.resolve()) for path in inputs],
             "device": on,
-        },
-    )
-    console.print(_table(videos, scores))
-    console.print(f"written to {out}", highlight=False, markup=False, soft_wrap=True)
+        }
+        with folder_lock(out, "describing", wait=-1):
+            write_run_info(out, command=sys.argv, extra=extra)
+        console.print(_table(done))
+        reused = sum(video.reused for video in done)
+        there = f"; {reused} of {len(done)} videos were there" if reused else ""
+        say(f"written to {out}{there}")
+    _failures.report(failures, what="could not be done", total=len(done) + len(failed))
 
 
-def _videos_from_files(
-    inputs: Sequence[Path],
-    out: Path,
-    crops: int,
-    device: str,
-    frames_per_snippet: int,
-    rates: dict[str, float],
-) -> list[Video]:
-    """Take feature files as they are; extract the features of anything else, a video file."""
-    lists = [path for path in inputs if path.suffix.lower() == ".csv"]
-    if lists:
-        raise typer.BadParameter(f"give the manifest {lists[0]} alone, without other inputs")
-    footage = [p for p in inputs if p.is_file() and p.suffix.lower() not in FEATURE_SUFFIXES]
-    ready = [path for path in inputs if path not in footage]
-    videos = videos_from_features(ready, frames_per_snippet=frames_per_snippet) if ready else []
-    if footage:
-        for done in extract_with_bar(footage, out / "features", crops=crops, device=device):
-            videos += videos_from_features(done.features)
-            rate = _frame_rate(done.video)
-            if rate is not None:
-                rates[videos[-1].name] = rate
-    twice = {video.name for video in videos if sum(v.name == video.name for v in videos) > 1}
-    if twice:
-        raise ValueError(f"two inputs are both named {min(twice)!r}; score them in two calls")
+def _listed(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
+    """Read a manifest or list of which some files may be missing, but not all."""
+    videos = lists.read(path, split=split, check_files=False)
+    if not any(source.path.is_file() for video in videos for source in video.features):
+        return lists.read(path, split=split)  # says where they were looked for
     return videos
 
 
-def _frame_rate(path: Path) -> float | None:
-    av = import_extra("av", extra="video", purpose="read video files")
-    with av.open(str(path)) as container:
-        rate: Fraction | None = container.streams.video[0].average_rate
-    return float(rate) if rate else None
+def _found(inputs: Sequence[Path], gt: Path | None, frames_per_snippet: int | None) -> Inputs:
+    lists = [path for path in inputs if path.suffix.lower() == ".csv"]
+    if lists:
+        raise typer.BadParameter(f"give the manifest {lists[0]} alone, without other inputs")
+    if gt is not None:
+        raise typer.BadParameter("--gt needs a manifest or list, whose order it follows")
+    return find_inputs(inputs, frames_per_snippet=frames_per_snippet or 16)
+
+
+def _truth(found: Inputs, truth: GroundTruth) -> dict[str, Any]:
+    """Return each video's truth by name; none where a video's length can't be read."""
+    try:
+        lengths = [num_snippets(video) for video in found.videos]
+    except (ValueError, OSError) as error:
+        found.notes.append(f"the plots show no ground truth, which needs every length: {error}")
+        return {}
+    loaded = truth.load(found.videos, lengths)
+    return {video.name: frames for video, frames in zip(found.videos, loaded, strict=True)}
 
 
 def _plot(
-    out: Path,
-    videos: Sequence[Video],
-    scores: Mapping[str, Scores],
-    ground_truth: GroundTruth,
-    fps: float | None,
-    rates: Mapping[str, float],
-) -> None:
-    truth = truth_for_plots(videos, scores, ground_truth)
+    folder: ScoreFolder, done: Sequence[ScoredVideo], shades: Mapping[str, Any], fps: float | None
+) -> list[tuple[str, str]]:
+    """Draw what is not drawn yet; return the videos whose own ground truth doesn't fit."""
+    failures: list[tuple[str, str]] = []
     with progress_bar("plotting") as progress:
-        for index, video in enumerate(videos):
-            progress(video.name, index, len(videos))
-            save_plot(
-                score_path(out, video.name).with_name(f"{Path(video.name).name}.png"),
-                scores[video.name],
-                title=video.name,
-                frames_per_snippet=video.frames_per_snippet,
-                num_frames=video.num_frames,
-                ground_truth=None if truth is None else truth[index],
-                fps=fps or rates.get(video.name),
-            )
+        for index, entry in enumerate(done):
+            video = entry.video
+            progress(video.name, index, len(done))
+            frames = shades.get(video.name)
+            if frames is None and video.frame_labels is not None:
+                try:
+                    (frames,) = GroundTruth().load([video], [len(entry.scores)])
+                except (ValueError, OSError) as error:
+                    failures.append((video.name, f"is scored, but has no plot: {error}"))
+                    continue
+            folder.plot(video, entry.scores, ground_truth=frames, fps=fps or entry.fps)
+    return failures
 
 
-def _table(videos: Sequence[Video], scores: Mapping[str, Scores]) -> Table:
+def _table(done: Sequence[ScoredVideo]) -> Table:
     table = Table()
     table.add_column("video")
     for heading in ("snippets", "mean", "highest", "at snippet"):
         table.add_column(heading, justify="right")
-    for video in videos[:_SHOWN]:
-        values = scores[video.name]
+    for entry in done[:_SHOWN]:
         table.add_row(
-            video.name,
-            str(len(values)),
-            number(float(values.mean())),
-            number(float(values.max())),
-            str(int(values.argmax())),
+            plain(entry.video.name),
+            str(len(entry.scores)),
+            number(float(entry.scores.mean())),
+            number(float(entry.scores.max())),
+            str(int(entry.scores.argmax())),
         )
-    if len(videos) > _SHOWN:
-        table.caption = f"and {len(videos) - _SHOWN} more"
+    if len(done) > _SHOWN:
+        table.caption = f"and {len(done) - _SHOWN} more"
     return table

@@ -68,9 +68,36 @@ def _object_array_help(path: Path) -> str:
     return (
         f"{path} is an object array, which numpy can open only by running pickle; if you trust "
         "its origin, keep a copy and convert it once:\n"
-        '  python -c "import sys, numpy as np; p = sys.argv[1]; a = np.load(p, allow_pickle=True); '
-        f'np.save(p, np.asarray(a.tolist(), dtype=np.float32))" {shlex.quote(str(path))}'
+        f"  {object_array_command(path)}\n"
+        "Rows of one shape become one array in the same file. Others can't: each is saved to a "
+        f"file of its own beside it, {path.stem}__0.npy and so on; list those instead"
     )
+
+
+def object_array_command(path: Path) -> str:
+    """Return a shell command that turns an object array into arrays of numbers."""
+    program = (
+        "import sys, numpy as np; p = sys.argv[1]; a = np.load(p, allow_pickle=True); "
+        "a = a.item() if a.ndim == 0 else a; "
+        "r = [np.asarray(np.asarray(x).tolist(), np.float32) for x in a]; "
+        "np.save(p, np.stack(r)) if len({x.shape for x in r}) == 1 else "
+        "[np.save(f'{p[:-4]}__{i}.npy', x) for i, x in enumerate(r)]"
+    )
+    return python_command(program, path)
+
+
+def reshape_command(path: Path, shape: tuple[int, ...]) -> str:
+    """Return a shell command that gives the array in ``path`` another shape."""
+    return python_command(
+        "import sys, numpy as np; p = sys.argv[1]; "
+        f"a = np.load(p, allow_pickle=False); np.save(p, a.reshape({shape}))",
+        path,
+    )
+
+
+def python_command(program: str, *arguments: Path) -> str:
+    """Return ``python -c PROGRAM ARGUMENTS`` for a shell, whatever the arguments' characters."""
+    return f'python -c "{program}" {" ".join(shlex.quote(str(path)) for path in arguments)}'
 
 
 def _read_text_rows(path: Path) -> NDArray[np.float32]:

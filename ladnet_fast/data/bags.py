@@ -13,9 +13,10 @@ from ladnet_fast.data.features import (
     FeatureMatrix,
     align_query,
     count_crops,
-    feature_shape,
+    feature_width,
     load_crop,
     load_query,
+    query_width,
 )
 from ladnet_fast.data.sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
 from ladnet_fast.data.video import DataError, FeatureSource, Video, require_videos
@@ -115,8 +116,8 @@ class BagDataset(Dataset[Bag]):
         ]
         self.labels = torch.tensor([self.videos[index].known_label for index, _ in self.samples])
         first = self.videos[0]
-        self.feature_dim = feature_shape(first.features[0])[-1]
-        self.query_dim = None if first.query is None else feature_shape(first.query)[-1]
+        self.feature_dim = feature_width(first)
+        self.query_dim = query_width(first)
         self._kept: list[Bag] | None = None
         if preload:
             self._kept = [self._read(index) for index in range(len(self))]

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array
-from ladnet_fast.data.video import DataError, FeatureSource, Video
+from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array, reshape_command
+from ladnet_fast.data.axes import crop_axis
+from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes
 
 FeatureMatrix = NDArray[np.float32]
 
@@ -23,17 +24,20 @@ class Crop(NamedTuple):
 
 
 def load_features(
-    source: FeatureSource | str | os.PathLike[str], *, crop: int = 0
+    source: FeatureSource | str | os.PathLike[str], *, crop: int = 0, axes: Axes | None = None
 ) -> FeatureMatrix:
     """Load the features of one crop.
 
     Parameters
     ----------
     source : FeatureSource or path-like
-        ``.npy`` or HDF5 data set of shape (T, D) or (T, crops, D), or a text file of T rows;
-        real numbers of any dtype.
+        ``.npy`` or HDF5 data set of shape (T, D), (T, crops, D) or (crops, T, D), or a text file
+        of T rows; real numbers of any dtype.
     crop : int
-        Index in the second axis of a (T, crops, D) array; 0 for a matrix, which is one crop.
+        Which crop; 0 for a matrix, which is one.
+    axes : "snippets,crops" or "crops,snippets", optional
+        Order of the first two axes of three. Default: by shape, where that is certain; see
+        `ladnet_fast.data.axes.crop_axis`.
 
     Returns
     -------
@@ -45,18 +49,21 @@ def load_features(
     FileNotFoundError
         If the file does not exist.
     DataError
-        If the file is corrupt, an object array, empty, of another rank or type, or holds a NaN
-        or infinity; the message names the file and the row.
+        If the file is corrupt, an object array, empty, of another rank or type, holds a NaN
+        or infinity, or nothing tells which axis holds the crops; the message names the file and
+        the row.
     ValueError
-        If ``crop`` is out of range.
+        If ``crop`` is out of range, or ``axes`` unknown.
     """
     source = FeatureSource.parse(source)
+    check_axes(axes)
     with open_array(source) as array:
         shape = _checked_shape(source, array)
-        crops = shape[1] if len(shape) == 3 else 1
+        axis = crop_axis(shape, axes, source)
+        crops = 1 if axis is None else shape[axis]
         if not 0 <= crop < crops:
             raise ValueError(f"{source}: crop must be in 0..{crops - 1}, got {crop}")
-        part = array[:, crop] if len(shape) == 3 else array[:]
+        part = array[:] if axis is None else array[crop] if axis == 0 else array[:, crop]
         with np.errstate(over="ignore"):  # float64 beyond float32's range: reported below
             features = np.array(part, dtype=np.float32, order="C")
     finite = np.isfinite(features)
@@ -70,47 +77,92 @@ def load_features(
     return features
 
 
-def feature_shape(source: FeatureSource | str | os.PathLike[str]) -> tuple[int, ...]:
-    """Shape of a source, (T, D) or (T, crops, D), from its header where it has one."""
+def feature_shape(
+    source: FeatureSource | str | os.PathLike[str], *, axes: Axes | None = None
+) -> tuple[int, ...]:
+    """Shape of a source, (T, D) or (T, crops, D) whatever its order, from its header if it has one.
+
+    ``axes`` and what is raised are as in `load_features`.
+    """
     source = FeatureSource.parse(source)
-    with open_array(source) as array:
-        return _checked_shape(source, array)
+    check_axes(axes)
+    shape = _stored_shape(source)
+    return _swapped(shape) if crop_axis(shape, axes, source) == 0 else shape
 
 
 def count_crops(video: Video) -> int:
     """Count the crops that `iter_crops` yields for ``video``, from a header at most."""
     if len(video.features) > 1 or video.features[0].path.suffix.lower() in TEXT_SUFFIXES:
         return len(video.features)
-    shape = feature_shape(video.features[0])
+    shape = _shape_of(video)
     return shape[1] if len(shape) == 3 else 1
 
 
 def num_snippets(video: Video) -> int:
     """T of the features that `iter_crops` yields for ``video``, read from the headers."""
-    length = feature_shape(video.features[0])[0]
+    length = _shape_of(video)[0]
     if video.query is None:
         return length
-    return _aligned_length(video, length, feature_shape(video.query)[0])
+    return _aligned_length(video, length, _single_crop(video, video.query)[0][0])
+
+
+def feature_width(video: Video) -> int:
+    """D of the features that `iter_crops` yields for ``video``, read from a header."""
+    return _shape_of(video)[-1]
+
+
+def query_width(video: Video) -> int | None:
+    """Dq of the features of the second modality, or None where ``video`` has none."""
+    return None if video.query is None else _single_crop(video, video.query)[0][-1]
 
 
 def load_crop(video: Video, crop: int) -> FeatureMatrix:
     """Load crop ``crop`` of ``video``, wherever it is stored."""
     if len(video.features) == 1:
-        return load_features(video.features[0], crop=crop)
+        return load_features(video.features[0], crop=crop, axes=video.axes)
     if not 0 <= crop < len(video.features):
         raise ValueError(f"{video.name}: crop must be in 0..{len(video.features) - 1}, got {crop}")
     source = video.features[crop]
-    if len(feature_shape(source)) != 2:
-        raise DataError(
-            f"{source}: shape {feature_shape(source)} holds several crops, but {video.name} has "
-            "one file per crop; list only one file of shape (T, crops, D) for a video"
-        )
-    return load_features(source)
+    return load_features(source, axes=_single_crop(video, source)[1])
 
 
 def load_query(video: Video) -> FeatureMatrix | None:
     """Load the features of the second modality, or None where ``video`` has none."""
-    return None if video.query is None else load_features(video.query)
+    if video.query is None:
+        return None
+    return load_features(video.query, axes=_single_crop(video, video.query)[1])
+
+
+def _shape_of(video: Video) -> tuple[int, ...]:
+    """Shape of the first source: (T, D), or (T, crops, D)."""
+    if len(video.features) > 1:
+        return _single_crop(video, video.features[0])[0]
+    return feature_shape(video.features[0], axes=video.axes)
+
+
+def _single_crop(video: Video, source: FeatureSource) -> tuple[tuple[int, ...], Axes | None]:
+    """Shape of a source that has to be one crop, and its axes: the one of length 1 is the crop."""
+    shape = _stored_shape(source)
+    if len(shape) == 2:
+        return shape, None
+    if 1 not in shape[:2]:
+        what = "a query, which serves all crops," if source == video.query else "one file per crop"
+        raise DataError(
+            f"{source}: shape {shape} holds several crops, but {video.name} has {what} of shape "
+            "(T, D); only a video's single file may hold several"
+        )
+    if shape[1] == 1:
+        return shape, "snippets,crops"
+    return _swapped(shape), "crops,snippets"
+
+
+def _swapped(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[1], shape[0], shape[2])
+
+
+def _stored_shape(source: FeatureSource) -> tuple[int, ...]:
+    with open_array(source) as array:
+        return _checked_shape(source, array)
 
 
 def align_query(video: Video, features: FeatureMatrix, query: FeatureMatrix | None) -> Crop:
@@ -167,9 +219,22 @@ def _checked_shape(source: FeatureSource, array: Any) -> tuple[int, ...]:
     shape = tuple(int(n) for n in array.shape)
     if len(shape) not in (2, 3) or 0 in shape:
         raise DataError(
-            f"{source}: shape {shape} is neither (T, D), a row per snippet, nor (T, crops, D), "
-            "with at least one of each"
+            f"{source}: shape {shape} is neither (T, D), a row per snippet, nor (T, crops, D) or "
+            f"(crops, T, D), with at least one of each{_without_extra_axes(source, shape)}"
         )
     if array.dtype.kind not in "fiu":
         raise DataError(f"{source}: features must be real numbers, got dtype {array.dtype}")
     return shape
+
+
+def _without_extra_axes(source: FeatureSource, shape: tuple[int, ...]) -> str:
+    """Say how to take out axes of length 1, where that gives features."""
+    if len(shape) < 4 or 0 in shape:
+        return ""
+    kept = [*(n for n in shape[:-1] if n > 1), shape[-1]]
+    if len(kept) not in (2, 3):
+        return ""
+    remedy = f"; the axes of length 1 are to be taken out, which gives {tuple(kept)}"
+    if source.path.suffix.lower() == ".npy":
+        remedy += f":\n  {reshape_command(source.path, tuple(kept))}"
+    return remedy

@@ -6,18 +6,29 @@ A name means the last part of a path without its suffix and without its crop suf
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ladnet_fast.data.video import FRAMES_PER_SNIPPET
+from ladnet_fast.data.labels import (
+    Label,
+    UnknownLabelError,
+    generic_label,
+    label_from_cell,
+    ucf_crime_label,
+    unnamed_label,
+    xd_violence_label,
+)
+from ladnet_fast.data.video import FRAMES_PER_SNIPPET, Axes
 
-# A label: 0 or 1, and the classes of anomaly where the name tells them.
-Label = tuple[int, tuple[str, ...]]
-
-
-class UnknownLabelError(ValueError):
-    """A name doesn't follow the convention, so that its label can't be told."""
+__all__ = [
+    "LAYOUTS",
+    "Label",
+    "Layout",
+    "UnknownLabelError",
+    "label_from_cell",
+    "xd_violence_label",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +45,15 @@ class Layout:
         Regular expression with the groups ``name`` and ``crop``; a name that doesn't match is
         crop 0. None: one line per video.
     label : callable
-        Label of a name; raises UnknownLabelError.
+        Label of a name and the folders of its path; raises UnknownLabelError.
     label_column : "none", "optional" or "csv"
         Whether lines are ``path``; ``path`` or ``path label``; or CSV with ``path,label``.
     frames_per_snippet : int or None
         See `Video`.
     name_suffix : str
         End of a file's stem that is not part of the video's name.
+    axes : "snippets,crops", "crops,snippets" or None
+        See `Video`.
     hdf5 : bool
         Lines are keys of one HDF5 file rather than paths.
     """
@@ -48,10 +61,11 @@ class Layout:
     name: str
     description: str
     crop_pattern: str | None
-    label: Callable[[str], Label]
+    label: Callable[[str, Sequence[str]], Label]
     label_column: str = "none"
     frames_per_snippet: int | None = FRAMES_PER_SNIPPET
     name_suffix: str = ""
+    axes: Axes | None = None
     hdf5: bool = False
 
     def split_crop(self, stem: str) -> tuple[str, int]:
@@ -59,54 +73,6 @@ class Layout:
         stem = stem.removesuffix(self.name_suffix)
         match = re.fullmatch(self.crop_pattern, stem) if self.crop_pattern else None
         return (match["name"], int(match["crop"])) if match else (stem, 0)
-
-
-def ucf_crime_label(name: str) -> Label:
-    """Label by a UCF-Crime name: ``Normal_Videos_003_x264`` or ``Abuse028_x264``."""
-    if "Normal" in name:
-        return 0, ()
-    match = re.match(r"([A-Za-z]+)\d+(_|$)", name)
-    if match is None:
-        raise UnknownLabelError(
-            f"{name!r} is not a UCF-Crime name such as 'Normal_Videos_003_x264' or 'Abuse028_x264'"
-        )
-    return 1, (match[1],)
-
-
-def xd_violence_label(name: str) -> Label:
-    """Label by an XD-Violence name: ``..._label_A`` or ``..._label_B1-B2-0``."""
-    match = re.search(r"_label_([A-G]\d?(?:-(?:0|[A-G]\d?))*)$", name)
-    if match is None:
-        raise UnknownLabelError(
-            f"{name!r} is not an XD-Violence name, which ends in '_label_A' (normal) or in "
-            "classes such as '_label_B1-B2-0'"
-        )
-    return xd_violence_codes(match[1])
-
-
-def xd_violence_codes(codes: str) -> Label:
-    """Label by XD-Violence's codes alone: ``A`` or ``B1-B2-0``."""
-    classes = tuple(code for code in codes.split("-") if code not in ("0", "A"))
-    return (1, classes) if classes else (0, ())
-
-
-def label_from_cell(cell: str) -> Label:
-    """Label by the text of a label column: 0, 1, Normal, A, ``B1-B2-0`` or a class's name."""
-    if cell in ("0", "1"):
-        return int(cell), ()
-    if re.fullmatch(r"[A-G]\d?(-(0|[A-G]\d?))*", cell):
-        return xd_violence_codes(cell)
-    return (0, ()) if cell.lower() == "normal" else (1, (cell,))
-
-
-def generic_label(name: str) -> Label:
-    """Label by an XD-Violence name where it is one, else by a UCF-Crime name."""
-    return xd_violence_label(name) if "_label_" in name else ucf_crime_label(name)
-
-
-def unnamed_label(name: str) -> Label:
-    """Refuse: ShanghaiTech names such as ``01_0015`` don't tell the label."""
-    raise UnknownLabelError(f"{name!r}, a ShanghaiTech name, does not tell the label")
 
 
 _TWO_UNDERSCORES = r"(?P<name>.+)__(?P<crop>\d+)"
@@ -155,6 +121,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                 None,
                 generic_label,
                 name_suffix="_i3d",
+                axes="snippets,crops",
             ),
             Layout(
                 "c3d-text",

@@ -6,18 +6,28 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from ladnet_fast.data._annotation_lines import base_name
 from ladnet_fast.data._arrays import hdf5_keys
+from ladnet_fast.data._label_rules import (
+    Entry,
+    LabelRules,
+    folder_labels,
+    read_anomalous_names,
+)
 from ladnet_fast.data._text import read_lines, strip_suffix
-from ladnet_fast.data.layouts import LAYOUTS, Label, Layout, UnknownLabelError, label_from_cell
+from ladnet_fast.data._wording import give, name_of
+from ladnet_fast.data.annotations import read_num_frames
+from ladnet_fast.data.layouts import LAYOUTS, Layout
 from ladnet_fast.data.manifest import check_files_exist
-from ladnet_fast.data.video import DataError, FeatureSource, Video
+from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes, check_name
 
 QUERY_SUFFIX = "__vggish"
+Labels = Literal["required", "optional"]
 
 
 class _Line(NamedTuple):
@@ -54,7 +64,8 @@ class _Place:
             if line.path.is_relative_to(self.remap[0]):
                 return
         raise DataError(
-            f"{self.listing}: no line starts with the remap prefix {self.remap[0]!r}; "
+            f"{self.listing}: no line starts with the prefix {self.remap[0]!r} of "
+            f"{name_of('remap')}; "
             f"the first path is {str(first.path) if first else None!r}"
         )
 
@@ -65,10 +76,15 @@ def read_list(
     *,
     root: str | os.PathLike[str] | None = None,
     remap: tuple[str, str] | None = None,
+    labels: Labels = "required",
     anomalous_names: Iterable[str] | str | os.PathLike[str] | None = None,
+    normal_folders: Sequence[str] = (),
+    anomalous_folders: Sequence[str] = (),
     queries: str | os.PathLike[str] | None = None,
     split: str | None = None,
     frames_per_snippet: int | None = None,
+    axes: Axes | None = None,
+    num_frames: Mapping[str, int] | str | os.PathLike[str] | None = None,
     check_files: bool = True,
 ) -> list[Video]:
     r"""Read a list of feature files, grouping the crops of a video, with labels by name.
@@ -88,9 +104,15 @@ def read_list(
     remap : (str, str), optional
         Prefix of the paths on the machine where the list was written, and what to put in its
         place, as in ``("D:\\feat", "/data/feat")``. Compared by whole path components.
+    labels : "required" or "optional"
+        Whether a video whose label can't be told with certainty is refused, or gets None:
+        enough for scoring, and for evaluating with frame-level truth.
     anomalous_names : iterable of str or path-like, optional
-        Names of the anomalous videos, or a text file with one a line; all others are normal.
-        Required where neither name nor list tells the label (ShanghaiTech's test list).
+        Names of the anomalous videos, or a text file with one a line, ``name`` or
+        ``name class``; all others are normal.
+    normal_folders, anomalous_folders : sequence of str
+        Names of folders: a video whose path in the list has one of them is normal, or anomalous.
+        They overrule a label column and names.
     queries : path-like, optional
         Folder that holds ``NAME__vggish.npy`` for every video, or a list of such files, to
         which ``root`` and ``remap`` apply as well.
@@ -98,6 +120,13 @@ def read_list(
         Stored in every `Video`.
     frames_per_snippet : int, optional
         Default: the layout's own, 16 for all but ``"c3d-text"``.
+    axes : "snippets,crops" or "crops,snippets", optional
+        Order of the first two axes of feature files that have three; default: the layout's own,
+        else by their shapes, where these are certain.
+    num_frames : mapping of str to int or path-like, optional
+        Lengths of the videos in frames by their names without folder and suffix, or a file that
+        holds them (see `read_num_frames`): what 32-row C3D features need to be evaluated. Not
+        every video of the list has to be in it, but one must.
     check_files : bool
         Look for every file that the list names.
 
@@ -118,9 +147,19 @@ def read_list(
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    if labels not in get_args(Labels):
+        raise ValueError(f"labels must be one of {', '.join(get_args(Labels))}, got {labels!r}")
+    if anomalous_names is not None and (normal_folders or anomalous_folders):
+        raise ValueError(
+            f"{name_of('anomalous_names')} and {name_of('normal_folders')} or "
+            f"{name_of('anomalous_folders')} exclude each other: either tells every label"
+        )
+    check_axes(axes)
     rules, listing = LAYOUTS[layout], Path(path)
     if rules.hdf5 and root is None:
-        raise ValueError(f"layout {layout!r} needs root: the HDF5 file whose keys the list names")
+        raise ValueError(
+            f"layout {layout!r} needs {give('root')}: the HDF5 file whose keys the list names"
+        )
     place = _Place(
         listing,
         listing.parent if root is None or rules.hdf5 else Path(root),
@@ -128,17 +167,28 @@ def read_list(
     )
     lines = list(_read_lines(listing, rules))
     place.check_remap(lines)
-    anomalous = _read_names(anomalous_names)
     groups = _group_crops(listing, lines, rules)
-    if anomalous is not None:
-        _check_all_known(anomalous, groups, listing)
-    sources = _hdf5_sources(groups, Path(root)) if rules.hdf5 and root is not None else None
-    query_of = _read_queries(queries, place, [group[0].name for group in groups])
+    entries = [_entry(group) for group in groups]
+    names = [entry.name for entry in entries]
+    label_rules = LabelRules(
+        rules,
+        listing,
+        read_anomalous_names(anomalous_names, names, listing),
+        folder_labels(
+            normal_folders, anomalous_folders, [entry.folders for entry in entries], listing
+        ),
+        labels == "required",
+    )
+    sources = None
+    if rules.hdf5 and root is not None:
+        sources = _hdf5_sources(groups, Path(root), check_files)
+    query_of = _read_queries(queries, place, names)
+    frames_of = _read_num_frames(num_frames, names, listing)
 
     videos = []
-    for index, group in enumerate(groups):
-        label, classes = _label(group, rules, anomalous, listing)
-        name = group[0].name
+    for index, (group, entry) in enumerate(zip(groups, entries, strict=True)):
+        label, classes = label_rules.label(entry)
+        name = entry.name
         videos.append(
             Video(
                 name=name,
@@ -147,11 +197,13 @@ def read_list(
                 else tuple(FeatureSource(place.locate(file.line.path)) for file in group),
                 label=label,
                 classes=classes,
+                num_frames=frames_of.get(base_name(name)),
                 frames_per_snippet=rules.frames_per_snippet
                 if frames_per_snippet is None
                 else frames_per_snippet,
                 split=split,
                 query=query_of.get(name),
+                axes=rules.axes if axes is None else axes,
             )
         )
     if check_files:
@@ -159,8 +211,9 @@ def read_list(
             videos,
             listing,
             remedy=(
-                "give root= (the folder that relative paths start from) or remap=(old prefix, "
-                "new prefix) where the list was written on another machine"
+                f"give {give('root')} (the folder that relative paths start from) or "
+                f"{give('remap')} (old prefix, new prefix) where the list was written on another "
+                "machine"
             ),
         )
     return videos
@@ -189,7 +242,8 @@ def _read_lines(listing: Path, rules: Layout) -> Iterator[_Line]:
     for number, text in lines:
         cell = None
         if rules.label_column == "optional":
-            match = re.fullmatch(r"(\S.*?)\s+([01])(?:\.0*)?", text)
+            match = re.fullmatch(r"(\S.*?)\s+([01](?:\.0*)?)", text)
+            match = match or re.fullmatch(r"(.*\.(?:npy|txt|h5|hdf5))\s+(\S+)", text)
             if match is not None:
                 text, cell = match[1], match[2]
         yield _Line(number, PurePosixPath(_posix(text)), cell)
@@ -200,6 +254,10 @@ def _group_crops(listing: Path, lines: Iterable[_Line], rules: Layout) -> list[l
     first_line: dict[str, int] = {}
     for line in lines:
         name, crop = rules.split_crop(strip_suffix(line.path.name))
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise DataError(f"{listing}, line {line.number}: {error}") from error
         if groups and groups[-1][0].name == name:
             groups[-1].append(_File(line, name, crop))
         elif name in first_line:
@@ -227,61 +285,38 @@ def _group_crops(listing: Path, lines: Iterable[_Line], rules: Layout) -> list[l
     return groups
 
 
-def _label(
-    group: list[_File], rules: Layout, anomalous: frozenset[str] | None, listing: Path
-) -> Label:
-    name = group[0].name
-    if anomalous is not None:
-        return _label_from_names(name, rules, anomalous)
-    cells = {file.line.cell for file in group}
-    where = f"{listing}, line {group[0].line.number}"
-    if len(cells) > 1:
-        raise DataError(f"{where}: the crops of {name!r} have different labels: {cells}")
-    cell = cells.pop()
-    if cell is not None:
-        return label_from_cell(cell)
-    try:
-        return rules.label(name)
-    except UnknownLabelError as error:
+def _entry(group: list[_File]) -> Entry:
+    return Entry(
+        group[0].line.number,
+        group[0].name,
+        tuple(dict.fromkeys(part for file in group for part in file.line.path.parent.parts)),
+        frozenset(file.line.cell for file in group),
+    )
+
+
+def _read_num_frames(
+    num_frames: Mapping[str, int] | str | os.PathLike[str] | None, names: list[str], listing: Path
+) -> Mapping[str, int]:
+    if num_frames is None:
+        return {}
+    found = num_frames if isinstance(num_frames, Mapping) else read_num_frames(num_frames)
+    if not any(base_name(name) in found for name in names):
         raise DataError(
-            f"{where}: {error}; give anomalous_names= (all others are then normal)"
-        ) from error
-
-
-def _label_from_names(name: str, rules: Layout, anomalous: frozenset[str]) -> Label:
-    if name not in anomalous:
-        return 0, ()
-    try:
-        return 1, rules.label(name)[1]
-    except UnknownLabelError:  # the name tells no class, which is not needed here
-        return 1, ()
-
-
-def _read_names(names: Iterable[str] | str | os.PathLike[str] | None) -> frozenset[str] | None:
-    if names is None:
-        return None
-    if isinstance(names, str | os.PathLike):
-        return frozenset(text for _, text in read_lines(Path(names), what="list of names"))
-    return frozenset(names)
-
-
-def _check_all_known(anomalous: frozenset[str], groups: list[list[_File]], listing: Path) -> None:
-    # A whole data set's names may be given for one of its lists, so some may be unknown.
-    if anomalous and not any(group[0].name in anomalous for group in groups):
-        raise DataError(
-            f"{listing}: none of the {len(anomalous)} anomalous_names, such as "
-            f"{min(anomalous)!r}, is in the list, whose first video is {groups[0][0].name!r}; "
-            "write names as they are in the list, without suffix and crop"
+            f"{listing}: {name_of('num_frames')} knows {len(found)} videos, such as "
+            f"{next(iter(found), None)!r}, but none of the list, whose first video is {names[0]!r}"
         )
+    return found
 
 
-def _hdf5_sources(groups: list[list[_File]], file: Path) -> list[FeatureSource]:
+def _hdf5_sources(groups: list[list[_File]], file: Path, check_files: bool) -> list[FeatureSource]:
     """Find each video's key: the line as written, or its last part without suffix."""
-    keys = hdf5_keys(file)
+    keys = hdf5_keys(file) if check_files or file.is_file() else frozenset[str]()
     sources = []
     for entry, *_ in groups:
         written = str(entry.line.path)
         key = next((k for k in (written, entry.line.path.name, entry.name) if k in keys), None)
+        if key is None and not check_files:
+            key = entry.name
         if key is None:
             raise DataError(
                 f"{file} has no data set for {written!r}; "

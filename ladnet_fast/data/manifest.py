@@ -7,14 +7,17 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 from ladnet_fast._files import atomic_write_text
 from ladnet_fast.data._text import read_text
 from ladnet_fast.data.video import (
     FRAMES_PER_SNIPPET,
+    Axes,
     DataError,
     FeatureSource,
     Video,
+    check_name,
     require_unique_names,
     require_videos,
 )
@@ -28,6 +31,7 @@ OPTIONAL = (
     "frame_labels",
     "split",
     "query",
+    "axes",
 )
 EVEN = "even"  # frames_per_snippet of files whose rows share the video's frames evenly
 SEPARATOR = ";"
@@ -37,10 +41,11 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     """Read a manifest.
 
     A CSV file whose header has ``video,features,label`` and any of ``class, num_frames,
-    frames_per_snippet, fold, frame_labels, split, query``. ``features`` holds one path per crop,
-    separated by ``;``; an HDF5 file is ``all.h5::key``, or ``all.h5`` where the key is the
-    video's name. ``class`` may hold several classes separated by ``;``. ``frames_per_snippet``
-    is a number, ``even`` (see `Video`) or empty for 16. Relative paths start from the manifest's
+    frames_per_snippet, fold, frame_labels, split, query, axes``. ``features`` holds one path
+    per crop, separated by ``;``; an HDF5 file is ``all.h5::key``, or ``all.h5`` where the key is
+    the video's name. ``class`` may hold several classes separated by ``;``. ``frames_per_snippet``
+    is a number, ``even`` (see `Video`) or empty for 16. ``axes`` is ``"snippets,crops"``,
+    ``"crops,snippets"`` or empty; see `Video`. Relative paths start from the manifest's
     folder. Empty cells mean unknown.
 
     Parameters
@@ -131,7 +136,9 @@ def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> Non
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(REQUIRED + OPTIONAL)
+    # Only a few files need the column axes: the others' manifests stay as they were.
+    columns = OPTIONAL if any(video.axes for video in videos) else OPTIONAL[:-1]
+    writer.writerow(REQUIRED + columns)
     for video in videos:
         per_snippet = video.frames_per_snippet
         writer.writerow(
@@ -146,7 +153,8 @@ def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> Non
                 relative(video.frame_labels),
                 video.split or "",
                 relative(video.query),
-            ]
+                video.axes or "",
+            ][: len(REQUIRED + columns)]
         )
     atomic_write_text(path, out.getvalue())
 
@@ -215,6 +223,8 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
         per_snippet = optional_int("frames_per_snippet")
         per_snippet = FRAMES_PER_SNIPPET if per_snippet is None else per_snippet
     try:
+        if name:  # an empty one is refused by Video
+            check_name(name)
         return Video(
             name=name,
             features=tuple(
@@ -230,6 +240,7 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
             frame_labels=base / cells["frame_labels"] if cells.get("frame_labels") else None,
             split=cells.get("split") or None,
             query=optional_source("query"),
+            axes=cast("Axes | None", cells.get("axes") or None),
         )
     except DataError:
         raise

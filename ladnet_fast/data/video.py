@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Literal, get_args
+
+from ladnet_fast.data._wording import give
+
+#: Order of the first two axes of a feature file (a, b, D).
+Axes = Literal["snippets,crops", "crops,snippets"]
 
 KEY_SEPARATOR = "::"  # XD-Violence names contain "#", Windows paths ":", so neither could serve
 FRAMES_PER_SNIPPET = 16
+_NO_FILE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of pairs, line separators
 
 
 class DataError(ValueError):
@@ -58,7 +66,8 @@ class Video:
     name : str
         Unique in its list; score files are named after it.
     features : tuple of FeatureSource
-        One source per crop, each (T, D); or a single source of shape (T, crops, D).
+        One source per crop, each (T, D); or a single source of shape (T, crops, D) or
+        (crops, T, D).
     label : int or None
         0 for normal, 1 for anomalous, None where it is not known: enough for scoring.
     classes : tuple of str
@@ -76,6 +85,9 @@ class Video:
         Name of a split, such as ``"train"`` or ``"test"``.
     query : FeatureSource or None
         Features (T, Dq) of a second modality (audio) that asks the attention's questions.
+    axes : "snippets,crops", "crops,snippets" or None
+        Order of the first two axes of a source with three. None: by its shape, where that is
+        certain; see `ladnet_fast.data.axes.crop_axis`.
 
     Raises
     ------
@@ -93,12 +105,14 @@ class Video:
     frame_labels: Path | None = None
     split: str | None = None
     query: FeatureSource | None = None
+    axes: Axes | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("name of a video must not be empty")
         if not self.features:
             raise ValueError(f"{self.name}: features must name at least one file")
+        check_axes(self.axes, owner=f"{self.name}: ")
         if self.label not in (0, 1, None):
             raise ValueError(
                 f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known), "
@@ -120,7 +134,8 @@ class Video:
         if self.label is None:
             raise DataError(
                 f"{self.name}: its label is not known, which is enough for scoring only; fill the "
-                "manifest's column label with 0 (normal) or 1 (anomalous)"
+                "manifest's column label with 0 (normal) or 1 (anomalous); where it comes from a "
+                f"list, {label_remedies()}"
             )
         return self.label
 
@@ -130,6 +145,46 @@ class Video:
         return "-".join(self.classes) or None
 
 
+def check_axes(axes: object, owner: str = "") -> None:
+    """Raise ValueError that lists the orders if ``axes`` is none of them, nor None."""
+    if axes is not None and axes not in get_args(Axes):
+        raise ValueError(
+            f"{owner}axes must be {' or '.join(get_args(Axes))}: the order of the "
+            f"first two axes of a feature file (a, b, D); got {axes!r}"
+        )
+
+
+def label_remedies() -> str:
+    """Say how labels are given where the names of a list don't tell them."""
+    return (
+        f"give {give('anomalous_names')} (all others are then normal), or "
+        f"{give('normal_folders')} and {give('anomalous_folders')} where folders tell the label, "
+        "or write a manifest with the column label"
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that can't be a file's, or that is another spelling of a file's name.
+
+    Score files are named after videos: ``./x``, ``x`` and ``x/`` would be one file.
+    """
+    control = next((c for c in name if unicodedata.category(c) in _NO_FILE), None)
+    parts = PurePath(name).parts
+    if control is not None:
+        problem = f"the character {control!r} can't be in a file's name"
+    elif PurePath(name).is_absolute() or ".." in parts:
+        problem = "files named after it would leave their folder"
+    elif name != name.strip() or any(part != part.rstrip(" .") for part in parts[:-1]):
+        problem = "blanks at its ends, or a folder that ends in a dot or blank, get lost in files"
+    elif name != "/".join(parts):
+        problem = (
+            f"its files would be those of its simplest form, {'/'.join(parts) or '(nothing)'!r}"
+        )
+    else:
+        return
+    raise ValueError(f"video name {name!r} can't name a file: {problem}; rename the video")
+
+
 def require_videos(videos: Sequence[Video]) -> None:
     """Refuse an empty list, which would otherwise fail far from its cause."""
     if len(videos) == 0:
@@ -137,9 +192,10 @@ def require_videos(videos: Sequence[Video]) -> None:
 
 
 def require_unique_names(videos: Sequence[Video]) -> None:
-    """Refuse two videos of one name: their score files would overwrite each other."""
+    """Refuse names that can't be files', or two videos of one: their scores would be one file."""
     seen: set[str] = set()
     for video in videos:
+        check_name(video.name)
         if video.name in seen:
             raise ValueError(f"videos has two videos named {video.name!r}; names must be unique")
         seen.add(video.name)

@@ -55,11 +55,11 @@ def save_bag_plot(
         frameon=False,
     )
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        figure.savefig(temporary, dpi=100, format="png")
 
 
 def save_storyboard(path: Path, frames: Frame) -> None:
     """Write frames (N, h, w, 3) side by side as a ``.png``, atomically."""
     image = import_extra("matplotlib.image", extra="tools", purpose="write pictures")
     with atomic_path(path) as temporary:
-        image.imsave(temporary, np.concatenate(list(frames), axis=1))
+        image.imsave(temporary, np.concatenate(list(frames), axis=1), format="png")

@@ -1,6 +1,7 @@
 """The state of a training run in one safetensors file, written atomically; nothing is pickled.
 
-Tensors are named ``model.NAME`` and ``optimizer.PARAMETER.ENTRY``; everything else is JSON in the
+A digest of every byte is written with it and checked when it is read. Tensors are named
+``model.NAME``, ``best.NAME`` and ``optimizer.PARAMETER.ENTRY``; everything else is JSON in the
 file's metadata. Neither random generators nor the learning-rate schedule have a state to store: the
 training loop derives both from the seed, the epoch and the step.
 """
@@ -9,17 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .._files import atomic_path
+from .._records import DamagedFileError
+from .._tensors import load_tensors, save_tensors
 
 FORMAT = "ladnet_fast.checkpoint.1"
 
@@ -33,7 +34,8 @@ class Checkpoint:
     """What a run needs to go on.
 
     ``optimizer`` has the optimiser's tensors by parameter, ``optimizer_groups`` its options;
-    ``scaler`` is the loss scaler of fp16; ``progress`` is the caller's, of JSON types.
+    ``scaler`` is the loss scaler of fp16; ``progress`` is the caller's, of JSON types. ``best`` has
+    the weights of the best epoch where they are not ``model``, else nothing.
     """
 
     model: Mapping[str, Tensor]
@@ -41,6 +43,7 @@ class Checkpoint:
     optimizer_groups: list[dict[str, Any]]
     scaler: dict[str, Any] | None
     progress: dict[str, Any]
+    best: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def capture(
@@ -49,6 +52,7 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler | None,
         progress: dict[str, Any],
+        best: Mapping[str, Tensor] | None = None,
     ) -> Checkpoint:
         """Take the state of a run; ``model`` and ``optimizer`` without any wrapper."""
         names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -62,6 +66,7 @@ class Checkpoint:
             ],
             scaler=None if scaler is None else scaler.state_dict(),
             progress=progress,
+            best=best or {},
         )
 
     def restore(
@@ -91,22 +96,21 @@ class Checkpoint:
             scaler.load_state_dict(self.scaler)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file; a crash while writing leaves the previous one as it was."""
+        """Write the file; a crash while writing leaves the previous one as it was.
+
+        Raises
+        ------
+        OSError
+            If it can't be written, for example because the disk is full.
+        """
         tensors = {f"model.{name}": tensor for name, tensor in self.model.items()}
+        tensors.update({f"best.{name}": tensor for name, tensor in self.best.items()})
         for name, entries in self.optimizer.items():
             tensors.update({f"optimizer.{name}.{key}": entry for key, entry in entries.items()})
-        metadata = {
-            "format": FORMAT,
-            "optimizer_groups": json.dumps(self.optimizer_groups),
-            "scaler": json.dumps(self.scaler),
-            "progress": json.dumps(self.progress),
-        }
-        with atomic_path(path) as temporary:
-            save_file(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-                temporary,
-                metadata=metadata,
-            )
+        metadata = {"format": FORMAT}
+        for name in ("optimizer_groups", "scaler", "progress"):
+            metadata[name] = json.dumps(getattr(self, name), allow_nan=False)
+        save_tensors(path, tensors, metadata)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -123,13 +127,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist or is not a file")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        metadata, tensors = load_tensors(path)
+    except DamagedFileError as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); delete it and train again, or "
-            "put a copy of it back"
+            f"{error}; put a copy back, or delete it and train again from the start: "
+            f"rm {shlex.quote(str(path))}"
         ) from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
@@ -137,22 +139,32 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{metadata.get('format')!r}, expected {FORMAT!r}"
         )
     model: dict[str, Tensor] = {}
+    best: dict[str, Tensor] = {}
     optimizer: dict[str, dict[str, Tensor]] = {}
     for full_name, tensor in tensors.items():
         kind, _, name = full_name.partition(".")
         if kind == "model":
             model[name] = tensor
+        elif kind == "best":
+            best[name] = tensor
         else:
             parameter, _, entry = name.rpartition(".")
             optimizer.setdefault(parameter, {})[entry] = tensor
-    return Checkpoint(
-        model=model,
-        optimizer=optimizer,
-        # JSON has no tuples, and Adam's betas are one.
-        optimizer_groups=[
-            {key: tuple(v) if isinstance(v, list) else v for key, v in group.items()}
-            for group in json.loads(metadata["optimizer_groups"])
-        ],
-        scaler=json.loads(metadata["scaler"]),
-        progress=json.loads(metadata["progress"]),
-    )
+    try:
+        return Checkpoint(
+            model=model,
+            optimizer=optimizer,
+            # JSON has no tuples, and Adam's betas are one.
+            optimizer_groups=[
+                {key: tuple(v) if isinstance(v, list) else v for key, v in group.items()}
+                for group in json.loads(metadata["optimizer_groups"])
+            ],
+            scaler=json.loads(metadata["scaler"]),
+            progress=json.loads(metadata["progress"]),
+            best=best,
+        )
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: what it says of the run can't be read; put a copy back, or delete "
+            f"it and train again from the start: rm {shlex.quote(str(path))}"
+        ) from error

@@ -1,15 +1,83 @@
-"""What somebody wants scored: feature files and folders of them, as videos without labels."""
+"""What somebody wants scored: feature files, folders, patterns and video files."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_shape
+from .._records import record_of
+from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_shape, read_manifest
+from ..video.sources import Footage, find_footage, matches, videos_in
 
 FEATURE_SUFFIXES = (".npy", ".txt")
+MANIFEST = "videos.csv"
 _CROPS = LAYOUTS["ucf-i3d"]  # NAME.npy or NAME__0.npy, then NAME__1.npy, NAME__2.npy, ...
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What was found, in the order in which it was named.
+
+    Attributes
+    ----------
+    videos : list of Video
+        With features; labels are those of a manifest, or not known.
+    footage : list of Footage
+        Video files whose features are still to be extracted.
+    manifests : list of Path
+        Manifests that were read because their folder was named.
+    notes : list of str
+        What a user should know: for example which files were left out.
+    """
+
+    videos: list[Video] = field(default_factory=list)
+    footage: list[Footage] = field(default_factory=list)
+    manifests: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_inputs(
+    paths: Iterable[str | os.PathLike[str]], *, frames_per_snippet: int | None = 16
+) -> Inputs:
+    """Find what files, folders and patterns hold: features, or videos to extract them from.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        A feature file (``.npy``, ``.txt``; crops are grouped by name), a video file, a pattern of
+        either in quotes, or a folder. A folder with a manifest ``videos.csv``, as ``extract``
+        writes it, is read by it; another one gives its ``.npy`` files, or the videos in it and in
+        its subfolders.
+    frames_per_snippet : int or None
+        Frames of a row of feature files; a manifest has its own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist, or a folder or pattern gives nothing.
+    DataError
+        If a folder holds features and videos, two files are the same crop of one name, or crops are
+        not numbered from 0; from a manifest.
+    """
+    found = Inputs()
+    files: list[Path] = []
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            _look_into(path, found, files)
+        elif path.exists():
+            _sort(path, Footage(path, path.stem), found, files)
+        elif glob.has_magic(os.fspath(given)):
+            named = {footage.path: footage for footage in find_footage([given])}
+            for file in matches(path):
+                _sort(file, named[file], found, files)
+        else:
+            raise FileNotFoundError(f"{path} does not exist")
+    found.videos += videos_from_features(files, frames_per_snippet=frames_per_snippet)
+    return found
 
 
 def videos_from_features(
@@ -17,10 +85,13 @@ def videos_from_features(
 ) -> list[Video]:
     """Make videos of feature files, crops grouped by name: ``NAME__0.npy``, ``NAME__1.npy``, ...
 
+    Files that ``extract`` wrote know themselves what they are: ``cam__1.npy`` and ``cam__2.npy`` of
+    two videos ``cam__1.mp4`` and ``cam__2.mp4`` stay two.
+
     Parameters
     ----------
     paths : iterable of path-like
-        ``.npy`` or ``.txt`` files, and folders, of which the ``.npy`` files are taken.
+        ``.npy`` or ``.txt`` files.
     frames_per_snippet : int or None
         Frames of a row.
 
@@ -32,19 +103,30 @@ def videos_from_features(
     Raises
     ------
     FileNotFoundError
-        If a path does not exist, or a folder has no feature file.
+        If a path does not exist.
     DataError
-        If two files are the same crop of one name.
+        If two files are the same crop of one name, or the crops of a name are not numbered from 0.
     """
     crops: dict[str, dict[int, Path]] = {}
-    for file in _files(paths):
-        name, crop = _CROPS.split_crop(file.stem)
+    for file in map(Path, paths):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} does not exist or is not a file")
+        name, crop = _name_and_crop(file)
         if crop in crops.setdefault(name, {}):
             raise DataError(
                 f"{crops[name][crop]} and {file} are both crop {crop} of {name!r}; score them "
                 "in two calls, or give a manifest with names of your own"
             )
         crops[name][crop] = file
+    for name, of_name in crops.items():
+        if sorted(of_name) != list(range(len(of_name))):
+            numbers = sorted(of_name)
+            absent = min(set(range(numbers[-1])) - set(numbers))
+            raise DataError(
+                f"{', '.join(str(of_name[crop]) for crop in numbers)}: by name crops "
+                f"{', '.join(map(str, numbers))} of {name!r}, but there is no crop {absent}; name "
+                "all crops, or give a manifest that says which file is which video"
+            )
     return [
         Video(
             name=name,
@@ -56,29 +138,80 @@ def videos_from_features(
     ]
 
 
-def _files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(path.glob("*.npy"))
-            # Audio features lie beside the video's in some data sets, and are no videos.
-            inside = [file for file in inside if not file.stem.endswith("__vggish")]
-            if not inside:
-                raise FileNotFoundError(f"folder {path} has no .npy file")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise FileNotFoundError(f"{path} does not exist")
-    return files
+def width_problem(video: Video, feature_dim: int) -> str | None:
+    """Say what is wrong where features have another width than the network; reads a header.
+
+    Raises
+    ------
+    DataError, FileNotFoundError
+        From a feature file.
+    """
+    width = feature_shape(video.features[0])[-1]
+    if width == feature_dim:
+        return None
+    return (
+        f"{video.features[0]}: features are {width} wide, but the model was trained on "
+        f"{feature_dim}; give features from the same extractor"
+    )
 
 
 def check_widths(videos: Sequence[Video], feature_dim: int) -> None:
-    """Refuse features of another width than the network's before hours of scoring."""
+    """Raise DataError where features have another width than the network."""
     for video in videos:
-        width = feature_shape(video.features[0])[-1]
-        if width != feature_dim:
-            raise DataError(
-                f"{video.features[0]}: features are {width} wide, but the model was trained on "
-                f"{feature_dim}; give features from the same extractor"
+        if problem := width_problem(video, feature_dim):
+            raise DataError(problem)
+
+
+def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
+    inside = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
+    # Audio features lie beside the video's in some data sets, and are no videos.
+    inside = [file for file in inside if not file.stem.endswith("__vggish")]
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        videos = read_manifest(manifest, check_files=False)
+        found.videos += videos
+        found.manifests.append(manifest)
+        named = {_place(source.path) for video in videos for source in video.features}
+        left = [file.name for file in inside if _place(file) not in named]
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            found.notes.append(
+                f"{folder} is read by its manifest {MANIFEST}, which does not name "
+                f"{', '.join(left[:3])}{more}: left out; name the files themselves to score them"
             )
+        return
+    footage = videos_in(folder)
+    if inside and footage:
+        raise DataError(
+            f"{folder} holds feature files ({inside[0].name}) and video files ({footage[0].name}); "
+            f"say which you mean with a pattern in quotes: '{folder}/*.npy' or "
+            f"'{folder}/**/*{footage[0].suffix}'"
+        )
+    if footage:
+        found.footage += find_footage([folder])
+    elif inside:
+        files += inside
+    else:
+        raise FileNotFoundError(
+            f"folder {folder} has no .npy file, no {MANIFEST} and no video file"
+        )
+
+
+def _sort(path: Path, footage: Footage, found: Inputs, files: list[Path]) -> None:
+    if path.suffix.lower() in FEATURE_SUFFIXES:
+        files.append(path)
+    else:
+        found.footage.append(footage)
+
+
+def _name_and_crop(file: Path) -> tuple[str, int]:
+    record = record_of(file)
+    if record is not None and record.made.get("kind") == "features":
+        crop = int(record.made["crop"])
+        alone = record.made["settings"]["crops"] == 1
+        return (file.stem, 0) if alone else (file.stem.removesuffix(f"__{crop}"), crop)
+    return _CROPS.split_crop(file.stem)
+
+
+def _place(path: Path) -> str:
+    return os.path.realpath(path)

@@ -8,13 +8,14 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._files import atomic_path, atomic_write_text
+from .._records import record_text, recorded, verify
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
 from ..nn import LANet
 
@@ -124,13 +125,17 @@ def _crop_batches(
 
 
 def write_scores(
-    folder: str | os.PathLike[str], videos: Sequence[Video], scores: Mapping[str, Scores]
+    folder: str | os.PathLike[str],
+    videos: Sequence[Video],
+    scores: Mapping[str, Scores],
+    *,
+    made: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write the scores of each video as ``NAME.npy`` and ``NAME.csv``, each atomically.
 
     The ``.npy`` holds one float32 per snippet, (T,): what :func:`read_scores` reads. The CSV has
     the columns ``snippet,first_frame,last_frame,score``, counted from 0, the last frame included;
-    frames are empty where they are not known.
+    frames are empty where they are not known. ``made`` goes into the files' records.
 
     Returns
     -------
@@ -140,11 +145,12 @@ def write_scores(
     paths = []
     for video in videos:
         path = score_path(folder, video.name)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        about = {"kind": "scores", "video": video.name} if made is None else made
+        # The table first: with the .npy, which other commands read, the video is done.
+        table = path.with_name(path.name.removesuffix(".npy") + ".csv")
+        record_text(table, _table(video, scores[video.name]), about)
+        with recorded(path, about) as temporary, temporary.open("wb") as file:
             np.save(file, scores[video.name])
-        atomic_write_text(
-            path.with_name(path.name[:-4] + ".csv"), _table(video, scores[video.name])
-        )
         paths.append(path)
     return paths
 
@@ -158,6 +164,8 @@ def read_scores(folder: str | os.PathLike[str], videos: Sequence[Video]) -> dict
         If a video has no file; says how many have none.
     DataError
         If a file is damaged, or does not hold one finite number per snippet.
+    DamagedFileError
+        If a file that ``score`` wrote has other bytes now.
     """
     paths = {video.name: score_path(folder, video.name) for video in videos}
     missing = [path for path in paths.values() if not path.is_file()]
@@ -178,6 +186,7 @@ def score_path(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def _read(path: Path) -> Scores:
+    verify(path)
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -5,24 +5,39 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
-from .._files import atomic_path
+from .._tensors import save_tensors
 from ..nn import LANet
-from .config import Config, ConfigError, ModelConfig, load_config
+from ..nn.checkpoint import (
+    authors_layout,
+    check_fits,
+    is_authors_layout,
+    known_options,
+    state_of,
+    unknown_options,
+    unwrapped,
+)
+from ..nn.hub import options_in_state_dict
+from ..nn.weight_files import read_weights_file
+from .checkpoint import FORMAT as CHECKPOINT_FORMAT
+from .config import Config, ConfigError, ModelConfig, load_config, read_sections
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
-_AUTHORS = (".pth", ".pt", ".pkl", ".ckpt")
+_OPTIONS = "ladnet_fast.model"
 
 
 def save_model(path: str | os.PathLike[str], model: LANet, config: ModelConfig) -> None:
     """Write weights atomically; the network's options stand in the file's metadata.
+
+    A digest of all of it is written too, and checked by :func:`load_model`.
 
     Parameters
     ----------
@@ -32,33 +47,48 @@ def save_model(path: str | os.PathLike[str], model: LANet, config: ModelConfig) 
         On any device.
     config : ModelConfig
         That built it, with ``feature_dim`` known.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written, for example because the disk is full.
     """
     if config.feature_dim is None:
         raise ConfigError("model.feature_dim must be known to save a model")
-    state = {name: entry.detach().cpu().contiguous() for name, entry in model.state_dict().items()}
     options = {**dataclasses.asdict(config), "mlp_dims": list(config.mlp_dims)}
-    with atomic_path(path) as temporary:
-        save_file(
-            state, temporary, metadata={"format": "pt", "ladnet_fast.model": json.dumps(options)}
-        )
+    metadata = {"format": "pt", _OPTIONS: json.dumps(options, allow_nan=False)}
+    save_tensors(path, model.state_dict(), metadata)
 
 
 def load_model(
-    source: str | os.PathLike[str], *, device: str | torch.device = "cpu", impl: str | None = None
+    source: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    impl: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> LANet:
     """Load a trained network, ready to score.
+
+    What a file is, its content says and not its name. Files of ``torch.save`` are read as tensors
+    alone: pickled objects are refused, since unpickling them would run code. The state dict may lie
+    under ``state_dict``, ``model`` or ``model_state_dict``, and its names may begin with the
+    ``module.`` of ``torch.nn.DataParallel``.
 
     Parameters
     ----------
     source : path-like
-        The folder of a run; a ``.safetensors`` file that :func:`save_model` wrote, or one with
-        LANet's state dict and a ``config.yaml`` beside it; or a ``.pth`` file in the layout of
-        the authors' published checkpoint.
+        The folder of a run; a file that :func:`save_model` wrote; the authors' published
+        audio-visual checkpoint; or LANet's state dict, as a safetensors file or from
+        ``torch.save``.
     device : str or torch.device
         Where to put it.
     impl : str, optional
         Who computes, instead of what the run's configuration says; see
         :class:`ladnet_fast.use_impl`.
+    options : mapping, optional
+        For a bare state dict, which doesn't say all options of its network: those of
+        :class:`ladnet_fast.LANet`, such as ``{"prior": "logit"}``. Sizes are read from the
+        weights. Default: the section ``model`` of a ``config.yaml`` beside the file.
 
     Returns
     -------
@@ -70,45 +100,106 @@ def load_model(
     FileNotFoundError
         If there is no such file, or no model in the folder.
     ValueError
-        If the file is damaged or the weights don't fit the options.
+        If the file holds something else or is damaged, the weights don't fit the options, or a
+        bare state dict leaves options open; the message names the file and what to do.
     """
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
-        return _load(Path(source), impl).to(device).eval()
+        return _load(Path(source), impl, options).to(device).eval()
 
 
-def _load(path: Path, impl: str | None) -> LANet:
+def _load(path: Path, impl: str | None, given: Mapping[str, Any] | None) -> LANet:
     if path.is_dir():
-        if not (path / WEIGHTS).is_file():
-            raise FileNotFoundError(
-                f"{path} holds no {WEIGHTS}: it is not the folder of a finished training run"
-            )
-        path = path / WEIGHTS
-    if not path.is_file():
-        raise FileNotFoundError(f"model {path} does not exist")
-    if path.suffix.lower() in _AUTHORS:
-        return LANet.from_authors_checkpoint(path, impl=impl or "auto")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    net = _options(path, metadata).build(impl=impl)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the weights don't fit the model's options: {error}") from error
+        path = _inside(path)
+    metadata, content = read_weights_file(path)
+    if metadata.get("format") == CHECKPOINT_FORMAT:
+        raise ValueError(
+            f"{path} is the state of a training run, to resume from; its model is "
+            f"{path.with_name(WEIGHTS)}"
+        )
+    state = state_of(content, str(path))
+    options: Mapping[str, Any]
+    if _OPTIONS in metadata:
+        options = _stored_options(path, metadata[_OPTIONS])
+    elif (said := options_in_state_dict(unwrapped(content, str(path)))) is not None:
+        options = said
+    elif is_authors_layout(state):
+        options, state = authors_layout(state, str(path))
+    else:
+        options = _described(path, state, given)
+        given = None
+    config = _model_config(path, options)
+    if given:
+        changed = _model_config(path, {**options, **given})
+        _check_given(path, config, changed, given.keys() & options.keys())
+        config = changed
+    check_fits(state, dataclasses.asdict(config), str(path))
+    net = config.build(impl=impl)
+    net.load_state_dict(state)
     return net
 
 
-def _options(path: Path, metadata: dict[str, Any]) -> ModelConfig:
-    text = metadata.get("ladnet_fast.model")
-    if text is not None:
-        return Config.from_dict({"model": json.loads(text)}).model
+def _inside(folder: Path) -> Path:
+    """Return the weights of the run in a folder."""
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    runs = sorted(found.parent.name for found in folder.glob(f"*/{WEIGHTS}"))
+    hint = f"; it holds the runs {', '.join(runs[:5])}: name one of them" if runs else ""
+    raise FileNotFoundError(
+        f"{folder} holds no {WEIGHTS}: it is not the folder of a finished training run{hint}"
+    )
+
+
+def _stored_options(path: Path, text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: the options in it are no JSON") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"{path} is damaged: the options in it are {type(options).__name__}")
+    return options
+
+
+def _described(
+    path: Path, state: Mapping[str, Tensor], given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the options of a bare state dict: what it shows, and what is said beside it."""
+    known = known_options(state, str(path))
     beside = path.with_name(CONFIG)
-    if not beside.is_file():
+    if given is None and beside.is_file():
+        load_config(beside)  # names what is wrong with it
+        section = read_sections(beside).get("model") or {}
+        # What a configuration leaves out has its default, as everywhere; sizes are in the weights.
+        return {**known, **{k: v for k, v in section.items() if v is not None or k not in known}}
+    described = {**known, **(given or {})}
+    unclear = {k: v for k, v in unknown_options(known).items() if k not in described}
+    if unclear:
+        allowed = "; ".join(f"{name} ({values})" for name, values in unclear.items())
+        example = {"prior": "additive", "num_heads": 1, "query_dim": "null"}
+        section = ", ".join(f"{name}: {example[name]}" for name in unclear)
         raise ValueError(
-            f"{path} does not say which options its network has; put the run's {CONFIG} beside it"
+            f"{path} does not say which options its network has, and its weights can't show: "
+            f"{allowed}; put the run's {CONFIG} beside it, or write one with what holds, e.g. "
+            f"echo 'model: {{{section}}}' > {shlex.quote(str(beside))}; in Python give options="
         )
-    return load_config(beside).model
+    return described
+
+
+def _check_given(
+    path: Path, stored: ModelConfig, changed: ModelConfig, names: Iterable[str]
+) -> None:
+    """Refuse options that contradict what the file itself says."""
+    for name in names:
+        said, given = getattr(stored, name), getattr(changed, name)
+        if said != given:
+            raise ValueError(
+                f"{path} says that its network has {name} = {said!r}; options give {given!r}: "
+                "leave it out"
+            )
+
+
+def _model_config(path: Path, options: Mapping[str, Any]) -> ModelConfig:
+    try:
+        return Config.from_dict({"model": options}).model
+    except ConfigError as error:
+        raise ValueError(f"{path}: the weights don't fit the model's options: {error}") from error

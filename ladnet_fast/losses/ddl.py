@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .. import _values
 from ..ops import _impl
 from ..ops.ddl_loss import DDLTerms, ddl_loss
 from ..ops.ddl_loss.api import check_options
@@ -68,18 +69,16 @@ class DDLLoss(nn.Module):
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        check_options(
+        self.ranking_weight, self.alignment_weight, options = check_options(
             ranking_weight, alignment_weight, margin, topk_divisor, eps, pairing, select, detach
         )
-        self.ranking_weight = ranking_weight
-        self.alignment_weight = alignment_weight
-        self.margin = margin
-        self.topk_divisor = topk_divisor
-        self.eps = eps
-        self.pairing = pairing
-        self.select = select
-        self.detach = detach
-        self.impl = _impl.check_impl(impl)
+        self.margin = options.margin
+        self.topk_divisor = options.topk_divisor
+        self.eps = options.eps
+        self.pairing = options.pairing
+        self.select = options.select
+        self.detach = options.detach
+        self.impl = _values.choice("impl", impl, _impl.IMPLS)
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> DDLLoss:

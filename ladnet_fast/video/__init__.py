@@ -9,15 +9,18 @@ from ladnet_fast.video.errors import ExtractionError, VideoError, WeightsError
 from ladnet_fast.video.extraction import ExtractedVideo, extract_to_files
 from ladnet_fast.video.features import extract_features, iter_features, snippet_features
 from ladnet_fast.video.i3d import I3D
+from ladnet_fast.video.sources import Footage, find_footage
 
 __all__ = [
     "I3D",
     "ExtractedVideo",
     "ExtractionError",
+    "Footage",
     "VideoError",
     "WeightsError",
     "extract_features",
     "extract_to_files",
+    "find_footage",
     "iter_features",
     "keep_freed_memory",
     "read_frames",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from ladnet_fast._extras import import_extra
 from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.frames import resize
+from ladnet_fast.video.orientation import Orientation, orient, orientation_of, unpack
 
 Frame = npt.NDArray[np.uint8]
 
@@ -26,9 +28,9 @@ def read_frames(
     """Decode the frames of a video in the order they are shown.
 
     Every coded frame comes once, whatever its duration, so a variable frame rate is not evened
-    out. Frames are turned as the file's rotation metadata says. The conversion to RGB follows the
-    colour tags of the stream (BT.601, limited range, where it has none). Non-square pixels are
-    not stretched. Memory holds a few frames, however long the video.
+    out. Frames are turned and mirrored as the file's display matrix says, in all eight ways. The
+    conversion to RGB follows the colour tags of the stream (BT.601, limited range, where it has
+    none). Non-square pixels are not stretched. Memory holds a few frames, however long the video.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def read_frames(
     VideoError
         If the file is missing, is no video, is damaged, or ends before its announced end: before
         the first frame where the file's index tells (MP4, AVI), else after the frames that could
-        be read.
+        be read. Also if its display matrix turns the picture by anything but right angles.
     ladnet_fast._extras.MissingExtraError
         If PyAV is not installed.
     """
@@ -89,9 +91,7 @@ def _read_frames(
         stream.thread_type = "AUTO"
         _require_indexed_bytes(path, container, stream)
         for frame in _decode(container, stream, path):
-            image: Frame = frame.to_ndarray(format="rgb24")
-            if turns := round(frame.rotation / 90) % 4:  # counterclockwise
-                image = np.ascontiguousarray(np.rot90(image, turns))
+            image = orient(frame.to_ndarray(format="rgb24"), _orientation(frame, path))
             size = size or image.shape[:2]
             yield resize(image, size)
             count += 1
@@ -107,7 +107,8 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise VideoError(f"{path}: no such file")
     try:
-        return av.open(str(path))
+        # The full name: FFmpeg takes the start of a name such as "a:b.mp4" for a protocol.
+        return av.open(os.path.abspath(path))
     except av.FFmpegError as error:
         raise VideoError(
             f"{path}: not a video that FFmpeg can read, or its end is missing ({error.strerror}); "
@@ -133,6 +134,21 @@ def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     except av.FFmpegError as error:
         raise VideoError(
             f"{path}: damaged after frame {count:,} ({error.strerror}); {_remedy(path)}"
+        ) from error
+
+
+def _orientation(frame: Any, path: Path) -> Orientation:
+    """Say how a frame is to be shown. PyAV's ``frame.rotation`` knows no mirrors."""
+    sidedata = import_extra("av.sidedata.sidedata", extra="video", purpose="decode videos")
+    matrix = frame.side_data.get(sidedata.Type.DISPLAYMATRIX)
+    if matrix is None:
+        return Orientation()
+    try:
+        return orientation_of(unpack(bytes(matrix)))
+    except ValueError as error:
+        raise VideoError(
+            f"{path}: its display matrix {error}; write the file without it: "
+            + ffmpeg_command(path, "upright", before=["-display_rotation:v:0", "0"], copy=True)
         ) from error
 
 
@@ -188,7 +204,26 @@ def _require_complete(path: Path, container: Any, stream: Any, count: int, end: 
 
 
 def _remedy(path: Path) -> str:
-    return (
-        "copy it again, or keep what can be read, for example with: "
-        f"ffmpeg -i {path.name} mended.mp4"
+    return "copy it again, or keep what can be read, for example with: " + ffmpeg_command(
+        path, "mended"
     )
+
+
+def ffmpeg_command(path: Path, what: str, *, before: Sequence[str] = (), copy: bool = False) -> str:
+    """Return a line for the shell that has FFmpeg write ``path`` anew, as NAME-``what``, beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Its full name is used, so no name is taken for an option or a protocol.
+    what : str
+        Ends the new file's name.
+    before : sequence of str
+        Options of the input.
+    copy : bool
+        Keep the coded frames; the suffix then stays. Else they are coded again, as MP4.
+    """
+    full = Path(os.path.abspath(path))
+    new = full.with_name(f"{full.stem}-{what}{full.suffix if copy else '.mp4'}")
+    options = ["-c", "copy"] if copy else []
+    return shlex.join(["ffmpeg", *before, "-i", str(full), *options, str(new)])

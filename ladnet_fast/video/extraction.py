@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ladnet_fast._allocator import keep_freed_memory
-from ladnet_fast._files import atomic_path
+from ladnet_fast._files import remove_leftovers
+from ladnet_fast._outputs import check_outputs
+from ladnet_fast._records import recorded
+from ladnet_fast._tensors import tensors_digest
+from ladnet_fast.video import finished, origin
 from ladnet_fast.video.errors import ExtractionError, VideoError
-from ladnet_fast.video.feature_file import FeatureFile, stored_rows
+from ladnet_fast.video.feature_file import FeatureFile
 from ladnet_fast.video.features import DEFAULT_BATCH, Progress, iter_features
 from ladnet_fast.video.frames import require_crops
 from ladnet_fast.video.i3d import FEATURE_DIM, I3D
 from ladnet_fast.video.listing import Listing
-
-_FORBIDDEN = (";", "::")  # separate crops and HDF5 keys in a manifest
+from ladnet_fast.video.sources import Footage, require_distinct_names
+from ladnet_fast.video.weights import MEMBER_SHA256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +41,35 @@ class ExtractedVideo:
         T.
     reused : bool
         Whether the files were there already.
+    name : str
+        What the video is called in the manifest: the file's name without suffix, or a path below
+        the output folder.
+    num_frames : int or None
+        Decoded frames of the video.
+    changed : bool
+        Whether the files were there, but of an earlier content of the video file.
     """
 
     video: Path
     features: tuple[Path, ...]
     num_snippets: int
     reused: bool
+    name: str
+    num_frames: int | None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FailedVideo:
+    """A video that gave no features, and why."""
+
+    video: Path
+    name: str
+    reason: str
 
 
 def extract_to_files(
-    videos: Iterable[str | os.PathLike[str]],
+    videos: Iterable[str | os.PathLike[str] | Footage],
     out_dir: str | os.PathLike[str],
     *,
     crops: int = 1,
@@ -59,27 +83,28 @@ def extract_to_files(
     """Write the I3D features of videos to ``out_dir``, and a manifest ``videos.csv`` of them.
 
     A video ``NAME.mp4`` gives ``NAME.npy`` for one crop, ``NAME__0.npy`` .. ``NAME__9.npy`` for
-    several, each (T, 1024) float32. A file appears when it is complete. Videos whose files are
-    there are skipped, so an interrupted call is continued by calling again. A video that gives no
-    features doesn't stop the others. The manifest has the columns ``video, features, label,
-    num_frames, frames_per_snippet``; labels are left empty for you to fill in, and what the file
-    held before is kept. ``num_frames`` counts the decoded frames; it is empty for a video whose
-    files were made elsewhere. Memory doesn't grow with a video's length.
+    several, each (T, 1024) float32. A file appears when it is complete, and a hidden folder
+    ``.ladnet`` remembers the content of the video, the network and the settings that it was made
+    with. Videos that are done are skipped, so an interrupted call is continued by calling again; a
+    video file whose content has changed is extracted again. A video that gives no features doesn't
+    stop the others. The manifest has the columns ``video, features, label, num_frames,
+    frames_per_snippet``; labels are left empty for you to fill in, and what the file holds, also
+    what is added to it meanwhile, is kept. ``num_frames`` counts the decoded frames. Memory
+    doesn't grow with a video's length.
 
     On a CPU with glibc, malloc keeps freed memory while this runs
     (`ladnet_fast.video.keep_freed_memory`), which is a setting of the whole process.
 
     Parameters
     ----------
-    videos : iterable of path-like
-        Video files with different names.
+    videos : iterable of path-like or Footage
+        Video files with different names; see `ladnet_fast.video.find_footage` for folders.
     out_dir : path-like
         Created if needed.
     crops : int
         1, 5 or 10; see `extract_features`.
     overwrite : bool
-        Extract again where files are there already. Needed after a change of ``dtype``: the files
-        don't tell.
+        Extract again where files are there already, whoever wrote them.
     batch : int
         Crops of snippets that go through the network at once.
     dtype : torch.dtype or None
@@ -102,55 +127,121 @@ def extract_to_files(
         After the last video, if some failed: it lists each with its reason.
     WeightsError
         If the published weights can't be had.
+    OutputError
+        If a file is in the way that was not extracted here, or one of another video or of other
+        settings, and ``overwrite`` is not asked for. Nothing has been written then.
     ValueError
         If ``videos`` is empty, two have the same name, an argument is out of range, or a
         ``videos.csv`` that is no manifest is in the way.
     OSError
         If a file can't be written; the files of earlier videos are complete.
     """
+    outcomes = list(
+        extract_each(
+            _as_list(videos), out_dir, crops=crops, overwrite=overwrite, batch=batch, dtype=dtype,
+            device=device, model=model, progress=progress,
+        )
+    )  # fmt: skip
+    failures = {o.video: o.reason for o in outcomes if isinstance(o, FailedVideo)}
+    if failures:
+        raise ExtractionError(failures, total=len(outcomes))
+    return [outcome for outcome in outcomes if isinstance(outcome, ExtractedVideo)]
+
+
+def extract_each(
+    videos: Iterable[str | os.PathLike[str] | Footage],
+    out_dir: str | os.PathLike[str],
+    *,
+    crops: int = 1,
+    overwrite: bool = False,
+    batch: int = DEFAULT_BATCH,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    model: I3D | None = None,
+    progress: Progress | None = None,
+) -> Iterator[ExtractedVideo | FailedVideo]:
+    """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
+
+    Arguments and files that are in the way are checked before this returns.
+    """
     require_crops(crops)
     if model is not None and (dtype is not None or device is not None):
         raise ValueError("model comes as it is: leave dtype and device out, or leave model out")
-    paths = [Path(video) for video in _as_list(videos)]
+    footage = [v if isinstance(v, Footage) else Footage(Path(v), Path(v).stem) for v in videos]
+    require_distinct_names(footage)
     folder = Path(out_dir)
-    _require_distinct_names(paths)
-    listing = Listing(folder)
-
-    results: list[ExtractedVideo] = []
-    failures: dict[Path, str] = {}
-    keeping = False
-    with ExitStack() as stack:
-        for path in paths:
-            targets = feature_paths(folder, path, crops)
-            snippets = None if overwrite else _finished(targets)
-            num_frames, reused = None, snippets is not None
-            if snippets is None:
-                if model is None:
-                    model = _pretrained(dtype, device)
-                if not keeping and _on_cpu(model):
-                    stack.enter_context(keep_freed_memory())
-                    keeping = True
-                try:
-                    snippets, num_frames = _extract(path, targets, model, crops, batch, progress)
-                except VideoError as error:
-                    failures[path] = str(error)
-                    continue
-            results.append(ExtractedVideo(path, targets, snippets, reused))
-            listing.put(path.stem, targets, num_frames)
-            listing.write()
-    if failures:
-        raise ExtractionError(failures, total=len(paths))
-    return results
+    settings = {"crops": crops, **_network(model, dtype)}
+    targets = [feature_paths(folder, name, crops) for _, name in footage]
+    if not overwrite:
+        finished.check_existing(footage, targets, settings)
+    check_outputs(
+        [file for files in targets for file in files if not finished.is_cut_off(file)],
+        [path for path, _ in footage],
+        overwrite=overwrite,
+        remedy="use features that are there as they are, extract into another folder, or replace "
+        "them (--overwrite, overwrite=True)",
+    )
+    listing = Listing(folder, may_replace=lambda file: overwrite or finished.is_ours(file))
+    listing.check({name: files for (_, name), files in zip(footage, targets, strict=True)})
+    for place in {folder, *(files[0].parent for files in targets)}:
+        remove_leftovers(place)
+    return _extract_each(
+        footage, targets, listing, settings, overwrite, batch, dtype, device, model, progress
+    )
 
 
-def feature_paths(folder: Path, video: Path, crops: int) -> tuple[Path, ...]:
+def feature_paths(folder: Path, name: str, crops: int) -> tuple[Path, ...]:
     """Return the feature files of a video: ``NAME.npy``, or ``NAME__0.npy`` .. for several."""
     if crops == 1:
-        return (folder / f"{video.stem}.npy",)
-    return tuple(folder / f"{video.stem}__{crop}.npy" for crop in range(crops))
+        return (folder / f"{name}.npy",)
+    return tuple(folder / f"{name}__{crop}.npy" for crop in range(crops))
 
 
-def _as_list(videos: Iterable[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
+def _extract_each(
+    footage: list[Footage],
+    targets: list[tuple[Path, ...]],
+    listing: Listing,
+    settings: dict[str, Any],
+    overwrite: bool,
+    batch: int,
+    dtype: torch.dtype | None,
+    device: str | torch.device | None,
+    model: I3D | None,
+    progress: Progress | None,
+) -> Iterator[ExtractedVideo | FailedVideo]:
+    keeping = False
+    with ExitStack() as stack:
+        for (path, name), files in zip(footage, targets, strict=True):
+            if not path.is_file():
+                yield FailedVideo(path, name, f"no such video file: {path}")
+                continue
+            before = finished.features_of(path, files, settings)
+            done = None if overwrite else before.features
+            try:
+                if done is None:
+                    if model is None:
+                        model = _pretrained(dtype, device)
+                    if not keeping and _on_cpu(model):
+                        stack.enter_context(keep_freed_memory())
+                        keeping = True
+                    snippets, frames = _extract(path, files, model, settings, batch, progress)
+                    done = finished.Features(snippets, frames)
+                    reused = False
+                else:
+                    reused = True
+            except VideoError as error:
+                yield FailedVideo(path, name, str(error))
+                continue
+            listing.put(name, files, done.num_frames)
+            yield ExtractedVideo(
+                path, files, done.num_snippets, reused, name, done.num_frames,
+                changed=not reused and before.changed,
+            )  # fmt: skip
+
+
+def _as_list(
+    videos: Iterable[str | os.PathLike[str] | Footage],
+) -> list[str | os.PathLike[str] | Footage]:
     if isinstance(videos, (str, os.PathLike)):
         raise TypeError(f"videos must be a list of paths, got the single path {str(videos)!r}")
     listed = list(videos)
@@ -159,23 +250,14 @@ def _as_list(videos: Iterable[str | os.PathLike[str]]) -> list[str | os.PathLike
     return listed
 
 
-def _require_distinct_names(paths: list[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if any(mark in path.stem for mark in _FORBIDDEN):
-            raise ValueError(f"{path}: a manifest can't hold a name with ';' or '::'; rename it")
-        if path.stem in seen:
-            raise ValueError(
-                f"{seen[path.stem]} and {path} would both be written to {path.stem}.npy; rename "
-                "one, or extract into two folders"
-            )
-        seen[path.stem] = path
-
-
-def _finished(targets: tuple[Path, ...]) -> int | None:
-    """T if all files are there and equally long, else None."""
-    lengths = {stored_rows(target, FEATURE_DIM) for target in targets}
-    return lengths.pop() if len(lengths) == 1 else None
+def _network(model: I3D | None, dtype: torch.dtype | None) -> dict[str, str]:
+    """Tell networks apart that give different features."""
+    if model is None:
+        weights, precision = MEMBER_SHA256, dtype or torch.float32
+    else:
+        weights = tensors_digest(model.state_dict(), {"kind": type(model).__name__})
+        precision = model.conv_1a.conv.weight.dtype
+    return {"network": "i3d", "weights": weights, "precision": str(precision).partition(".")[2]}
 
 
 def _pretrained(dtype: torch.dtype | None, device: str | torch.device | None) -> I3D:
@@ -192,15 +274,23 @@ def _extract(
     video: Path,
     targets: tuple[Path, ...],
     model: I3D,
-    crops: int,
+    settings: dict[str, Any],
     batch: int,
     progress: Progress | None,
 ) -> tuple[int, int]:
     """Write one video's files, all or (when decoding fails) none; return T and the frames."""
-    chunks = iter_features(video, model=model, crops=crops, batch=batch, progress=progress)
+    source = origin.describe(video)
+    made = [
+        {"kind": finished.KIND, "video": source, "settings": settings, "crop": crop}
+        for crop in range(len(targets))
+    ]
+    chunks = iter_features(video, model=model, crops=len(targets), batch=batch, progress=progress)
     try:
         with ExitStack() as stack:
-            temporaries = [stack.enter_context(atomic_path(target)) for target in targets]
+            temporaries = [
+                stack.enter_context(recorded(target, about))
+                for target, about in zip(targets, made, strict=True)
+            ]
             with ExitStack() as writing:
                 files = [
                     writing.enter_context(FeatureFile(temporary, FEATURE_DIM))
@@ -209,6 +299,13 @@ def _extract(
                 for chunk in chunks:
                     for file, rows in zip(files, chunk.features, strict=True):
                         file.append(rows)
+            after = video.stat()
+            if (after.st_size, after.st_mtime_ns) != (source["size"], source["mtime_ns"]):
+                raise VideoError(
+                    f"{video}: has changed while it was read; extract it when it is complete"
+                )
+            for about in made:
+                about["num_frames"] = chunk.num_frames
     except OSError as error:
         raise OSError(
             error.errno,

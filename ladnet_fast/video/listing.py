@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ladnet_fast._files import atomic_write_text
+from ladnet_fast._locks import folder_lock
 from ladnet_fast.video.i3d import SNIPPET_FRAMES
 
 MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")
+_Rows = dict[str, dict[str, str]]
 
 
 class Listing:
     """Rows of a manifest, kept in the order in which videos were added.
 
-    Rows and columns that are there already stay: labels, folds or splits that somebody filled in
-    survive later extractions into the same folder.
+    The file is read again, and written, at every change, while other processes wait: rows that they
+    added and labels that somebody filled in meanwhile stay, and so do columns of theirs.
 
     Parameters
     ----------
     folder : Path
         The folder of the manifest; paths in it are relative to this folder.
+    may_replace : callable
+        Tells whether a feature file that a row names may be dropped from it for others.
 
     Raises
     ------
@@ -31,51 +35,78 @@ class Listing:
         If a file of that name is there and is not a manifest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, may_replace: Callable[[Path], bool] = lambda _: True
+    ) -> None:
         self.path = folder / MANIFEST
-        self.columns = list(COLUMNS)
-        self.rows: dict[str, dict[str, str]] = {}
-        if self.path.exists():
-            self._read()
+        self._may_replace = may_replace
+        self._read()
+
+    def check(self, names: Mapping[str, Sequence[Path]]) -> None:
+        """Raise ValueError where a row names other features, of somebody else, for a video."""
+        _, rows = self._read()
+        for name, features in names.items():
+            self._check_row(rows.get(name, {}), name, self._cell(features))
 
     def put(self, name: str, features: Sequence[Path], num_frames: int | None) -> None:
-        """Add or update one video; ``num_frames`` None keeps what was known."""
-        row = self.rows.setdefault(name, {"label": ""})
-        row["video"] = name
-        row["features"] = ";".join(
-            path.relative_to(self.path.parent).as_posix() for path in features
-        )
-        row["frames_per_snippet"] = str(SNIPPET_FRAMES)
-        if num_frames is not None:
-            row["num_frames"] = str(num_frames)
+        """Add or update one video and write the file; ``num_frames`` None keeps what was known.
 
-    def write(self) -> None:
-        """Write the manifest atomically."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows.values())
-        atomic_write_text(self.path, text.getvalue())
+        Raises
+        ------
+        ValueError
+            If the file is no manifest any more, or its row names features of somebody else.
+        """
+        with folder_lock(self.path.parent, "listing", wait=-1):
+            columns, rows = self._read()
+            row = rows.setdefault(name, {"label": ""})
+            self._check_row(row, name, self._cell(features))
+            row["video"], row["features"] = name, self._cell(features)
+            row["frames_per_snippet"] = str(SNIPPET_FRAMES)
+            if num_frames is not None:
+                row["num_frames"] = str(num_frames)
+            text = io.StringIO()
+            writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows.values())
+            if not self.path.is_file() or self.path.read_bytes() != text.getvalue().encode():
+                atomic_write_text(self.path, text.getvalue())
 
-    def _read(self) -> None:
+    def _cell(self, features: Sequence[Path]) -> str:
+        return ";".join(path.relative_to(self.path.parent).as_posix() for path in features)
+
+    def _check_row(self, row: Mapping[str, str], name: str, cell: str) -> None:
+        before = row.get("features", "")
+        files = [self.path.parent / part for part in before.split(";") if part]
+        if before != cell and not all(map(self._may_replace, files)):
+            raise ValueError(
+                f"{self.path}: the row of {name!r} names other features, {before}; correct or "
+                "remove the row, or extract into another folder"
+            )
+
+    def _read(self) -> tuple[list[str], _Rows]:
+        if not self.path.exists():
+            return list(COLUMNS), {}
         remedy = "move it away or extract into another folder"
-        with self.path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            try:
-                header, rows = list(reader.fieldnames or ()), list(reader)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise ValueError(f"{self.path} is not a CSV file: {error}; {remedy}") from error
+        try:
+            with self.path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                header, lines = list(reader.fieldnames or ()), list(reader)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.path} is not a CSV file: {error}; {remedy}") from error
+        except IsADirectoryError as error:
+            raise ValueError(f"{self.path} is a folder; {remedy}") from error
         if absent := [column for column in COLUMNS[:3] if column not in header]:
             raise ValueError(
                 f"{self.path} is not a manifest: it has no column {', '.join(absent)}; {remedy}"
             )
-        self.columns = header + [column for column in COLUMNS if column not in header]
-        for line, row in enumerate(rows, start=2):
+        rows: _Rows = {}
+        for line, row in enumerate(lines, start=2):
             if None in row or None in row.values():
                 raise ValueError(
                     f"{self.path}, row {line}: the header has {len(header)} cells, this row has "
                     f"another number; {remedy}"
                 )
-            if row["video"] in self.rows:
+            if row["video"] in rows:
                 raise ValueError(f"{self.path}, row {line}: {row['video']!r} is there twice")
-            self.rows[row["video"]] = row
+            rows[row["video"]] = row
+        return header + [column for column in COLUMNS if column not in header], rows

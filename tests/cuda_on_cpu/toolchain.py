@@ -141,16 +141,14 @@ def build_kernels(
 
 
 def build_extension(name: str, sources: Iterable[Path], kernels: Path, flavour: Flavour) -> Path:
-    """Compile a pybind11 module whose launchers are in the library ``kernels``.
+    """Compile a Python module whose launchers are in the library ``kernels``.
 
     The bindings themselves are compiled once, without a sanitizer.
     """
-    import pybind11
-
-    # Hidden, as pybind11 wants it; the architectures are what CMake fills in.
+    # Hidden, and with a name for the architectures, as CMake compiles them.
     flags = (
-        "-O1", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}",
-        "-fvisibility=hidden", '-DLADNET_CUDA_ARCHS="emulated"',
+        "-O1", f"-isystem{sysconfig.get_path('include')}", "-fvisibility=hidden",
+        '-DLADNET_CUDA_ARCHS="emulated"',
     )  # fmt: skip
     folder = kernels.parent
     library = folder / flavour.name / f"{name}.so"

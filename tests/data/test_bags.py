@@ -19,12 +19,15 @@ def test_every_crop_of_every_video_is_a_sample(make_video):
     videos = [
         make_video("a", ((5, 4),) * 3, label=1),
         make_video("b", ((7, 4),)),
-        make_video("c", ((6, 2, 4),), label=1),
+        make_video("c", ((6, 5, 4),), label=1),
     ]
     data = BagDataset(videos)
-    assert data.samples == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1)]
-    assert data.labels.tolist() == [1, 1, 1, 0, 1, 1]
-    assert (data.feature_dim, data.query_dim, len(data)) == (4, None, 6)
+    assert data.samples == [
+        *[(0, 0), (0, 1), (0, 2), (1, 0)],
+        *[(2, crop) for crop in range(5)],
+    ]
+    assert data.labels.tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1]
+    assert (data.feature_dim, data.query_dim, len(data)) == (4, None, 9)
     np.testing.assert_array_equal(data[1].features, np.load(videos[0].features[1].path))
     np.testing.assert_array_equal(data[5].features, np.load(videos[2].features[0].path)[:, 1])
     assert BagDataset(videos, crops="first").samples == [(0, 0), (1, 0), (2, 0)]

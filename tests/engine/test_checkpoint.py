@@ -56,7 +56,7 @@ def test_crash_while_writing_leaves_the_previous_checkpoint(
         Path(filename).write_bytes(before[: len(before) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ladnet_fast.engine.checkpoint.save_file", half)
+    monkeypatch.setattr("ladnet_fast._tensors.save_file", half)
     with pytest.raises(OSError, match="No space left"):
         Checkpoint.capture(model, optimizer, None, {"epoch": 2}).save(path)
     assert path.read_bytes() == before
@@ -76,3 +76,37 @@ def test_damaged_or_foreign_file_is_refused(tmp_path: Path) -> None:
         load_checkpoint(path)
     with pytest.raises(FileNotFoundError, match="absent"):
         load_checkpoint(tmp_path / "absent.safetensors")
+
+
+def test_no_flipped_bit_of_a_checkpoint_is_taken_for_its_state(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    model, optimizer = trained()
+    Checkpoint.capture(model, optimizer, None, {"epoch": 2, "sums": [0.25]}).save(path)
+    whole, want = path.read_bytes(), load_checkpoint(path)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for bit in [*range(0, 8 * header, 37), *range(8 * header, 8 * len(whole), 23)]:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = load_checkpoint(path)
+        except CheckpointError as error:
+            assert "c.safetensors" in str(error)  # noqa: PT017
+            continue
+        assert bit < 8 * header, "a bit of the tensors"
+        assert loaded.progress == want.progress
+        assert loaded.optimizer_groups == want.optimizer_groups
+
+
+def test_checkpoint_of_an_earlier_version_without_a_digest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    metadata = {
+        "format": "ladnet_fast.checkpoint.1", "optimizer_groups": '[{"betas": [0.9, 0.99]}]',
+        "scaler": "null", "progress": '{"epoch": 2}',
+    }  # fmt: skip
+    save_file({"model.x": torch.ones(2)}, path, metadata=metadata)
+    assert load_checkpoint(path).optimizer_groups == [{"betas": (0.9, 0.99)}]
+    for name in ("optimizer_groups", "progress"):
+        save_file({"model.x": torch.ones(2)}, path, metadata={**metadata, name: "{"})
+        with pytest.raises(CheckpointError, match=r"c\.safetensors is damaged.*rm "):
+            load_checkpoint(path)

@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 
 from ladnet_fast.data import DataError
-from ladnet_fast.engine.inputs import check_widths, videos_from_features
+from ladnet_fast.engine.inputs import check_widths, find_inputs, videos_from_features
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b__1", "b__0", "b__10", "a", "a__1", "a__vggish", "01_0015_0"):
+    for name in (*(f"b__{crop}" for crop in range(11)), "a", "a__1", "a__vggish", "01_0015_0"):
         np.save(tmp_path / f"{name}.npy", np.zeros((2, 3), np.float32))
     return tmp_path
 
 
 def test_crops_are_grouped_by_name_in_their_order(folder: Path) -> None:
-    videos = videos_from_features([folder], frames_per_snippet=8)
+    videos = find_inputs([folder], frames_per_snippet=8).videos
     crops = {v.name: [source.path.stem for source in v.features] for v in videos}
     assert crops == {
-        "01_0015_0": ["01_0015_0"], "a": ["a", "a__1"], "b": ["b__0", "b__1", "b__10"],
+        "01_0015_0": ["01_0015_0"], "a": ["a", "a__1"],
+        "b": [f"b__{crop}" for crop in range(11)],
     }  # fmt: skip
     assert {video.frames_per_snippet for video in videos} == {8}
 
@@ -30,15 +31,15 @@ def test_crops_are_grouped_by_name_in_their_order(folder: Path) -> None:
 def test_what_is_not_there_is_named(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"empty has no \.npy file"):
-        videos_from_features([folder / "empty"])
+        find_inputs([folder / "empty"])
     with pytest.raises(FileNotFoundError, match=r"absent\.npy does not exist"):
-        videos_from_features([folder / "absent.npy"])
+        find_inputs([folder / "absent.npy"])
     with pytest.raises(DataError, match="both crop 0 of 'a'"):
         videos_from_features([folder / "a.npy", folder / "a.npy"])
 
 
 def test_width_is_checked_before_anything_is_scored(folder: Path) -> None:
-    videos = videos_from_features([folder])
+    videos = find_inputs([folder]).videos
     check_widths(videos, 3)
     with pytest.raises(DataError, match="features are 3 wide, but the model was trained on 4"):
         check_widths(videos, 4)

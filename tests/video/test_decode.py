@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -109,6 +111,29 @@ def test_a_cut_file_is_an_error_that_names_it(
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(VideoError, match=name):
         list(read_frames(path))
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.mkv", "-y.mkv", "it's $HOME;`x`.mkv", "a:b.mkv", "\N{EURO SIGN}\n%d.mkv"]
+)
+def test_the_command_that_mends_a_file_reaches_the_shell_as_it_is_meant(
+    write_video: WriteVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (100, 48, 64, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "whole.mkv", frames, codec="mpeg4", pix_fmt="yuv420p")
+    cut = tmp_path / name
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    monkeypatch.chdir(tmp_path)  # the name is given without its folder, as one types it
+    with pytest.raises(VideoError) as caught:
+        list(read_frames(name))
+    command = str(caught.value).partition("for example with: ")[2]
+    mended = tmp_path / f"{cut.stem}-mended.mp4"
+    assert shlex.split(command) == ["ffmpeg", "-i", str(cut), str(mended)]
+    if ffmpeg := shutil.which("ffmpeg"):
+        monkeypatch.chdir("/")
+        command = command.replace("ffmpeg", f"{shlex.quote(ffmpeg)} -v error", 1)
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+        assert 40 < len(list(read_frames(mended))) < 60
 
 
 def test_other_files_are_errors_that_name_them(tmp_path: Path) -> None:

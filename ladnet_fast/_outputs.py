@@ -1,0 +1,99 @@
+"""Before a command writes: none of its files may be an input, or a file of somebody else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ._records import wrote
+
+_SHOWN = 3
+
+
+class OutputError(ValueError):
+    """A file that is about to be written is an input, or is not ours; nothing has been written."""
+
+
+def check_outputs(
+    outputs: Iterable[str | os.PathLike[str]],
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    overwrite: bool = False,
+    remedy: str = "name another place with --out, or replace them with --overwrite",
+) -> None:
+    """Refuse to write over inputs, over files that this package did not write, and twice.
+
+    Parameters
+    ----------
+    outputs : iterable of path-like
+        Every file that will be written.
+    inputs : iterable of path-like
+        Every file that will be read; those that don't exist are no harm. Links count as what they
+        point to.
+    overwrite : bool
+        Replace files that this package did not write. Inputs are never replaced.
+    remedy : str
+        What to do about files that are in the way.
+
+    Raises
+    ------
+    OutputError
+        Names the files and what to do.
+    """
+    targets = [Path(path) for path in outputs]
+    read: dict[object, Path] = {}
+    for path in map(Path, inputs):
+        for identity in _identities(path):
+            read.setdefault(identity, path)
+    written: dict[str, Path] = {}
+    for path in targets:
+        source = next((read[i] for i in _identities(path) if i in read), None)
+        if source is not None:
+            same = "" if source == path else f" (the same file as {path})"
+            raise OutputError(
+                f"{source}{same} is an input, and this command would write its results over it; "
+                "name another folder with --out"
+            )
+        place = _place(path)
+        if place in written:
+            raise OutputError(
+                f"{written[place]} and {path} are one file, and both would be written; give the "
+                "two different names"
+            )
+        written[place] = path
+    folders = [path for path in targets if path.is_dir()]
+    if folders:
+        raise OutputError(f"{folders[0]} is a folder, and a file of that name would be written")
+    if overwrite:
+        return
+    foreign = [path for path in targets if os.path.lexists(path) and not _is_ours(path)]
+    if foreign:
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        names = ", ".join(map(str, foreign[:_SHOWN])) + more
+        raise OutputError(
+            f"{names} would be replaced, but ladnet-fast did not write "
+            f"{'it' if len(foreign) == 1 else 'them'}, or somebody has changed "
+            f"{'it' if len(foreign) == 1 else 'them'} since; {remedy}"
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and wrote(path)
+
+
+def _place(path: Path) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _identities(path: Path) -> list[object]:
+    """Return what tells that two paths are one file: where it lies, and its number on the disk."""
+    identities: list[object] = [_place(path)]
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return identities
+    # A folder named as an input is no file: what is read from it is named by itself.
+    if not path.is_dir():
+        identities.append((status.st_dev, status.st_ino))
+    return identities

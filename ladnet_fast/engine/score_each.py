@@ -1,0 +1,201 @@
+"""Scoring into files, one video after the other: what works is kept, what doesn't is told."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from .._extras import import_extra
+from .._files import remove_leftovers
+from .._memory import NotEnoughMemoryError, memory_errors
+from .._outputs import check_outputs
+from ..data import DataError, FeatureSource, Video
+from ..nn import LANet
+from .inputs import Inputs, width_problem
+from .score_files import ScoreFolder
+from .scoring import MAX_SNIPPETS, Scores, score_video
+
+#: Called with a name, what is done and of how much (None: not known).
+Progress = Callable[[str, int, int | None], None]
+FEATURES = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredVideo:
+    """A video whose score files are complete.
+
+    ``reused`` says that an earlier call wrote them; ``fps`` is a video file's own frame rate.
+    """
+
+    video: Video
+    scores: Scores
+    reused: bool
+    fps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnscoredVideo:
+    """A video that could not be scored, and why."""
+
+    name: str
+    reason: str
+
+
+def score_each(
+    net: LANet,
+    found: Inputs,
+    folder: ScoreFolder,
+    *,
+    read: Iterable[str | os.PathLike[str]] = (),
+    plots: bool = False,
+    crops: int = 1,
+    device: str | None = None,
+    max_snippets: int = MAX_SNIPPETS,
+    progress: Progress | None = None,
+) -> Iterator[ScoredVideo | UnscoredVideo]:
+    """Score videos into a folder, and yield what became of each as soon as its files are written.
+
+    Features of video files are extracted into the folder's subfolder ``features``. All files that
+    will be written are compared with all that are read before this returns.
+
+    Parameters
+    ----------
+    net : LANet
+        In evaluation mode.
+    found : Inputs
+        From `find_inputs`.
+    folder : ScoreFolder
+        Where the scores go; made for ``net``.
+    read : iterable of path-like
+        More files that must not be written over: lists, ground truth, weights.
+    plots : bool
+        Whether ``NAME.png`` will be written too.
+    crops, device
+        For video files; see `ladnet_fast.video.extract_to_files`.
+    max_snippets : int
+        See `score_video`.
+    progress : callable, optional
+        Called with a name, what is done, and of how much.
+
+    Raises
+    ------
+    OutputError
+        If a file is in the way, or an output is an input; nothing has been written then.
+    DataError
+        If two inputs have one name.
+    OSError
+        If a file can't be written; the files of earlier videos are complete.
+    ImplUnavailableError
+        If the network's implementation can't serve here.
+    """
+    names = [video.name for video in found.videos] + [name for _, name in found.footage]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"two inputs are both named {name!r}; score them in two calls")
+    inputs = [*read, *files_of(found)]
+    outputs = [file for name in names for file in folder.files(name, plot=plots)]
+    check_outputs(outputs, inputs, overwrite=folder.overwrite)
+    check_outputs([folder.folder / "run.json"], inputs, overwrite=True)
+    for place in {folder.folder, *(path.parent for path in outputs)}:
+        remove_leftovers(place)
+    extracted: Iterator[Video | UnscoredVideo] = iter(())
+    rates: dict[str, float] = {}
+    if found.footage:
+        extracted = _extracted(found, folder, inputs, crops, device, rates, progress)
+    return _score_each(net, found, extracted, folder, max_snippets, rates, len(names), progress)
+
+
+def files_of(found: Inputs) -> list[Path]:
+    """Return every file that scoring reads for these videos."""
+    files = [path for path, _ in found.footage] + found.manifests
+    for video in found.videos:
+        files += [source.path for source in video.features]
+        files += [] if video.query is None else [video.query.path]
+        files += [] if video.frame_labels is None else [video.frame_labels]
+    return files
+
+
+def _extracted(
+    found: Inputs,
+    folder: ScoreFolder,
+    inputs: list[str | os.PathLike[str]],
+    crops: int,
+    device: str | None,
+    rates: dict[str, float],
+    progress: Progress | None,
+) -> Iterator[Video | UnscoredVideo]:
+    """Check what extraction will write now, and extract when asked for the next video."""
+    from ..video.extraction import FailedVideo, extract_each, feature_paths
+    from ..video.listing import MANIFEST
+
+    place = folder.folder / FEATURES
+    files = [file for _, name in found.footage for file in feature_paths(place, name, crops)]
+    check_outputs([*files, place / MANIFEST], inputs, overwrite=True)
+    outcomes = extract_each(
+        found.footage, place, crops=crops, device=device, overwrite=folder.overwrite,
+        progress=progress,
+    )  # fmt: skip
+
+    def videos() -> Iterator[Video | UnscoredVideo]:
+        for outcome in outcomes:
+            if isinstance(outcome, FailedVideo):
+                yield UnscoredVideo(outcome.name, outcome.reason)
+                continue
+            rate = _frame_rate(outcome.video)
+            if rate is not None:
+                rates[outcome.name] = rate
+            sources = tuple(FeatureSource(file) for file in outcome.features)
+            yield Video(outcome.name, sources, None, num_frames=outcome.num_frames)
+
+    return videos()
+
+
+def _score_each(
+    net: LANet,
+    found: Inputs,
+    extracted: Iterator[Video | UnscoredVideo],
+    folder: ScoreFolder,
+    max_snippets: int,
+    rates: dict[str, float],
+    total: int,
+    progress: Progress | None,
+) -> Iterator[ScoredVideo | UnscoredVideo]:
+    for done, video in enumerate(found.videos):
+        if progress is not None:
+            progress(video.name, done, total)
+        yield _score(net, video, folder, max_snippets, rates)
+    for item in extracted:
+        if isinstance(item, UnscoredVideo):
+            yield item
+        else:
+            yield _score(net, item, folder, max_snippets, rates)
+
+
+def _score(
+    net: LANet, video: Video, folder: ScoreFolder, max_snippets: int, rates: dict[str, float]
+) -> ScoredVideo | UnscoredVideo:
+    try:
+        if problem := width_problem(video, net.feature_dim):
+            raise DataError(problem)
+        folder.check(video)
+        scores = folder.earlier(video)
+        reused = scores is not None
+        if scores is None:
+            with memory_errors("score fewer snippets at once (--max-snippets), or cut the video"):
+                scores = score_video(net, video, max_snippets=max_snippets)
+    except (ValueError, OSError, NotEnoughMemoryError) as error:
+        return UnscoredVideo(video.name, str(error))
+    if not reused:  # outside of the above: a folder that can't be written to ends everything
+        folder.write(video, scores)
+    return ScoredVideo(video, scores, reused, rates.get(video.name))
+
+
+def _frame_rate(path: Path) -> float | None:
+    av = import_extra("av", extra="video", purpose="read video files")
+    with av.open(str(path)) as container:
+        rate: Fraction | None = container.streams.video[0].average_rate
+    return float(rate) if rate else None
