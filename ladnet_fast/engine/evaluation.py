@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Boundaries, LeftOut, LengthRule, Video, load_ground_truth
+from ..data import (
+    Boundaries,
+    DataError,
+    LeftOut,
+    LengthRule,
+    Video,
+    feature_shape,
+    load_ground_truth,
+)
 from ..data._truth_causes import Counted, scores_per_frame
 from ..data._wording import name_of
 from ..metrics import Metrics, evaluate, frame_scores, smooth
@@ -98,6 +106,8 @@ def evaluate_scores(
     if not math.isfinite(threshold):
         raise ValueError(f"{name_of('threshold')} must be a finite number, got {threshold}")
     lengths = [len(scores_of(scores, video)) for video in videos]
+    for video, length in zip(videos, lengths, strict=True):
+        _check_per_snippet(video, length)
     truth = (ground_truth or GroundTruth()).load(videos, lengths, counted="scores")
     return compare(videos, scores, truth, smoothing=smoothing, threshold=threshold)
 
@@ -129,6 +139,22 @@ def compare(
         names=[video.name for video in videos],
         threshold=threshold,
     )
+
+
+def _check_per_snippet(video: Video, scores: int) -> None:
+    """Refuse a score for each frame where the features are there to tell; annotations don't."""
+    each, source = video.frames_per_snippet, video.features[0]
+    if each is None or each == 1 or source.path.suffix.lower() != ".npy":
+        return
+    try:
+        snippets = feature_shape(source, axes=video.axes)[0]
+    except (DataError, OSError):
+        return  # evaluating doesn't need the features: this is one more check where they are there
+    if scores > snippets and abs(scores - snippets * each) <= each:
+        raise ValueError(
+            f"{video.name}: {scores} scores, but {snippets} snippets in {source}; likely cause: "
+            f"{scores_per_frame(each)}"
+        )
 
 
 def _check_covered(video: Video, scores: int, frames: int) -> None:

@@ -345,7 +345,25 @@ def test_scores_for_each_frame_are_told_from_known_lengths(
                                                      for i in range(8)]))  # fmt: skip
         gt = ["--gt", tmp_path / "gt.npy"]
     result = run("evaluate", scores, manifest, *gt)
+    _assert_refused(result, "v0: 40 scores, but 10 snippets in", "scores have a value for each fr")
+    for i in range(8):
+        (tmp_path / f"v{i}.npy").unlink()
+    result = run("evaluate", scores, manifest, *gt)
     _assert_refused(result, "v0: 40 scores of 4 frames each", "scores have a value for each frame")
+
+
+def test_annotations_tell_scores_for_each_frame_where_they_state_the_length(
+    run: Run, shanghai: TestSet
+):
+    annotations = shanghai.folder / "a.txt"
+    pairs = list(zip(NAMES, LENGTHS, strict=True))
+    annotations.write_text("".join(f"{n}.avi {16 * t} Any 3 9\n" for n, t in pairs))
+    arguments = shanghai.arguments("--gt", annotations, "--boundaries", "[s,e)")
+    _assert_done(run(*arguments))
+    for name, length in pairs:
+        np.save(shanghai.scores / f"{name}.npy", np.zeros(16 * length - 5, np.float32))
+    _assert_refused(run(*arguments), "the line states 48 frames, and there are 43 scores",
+                    "scores have a value for each frame")  # fmt: skip
 
 
 def test_text_of_0_and_1_needs_no_boundaries_and_other_formats_no_question(
