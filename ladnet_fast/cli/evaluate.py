@@ -15,12 +15,11 @@ import typer
 from .._outputs import check_outputs
 from .._records import record_text
 from ..data import LeftOut, Video, leave_out
-from ..data._wording import options_named
 from ..engine import evaluate_scores, read_scores, run_info
 from ..engine.scoring import score_path
 from ..metrics.frames import Smoothing
 from . import _options as opt
-from ._console import class_table, console, help_text, metrics_table
+from ._console import class_table, console, help_text, metrics_table, say
 
 _EXAMPLE = r"""
 [bold]Examples[/]
@@ -93,29 +92,28 @@ def command(
         layout, root, remap, anomalous_names, queries, frames_per_snippet, axes,
         normal_folder, anomalous_folder, num_frames, skip_missing,
     )  # fmt: skip
-    with options_named():
-        chosen = lists.read(videos, split=split, check_files=False, labels="optional")
-        left_out: Sequence[LeftOut] = ()
-        if skip_missing:
-            whole = chosen
-            chosen, left_out = leave_out(whole, _missing_scores(scores, whole))
-            opt.report_left_out(left_out, len(whole))
-            truth = dataclasses.replace(truth, left_out=left_out)
-        read = [videos, *(path for path in (gt, anomalous_names, num_frames) if path is not None)]
-        read += [video.frame_labels for video in chosen if video.frame_labels is not None]
-        read += [score_path(scores, video.name) for video in chosen]
-        target = out or scores / "metrics.json"
-        check_outputs([target], read, overwrite=overwrite)
-        metrics = evaluate_scores(
-            chosen,
-            read_scores(scores, chosen),
-            ground_truth=truth,
-            smoothing=smoothing,
-            threshold=threshold,
-        )
+    chosen = lists.read(videos, split=split, check_files=False, labels="optional")
+    left_out: Sequence[LeftOut] = ()
+    if skip_missing:
+        whole = chosen
+        chosen, left_out = leave_out(whole, _missing_scores(scores, whole))
+        opt.report_left_out(left_out, len(whole))
+        truth = dataclasses.replace(truth, left_out=left_out)
+    read = [videos, *(path for path in (gt, anomalous_names, num_frames) if path is not None)]
+    read += [video.frame_labels for video in chosen if video.frame_labels is not None]
+    read += [score_path(scores, video.name) for video in chosen]
+    target = out or scores / "metrics.json"
+    check_outputs([target], read, overwrite=overwrite)
+    metrics = evaluate_scores(
+        chosen,
+        read_scores(scores, chosen),
+        ground_truth=truth,
+        smoothing=smoothing,
+        threshold=threshold,
+    )
     known = [video.label for video in chosen if video.label is not None]
     if len(known) < len(chosen):
-        opt.say(
+        say(
             f"{len(chosen) - len(known)} of {len(chosen)} videos have no label in {videos}; the "
             "ground truth tells it: "
             f"{metrics.num_anomalous_videos - sum(known)} of them are anomalous"
@@ -137,7 +135,7 @@ def command(
     console.print(metrics_table(metrics))
     if metrics.per_class:
         console.print(class_table(metrics))
-    opt.say(f"written to {target}")
+    say(f"written to {target}")
 
 
 def _missing_scores(folder: Path, videos: Sequence[Video]) -> dict[str, tuple[str, ...]]:
