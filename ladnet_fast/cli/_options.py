@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -12,13 +13,20 @@ from ..data import (
     LAYOUTS,
     Axes,
     Boundaries,
+    LeftOut,
     LengthRule,
     Video,
+    leave_out,
+    missing_features,
     read_list,
     read_manifest,
     select_split,
 )
+from ..data._wording import OPTIONS, options_named
+from ..data.lists import Labels
+from ..data.manifest import check_files_exist
 from ..engine import GroundTruth
+from ._console import console
 
 _DATA = "Data"
 _TRUTH = "Ground truth"
@@ -50,7 +58,23 @@ Remap = Annotated[
 AnomalousNames = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with the names of the anomalous videos, one a line.",
+        help="Text file with the names of the anomalous videos, 'name' or 'name class' a line.",
+        rich_help_panel=_DATA,
+    ),
+]
+NormalFolder = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Videos of a list with this folder in their path are normal; repeatable.",
+        rich_help_panel=_DATA,
+    ),
+]
+AnomalousFolder = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Videos of a list with this folder in their path are anomalous; repeatable.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -80,6 +104,22 @@ AxesOption = Annotated[
         show_default="the manifest's or layout's, else by shape",
     ),
 ]
+NumFrames = Annotated[
+    Path | None,
+    typer.Option(
+        help="Text file with the lengths of a list's videos in frames: 'name frames' a line, or "
+        "annotations that give them.",
+        rich_help_panel=_DATA,
+    ),
+]
+SkipMissing = Annotated[
+    bool,
+    typer.Option(
+        "--skip-missing",
+        help="Leave out videos whose files are missing, here and in the ground truth.",
+        rich_help_panel=_DATA,
+    ),
+]
 Split = Annotated[
     str | None,
     typer.Option(help="Take the manifest's videos of this split only.", rich_help_panel=_DATA),
@@ -88,7 +128,7 @@ Truth = Annotated[
     Path | None,
     typer.Option(
         "--gt",
-        help="Concatenated vector (.npy) or annotations (.txt).",
+        help="Concatenated vector (.npy, or text of 0 and 1), or annotations (.txt).",
         rich_help_panel=_TRUTH,
         show_default="the manifest's frame_labels",
     ),
@@ -110,6 +150,12 @@ LengthRuleOption = Annotated[
         rich_help_panel=_TRUTH,
     ),
 ]
+CheckLabels = Annotated[
+    bool,
+    typer.Option(
+        help="Refuse ground truth that contradicts the videos' labels.", rich_help_panel=_TRUTH
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
 ]
@@ -126,6 +172,10 @@ class ListOptions:
     queries: Path | None = None
     frames_per_snippet: int | None = None
     axes: str | None = None
+    normal_folders: Sequence[str] | None = None
+    anomalous_folders: Sequence[str] | None = None
+    num_frames: Path | None = None
+    skip_missing: bool = False
 
     def __post_init__(self) -> None:
         if self.axes is not None and self.axes not in get_args(Axes):
@@ -134,30 +184,72 @@ class ListOptions:
             )
 
     def read(
-        self, path: Path, *, split: str | None = None, check_files: bool = True
+        self,
+        path: Path,
+        *,
+        split: str | None = None,
+        check_files: bool = True,
+        labels: Labels = "required",
     ) -> list[Video]:
         """Read a manifest (``.csv``) or, with a layout, a list.
 
         A manifest with several splits needs ``split``: else training would see the test videos.
+        Scoring and evaluating pass ``labels="optional"``.
         """
-        if self.layout is not None:
-            if split is not None:
-                raise typer.BadParameter("a list has no splits; give each split's own list")
-            return read_list(
-                path,
-                self.layout,
-                root=self.root,
-                remap=self._remap(),
-                anomalous_names=self.anomalous_names,
-                queries=self.queries,
-                frames_per_snippet=self.frames_per_snippet,
-                axes=cast("Axes | None", self.axes),
-                check_files=check_files,
-            )
+        return self.read_present(path, split=split, check_files=check_files, labels=labels)[0]
+
+    def read_present(
+        self,
+        path: Path,
+        *,
+        split: str | None = None,
+        check_files: bool = True,
+        labels: Labels = "required",
+    ) -> tuple[list[Video], tuple[LeftOut, ...]]:
+        """Read as :meth:`read` does; also return what ``--skip-missing`` left out.
+
+        `GroundTruth.left_out` takes the second. With ``check_files`` it is what lacks features.
+        """
+        with options_named():
+            check = check_files and not self.skip_missing
+            if self.layout is not None:
+                videos = self._read_list(path, split, check, labels)
+            else:
+                videos = self._read_manifest(path, split, check)
+            if not (check_files and self.skip_missing):
+                return videos, ()
+            present, left_out = leave_out(videos, missing_features(videos))
+            check_files_exist(present, path, remedy="correct the paths")
+        report_left_out(left_out, len(videos))
+        return present, left_out
+
+    def _read_list(
+        self, path: Path, split: str | None, check_files: bool, labels: Labels
+    ) -> list[Video]:
+        if split is not None:
+            raise typer.BadParameter("a list has no splits; give each split's own list")
+        assert self.layout is not None
+        return read_list(
+            path,
+            self.layout,
+            root=self.root,
+            remap=self._remap(),
+            labels=labels,
+            anomalous_names=self.anomalous_names,
+            normal_folders=self.normal_folders or (),
+            anomalous_folders=self.anomalous_folders or (),
+            queries=self.queries,
+            frames_per_snippet=self.frames_per_snippet,
+            axes=cast("Axes | None", self.axes),
+            num_frames=self.num_frames,
+            check_files=check_files,
+        )
+
+    def _read_manifest(self, path: Path, split: str | None, check_files: bool) -> list[Video]:
         given = [
-            f"--{field.name.replace('_', '-')}"
+            OPTIONS[field.name].flag
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) is not None and field.name != "axes"
+            if getattr(self, field.name) and field.name not in ("axes", "skip_missing")
         ]
         if given or path.suffix.lower() != ".csv":
             raise typer.BadParameter(
@@ -191,15 +283,35 @@ def _of_split(path: Path, videos: list[Video], split: str | None) -> list[Video]
     return videos
 
 
-def ground_truth(gt: Path | None, boundaries: str | None, length_rule: str) -> GroundTruth:
-    """Make what ``--gt``, ``--boundaries`` and ``--length-rule`` say."""
+def report_left_out(left_out: Sequence[LeftOut], total: int) -> None:
+    """Name every video that ``--skip-missing`` left out, and count them."""
+    for _, video, missing in left_out:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        say(f"left out: {video.name}, {missing[0]} is missing{more}")
+    say(f"--skip-missing: {len(left_out)} of {total} videos are left out")
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def ground_truth(
+    gt: Path | None, boundaries: str | None, length_rule: str, check_labels: bool = True
+) -> GroundTruth:
+    """Make what ``--gt``, ``--boundaries``, ``--length-rule`` and ``--check-labels`` say."""
     for option, value, allowed in (
         ("--boundaries", boundaries, get_args(Boundaries)),
         ("--length-rule", length_rule, get_args(LengthRule)),
     ):
         if value is not None and value not in allowed:
             raise typer.BadParameter(f"{option} must be one of {', '.join(allowed)}; got {value!r}")
-    return GroundTruth(gt, cast("Boundaries | None", boundaries), cast("LengthRule", length_rule))
+    return GroundTruth(
+        gt,
+        cast("Boundaries | None", boundaries),
+        cast("LengthRule", length_rule),
+        check_labels,
+    )
 
 
 def chosen_device(name: str) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
 
+from ..data import LeftOut, Video, leave_out
+from ..data._wording import options_named
 from ..engine import evaluate_scores, read_scores, run_info
 from ..engine.folds import write_metrics
+from ..engine.scoring import score_path
 from ..metrics.frames import Smoothing
 from . import _options as opt
 from ._console import class_table, console, help_text, metrics_table
@@ -20,6 +26,8 @@ _EXAMPLE = r"""
 ladnet-fast evaluate scores test.csv
 
 ladnet-fast evaluate scores test.list --layout ucf-i3d --gt gt-ucf.npy --length-rule snippets
+
+ladnet-fast evaluate scores test.list --layout shanghaitech --gt gt-sh.npy
 
 ladnet-fast evaluate scores test.csv --gt annotations.txt --boundaries '\[s,e]'
 """
@@ -57,22 +65,48 @@ def command(
     anomalous_names: opt.AnomalousNames = None,
     queries: opt.Queries = None,
     frames_per_snippet: opt.FramesPerSnippet = None,
+    axes: opt.AxesOption = None,
+    normal_folder: opt.NormalFolder = None,
+    anomalous_folder: opt.AnomalousFolder = None,
+    num_frames: opt.NumFrames = None,
+    skip_missing: opt.SkipMissing = False,
+    check_labels: opt.CheckLabels = True,
 ) -> None:
     """Compare scores with frame-level ground truth: AUC, AP, false alarms, figures by class.
 
-    Scores may come from any program, as one .npy of shape (T,) for each video.
+    Scores may come from any program, as one .npy of shape (T,) for each video. Where the list does
+    not tell a video's label, the ground truth does.
     """
-    truth = opt.ground_truth(gt, boundaries, length_rule)
+    truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     smoothing = _smoothing(smooth)
-    lists = opt.ListOptions(layout, root, remap, anomalous_names, queries, frames_per_snippet)
-    chosen = lists.read(videos, split=split, check_files=False)
-    metrics = evaluate_scores(
-        chosen,
-        read_scores(scores, chosen),
-        ground_truth=truth,
-        smoothing=smoothing,
-        threshold=threshold,
-    )
+    if not math.isfinite(threshold):
+        raise typer.BadParameter(f"--threshold must be a finite number; got {threshold}")
+    lists = opt.ListOptions(
+        layout, root, remap, anomalous_names, queries, frames_per_snippet, axes,
+        normal_folder, anomalous_folder, num_frames, skip_missing,
+    )  # fmt: skip
+    with options_named():
+        chosen = lists.read(videos, split=split, check_files=False, labels="optional")
+        left_out: Sequence[LeftOut] = ()
+        if skip_missing:
+            whole = chosen
+            chosen, left_out = leave_out(whole, _missing_scores(scores, whole))
+            opt.report_left_out(left_out, len(whole))
+            truth = dataclasses.replace(truth, left_out=left_out)
+        metrics = evaluate_scores(
+            chosen,
+            read_scores(scores, chosen),
+            ground_truth=truth,
+            smoothing=smoothing,
+            threshold=threshold,
+        )
+    known = [video.label for video in chosen if video.label is not None]
+    if len(known) < len(chosen):
+        opt.say(
+            f"{len(chosen) - len(known)} of {len(chosen)} videos have no label in {videos}; the "
+            "ground truth tells it: "
+            f"{metrics.num_anomalous_videos - sum(known)} of them are anomalous"
+        )
     target = out or scores / "metrics.json"
     options = {
         "scores": str(scores.resolve()),
@@ -82,13 +116,20 @@ def command(
         "boundaries": boundaries,
         "length_rule": length_rule,
         "smooth": smooth,
+        "left_out": [entry.video.name for entry in left_out],
+        "labels_from_ground_truth": len(chosen) - len(known),
     }
     run = run_info(command=sys.argv, extra={"options": options})
     write_metrics(target, metrics, run=run)
     console.print(metrics_table(metrics))
     if metrics.per_class:
         console.print(class_table(metrics))
-    console.print(f"written to {target}", highlight=False, markup=False, soft_wrap=True)
+    opt.say(f"written to {target}")
+
+
+def _missing_scores(folder: Path, videos: Sequence[Video]) -> dict[str, tuple[str, ...]]:
+    paths = {video.name: score_path(folder, video.name) for video in videos}
+    return {name: (str(path),) for name, path in paths.items() if not path.is_file()}
 
 
 def _smoothing(text: str | None) -> tuple[Smoothing, int] | None:

@@ -8,6 +8,7 @@ from ladnet_fast.data.annotations import (
     Interval,
     intervals_to_frames,
     read_annotations,
+    read_num_frames,
 )
 from ladnet_fast.data.bags import Bag, BagDataset, Batch, collate
 from ladnet_fast.data.features import (
@@ -28,6 +29,7 @@ from ladnet_fast.data.ground_truth import (
 from ladnet_fast.data.layouts import LAYOUTS, Layout
 from ladnet_fast.data.lists import read_list
 from ladnet_fast.data.manifest import read_manifest, write_manifest
+from ladnet_fast.data.missing import LeftOut, leave_out, missing_features
 from ladnet_fast.data.samplers import BalancedBatchSampler, EpochSampler
 from ladnet_fast.data.sampling import bin_mean, linspace_indices, linspace_sample
 from ladnet_fast.data.splits import (
@@ -52,6 +54,7 @@ __all__ = [
     "FeatureSource",
     "Interval",
     "Layout",
+    "LeftOut",
     "LengthRule",
     "Video",
     "bin_mean",
@@ -62,15 +65,18 @@ __all__ = [
     "ground_truth_length",
     "intervals_to_frames",
     "iter_crops",
+    "leave_out",
     "linspace_indices",
     "linspace_sample",
     "load_features",
     "load_ground_truth",
+    "missing_features",
     "num_snippets",
     "read_annotations",
     "read_frame_labels",
     "read_list",
     "read_manifest",
+    "read_num_frames",
     "select_split",
     "split_by_fold",
     "stratified_folds",

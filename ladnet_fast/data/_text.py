@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ladnet_fast.data._content import binary_kind, why_not_utf8
 from ladnet_fast.data.video import DataError
 
 
 def read_text(path: Path, *, what: str) -> str:
     """Content of ``path`` with any line ending turned into LF and a byte-order mark dropped."""
     if not path.is_file():
-        raise FileNotFoundError(f"{what} {path} does not exist or is not a file")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{what} {path} is not UTF-8 text (byte {error.start}); "
-            "convert it, e.g. with: iconv -f LATIN1 -t UTF-8"
-        ) from error
+        state = "is a folder, not a file" if path.is_dir() else "does not exist or is not a file"
+        raise FileNotFoundError(f"{what} {path} {state}")
+    kind = binary_kind(path)
+    if kind is not None:
+        raise DataError(f"{what} {path} is {kind}, no text")
+    data = path.read_bytes()
+    problem = why_not_utf8(path, data)
+    if problem is not None:
+        raise DataError(f"{what} {path} {problem}")
+    return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_lines(path: Path, *, what: str) -> list[tuple[int, str]]:

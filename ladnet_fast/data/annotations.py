@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._text import read_lines, strip_suffix
+from ladnet_fast.data._annotation_lines import (
+    Interval,
+    Line,
+    parse_annotation,
+    parse_num_frames,
+)
+from ladnet_fast.data._text import read_lines
+from ladnet_fast.data._wording import name_of
 from ladnet_fast.data.video import DataError
 
 Boundaries = Literal["[s,e)", "[s,e]", "[s-1,e)"]
-
-
-class Interval(NamedTuple):
-    """Anomalous frames as the annotation writes them; `Boundaries` says what they mean."""
-
-    start: int
-    end: int
-    class_name: str | None
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, ...]]:
@@ -31,61 +29,59 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, 
     One video a line, fields separated by blanks::
 
         Abuse028_x264.mp4  Abuse  165  240  -1  -1        UCF-Crime
+        Arson/Arson022_x264.mp4 8640 Arson 3500 4000      the same, with folder and frame count
         NAME_label_B2-0-0 160 211 300 350                 XD-Violence
         NAME_label_B1-B2-0 B1 160 211 B2 300 350          XD-Violence, multi-class
 
-    A class belongs to the pairs that follow it; a pair ``-1 -1`` is no interval; names may end in
-    ``.mp4``.
+    A class belongs to the pairs that follow it; a pair ``-1 -1`` is no interval. A name may hold
+    blanks if it ends in a suffix such as ``.mp4``, in ``_x264`` or in XD-Violence's ``_label_...``.
 
     Returns
     -------
     dict of str to tuple of Interval
-        Intervals of every video of the file, none for normal ones.
+        Intervals of every video of the file by its name without folder and suffix, none for normal
+        ones.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     DataError
-        If a line can't be read, or a video occurs twice; the message gives the line.
+        If a line can't be read or its name's end can't be told, or a video occurs twice; the
+        message gives the line.
     """
-    path = Path(path)
-    annotations: dict[str, tuple[Interval, ...]] = {}
-    for number, text in read_lines(path, what="annotation file"):
-        where = f"{path}, line {number}"
-        name, *fields = text.split()
-        name = strip_suffix(name)
-        if name in annotations:
-            raise DataError(f"{where}: a second line for video {name!r}; remove one of them")
-        annotations[name] = tuple(_parse_intervals(fields, where))
-    return annotations
+    lines = _read(Path(path), "annotation file", parse_annotation)
+    return {name: line.intervals for name, line in lines.items()}
 
 
-def _parse_intervals(fields: list[str], where: str) -> Iterable[Interval]:
-    class_name: str | None = None
-    numbers: list[int] = []
-    for field in fields:
-        if re.fullmatch(r"-?\d+", field):
-            numbers.append(int(field))
-        elif numbers:
-            break  # an interval is half read: reported below
-        elif field[0].isalpha():
-            class_name = field
-        else:
-            raise DataError(f"{where}: {field!r} is neither a frame's number nor a class")
-        if len(numbers) == 2:
-            start, end = numbers
-            numbers = []
-            if (start, end) == (-1, -1):
-                continue
-            if start < 0 or end < start:
-                raise DataError(
-                    f"{where}: {start} {end} is not an interval 'start end' with "
-                    "0 <= start <= end, nor -1 -1 for none"
-                )
-            yield Interval(start, end, class_name)
-    if numbers:
-        raise DataError(f"{where}: frame {numbers[0]} has no partner; intervals are 'start end'")
+def read_num_frames(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Read the numbers of frames of videos.
+
+    One video a line, ``name frames``, or temporal annotations that state the number before the
+    class; see `read_annotations` for names, and for what is raised.
+
+    Returns
+    -------
+    dict of str to int
+        By the video's name without folder and suffix.
+    """
+    lines = _read(Path(path), "file of frame numbers", parse_num_frames)
+    return {name: line.num_frames for name, line in lines.items() if line.num_frames is not None}
+
+
+def _read(path: Path, what: str, parse: Callable[[str, str], Line]) -> dict[str, Line]:
+    found: dict[str, Line] = {}
+    number_of: dict[str, int] = {}
+    for number, text in read_lines(path, what=what):
+        line = parse(text, f"{path}, line {number}")
+        if line.name in found:
+            raise DataError(
+                f"{path}, line {number}: a second line for video {line.name!r} after line "
+                f"{number_of[line.name]}; names count without folder and suffix: remove one of the "
+                "lines, or rename a video"
+            )
+        found[line.name], number_of[line.name] = line, number
+    return found
 
 
 def intervals_to_frames(
@@ -129,7 +125,7 @@ def intervals_to_frames(
         if class_name is not None and interval.class_name != class_name:
             continue
         first = max(interval.start - (boundaries == "[s-1,e)"), 0)
-        stop = interval.end + (boundaries == "[s,e]")
+        stop = end_of(interval, boundaries)
         if stop > num_frames + slack:
             raise ValueError(
                 f"interval {interval.start} {interval.end} ends at frame {stop}, but there are "
@@ -139,10 +135,15 @@ def intervals_to_frames(
     return frames
 
 
+def end_of(interval: Interval, boundaries: Boundaries) -> int:
+    """Return the first frame, counted from 0, after an interval."""
+    return interval.end + (boundaries == "[s,e]")
+
+
 def check_boundaries(boundaries: object) -> None:
     """Raise ValueError that lists the allowed conventions if ``boundaries`` is none of them."""
     if boundaries not in get_args(Boundaries):
         raise ValueError(
-            f"boundaries must be one of {', '.join(get_args(Boundaries))}: which frames the "
-            f"annotation's 'start end' stands for; got {boundaries!r}"
+            f"{name_of('boundaries')} must be one of {', '.join(get_args(Boundaries))}: which "
+            f"frames the annotation's 'start end' stands for; got {boundaries!r}"
         )

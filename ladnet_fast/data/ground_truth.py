@@ -5,123 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import map_npy
-from ladnet_fast.data._text import read_text
+from ladnet_fast.data._annotation_lines import Interval, base_name
+from ladnet_fast.data._truth_causes import Counted, why_own_differs, why_vector_differs
+from ladnet_fast.data._wording import give
 from ladnet_fast.data.annotations import (
     Boundaries,
     check_boundaries,
+    end_of,
     intervals_to_frames,
     read_annotations,
 )
+from ladnet_fast.data.lengths import LengthRule, ground_truth_length
+from ladnet_fast.data.missing import LeftOut
+from ladnet_fast.data.vectors import FrameLabels, kind_of_truth, read_frame_labels
 from ladnet_fast.data.video import DataError, Video, require_videos
 
-LengthRule = Literal["auto", "num_frames", "snippets", "flow"]
-FrameLabels = NDArray[np.uint8]
-
-# Published concatenated vectors, to tell which one a user has when it doesn't fit.
-KNOWN_LENGTHS = {
-    1_109_680: "UCF-Crime's 290 test videos",
-    2_330_384: "XD-Violence's 800 test videos",
-    142_912: "ShanghaiTech's test videos",
-    140_112: "ShanghaiTech's test videos as PEL4VAD cuts them",
-}
-
-
-def ground_truth_length(
-    video: Video, num_snippets: int, *, length_rule: LengthRule = "auto"
-) -> int:
-    """Return the number of frames for which ``video`` has ground truth.
-
-    Parameters
-    ----------
-    video : Video
-        Its ``num_frames`` and ``frames_per_snippet`` are used.
-    num_snippets : int
-        T, the number of rows of its features.
-    length_rule : "auto", "num_frames", "snippets" or "flow"
-        "num_frames": all frames. "snippets": T * frames_per_snippet (UCF-Crime). "flow":
-        num_frames - 1 rounded down to a multiple of frames_per_snippet, since optical flow needs
-        pairs of frames (XD-Violence). "auto": "num_frames" where that is known, else "snippets".
-
-    Raises
-    ------
-    ValueError
-        If the rule needs a number that ``video`` doesn't have.
-    """
-    if length_rule not in get_args(LengthRule):
-        raise ValueError(
-            f"length_rule must be one of {', '.join(get_args(LengthRule))}, got {length_rule!r}"
-        )
-    if length_rule == "auto":
-        length_rule = "snippets" if video.num_frames is None else "num_frames"
-    if length_rule != "snippets" and video.num_frames is None:
-        raise ValueError(f"{video.name}: length_rule {length_rule!r} needs the video's num_frames")
-    if length_rule != "num_frames" and video.frames_per_snippet is None:
-        raise ValueError(
-            f"{video.name}: its snippets share the frames evenly (frames_per_snippet is None), "
-            "so the number of frames must come from num_frames, which is not known; "
-            "give it in the manifest"
-        )
-    if length_rule == "num_frames":
-        assert video.num_frames is not None
-        return video.num_frames
-    assert video.frames_per_snippet is not None
-    if length_rule == "snippets":
-        return num_snippets * video.frames_per_snippet
-    assert video.num_frames is not None
-    return (video.num_frames - 1) // video.frames_per_snippet * video.frames_per_snippet
-
-
-def read_frame_labels(path: str | os.PathLike[str]) -> FrameLabels:
-    """Read a vector of 0 and 1, one for each frame.
-
-    Parameters
-    ----------
-    path : path-like
-        ``.npy`` of any numeric or boolean dtype, (F,), (F, 1) or (1, F); or text of numbers
-        separated by blanks, commas or line ends.
-
-    Returns
-    -------
-    ndarray, (F,), uint8
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    DataError
-        If it is corrupt, empty, of higher rank, or has a value other than 0 and 1.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"ground truth {path} does not exist or is not a file")
-    if path.suffix.lower() == ".npy":
-        array = map_npy(path)
-    else:
-        text = read_text(path, what="ground truth")
-        try:
-            array = np.array([float(field) for field in text.replace(",", " ").split()])
-        except ValueError as error:
-            raise DataError(f"ground truth {path} is neither .npy nor numbers: {error}") from error
-    if array.size == 0 or array.size != max(array.shape, default=0):
-        raise DataError(
-            f"ground truth {path} has shape {array.shape}; expected (F,), a value for each frame"
-        )
-    vector = np.asarray(array).reshape(-1)
-    if vector.dtype.kind not in "biuf":
-        raise DataError(f"ground truth {path} has dtype {vector.dtype}; expected 0 and 1")
-    wrong = np.flatnonzero((vector != 0) & (vector != 1))
-    if wrong.size:
-        raise DataError(
-            f"ground truth {path}: frame {wrong[0]} is {vector[wrong[0]]}; "
-            "only 0 (normal) and 1 (anomalous) are allowed"
-        )
-    return vector.astype(np.uint8)
+__all__ = [
+    "FrameLabels",
+    "LengthRule",
+    "ground_truth_length",
+    "load_ground_truth",
+    "read_frame_labels",
+]
 
 
 def load_ground_truth(
@@ -132,6 +40,8 @@ def load_ground_truth(
     boundaries: Boundaries | None = None,
     length_rule: LengthRule = "auto",
     check_labels: bool = True,
+    left_out: Sequence[LeftOut] = (),
+    counted: Counted = "features",
 ) -> list[FrameLabels]:
     """Load the ground truth of every video and check that it fits.
 
@@ -140,10 +50,11 @@ def load_ground_truth(
     videos : sequence of Video
         With a concatenated vector, in its order.
     num_snippets : sequence of int
-        T of each video's features.
+        T of each video's features, or the length of its scores.
     source : path-like, optional
-        ``.npy``: one vector, the videos' frames end to end. ``.txt``: temporal annotations (see
-        `read_annotations`). Default: each video's own ``frame_labels`` file.
+        A vector, the videos' frames end to end: ``.npy``, or text of nothing but 0 and 1; or
+        temporal annotations (see `read_annotations`). Default: each video's own ``frame_labels``
+        file.
     boundaries : "[s,e)", "[s,e]" or "[s-1,e)"
         Required with annotations, and only then; see `intervals_to_frames`.
     length_rule : "auto", "num_frames", "snippets" or "flow"
@@ -151,6 +62,11 @@ def load_ground_truth(
     check_labels : bool
         Also refuse a normal video with anomalous frames and an anomalous one without any: the
         sign of a list in another order.
+    left_out : sequence of LeftOut
+        Videos of the list that are not among ``videos``, whose part of a concatenated vector is
+        cut out; see `leave_out`. Their length must follow from ``num_frames``.
+    counted : "features" or "scores"
+        What ``num_snippets`` is the length of, for messages.
 
     Returns
     -------
@@ -162,8 +78,8 @@ def load_ground_truth(
     FileNotFoundError
         If a file does not exist.
     DataError
-        If a length does not fit or labels are contradicted; the message names the video, both
-        lengths and the likely cause.
+        If a length does not fit, labels are contradicted, or neither a label nor ground truth is
+        known of a video; the message names the video, both lengths and the likely cause.
     ValueError
         If an argument is not allowed.
     """
@@ -179,125 +95,159 @@ def load_ground_truth(
         ground_truth_length(video, snippets, length_rule=length_rule)
         for video, snippets in zip(videos, num_snippets, strict=True)
     ]
-    annotated = source is not None and Path(source).suffix.lower() != ".npy"
-    if annotated:
+    kind = None if source is None else _kind(Path(source))
+    if kind == "annotations":
         check_boundaries(boundaries)
     elif boundaries is not None:
         raise ValueError(
-            f"boundaries={boundaries!r} is for annotation files; "
+            f"{give('boundaries', boundaries)} is for annotation files; "
             "vectors with a value for each frame have no boundaries to interpret"
         )
     if source is None:
         truth = [
-            _from_own_file(video, snippets, length)
+            _from_own_file(video, snippets, length, counted)
             for video, snippets, length in zip(videos, num_snippets, lengths, strict=True)
         ]
-    elif annotated:
+    elif kind == "annotations":
         assert boundaries is not None
         truth = _from_annotations(videos, lengths, Path(source), boundaries)
     else:
-        truth = _from_concatenated(videos, num_snippets, lengths, Path(source))
+        truth = _from_concatenated(
+            videos, num_snippets, lengths, Path(source), left_out, length_rule, counted
+        )
     if check_labels:
         _check_labels(videos, truth, source)
     return truth
 
 
-def _from_own_file(video: Video, num_snippets: int, length: int) -> FrameLabels:
+def _kind(source: Path) -> str:
+    if source.is_dir() or not (source.is_file() or source.suffix.lower() in (".npy", ".txt")):
+        raise FileNotFoundError(f"ground truth {source} does not exist or is not a file")
+    if source.is_file():
+        return kind_of_truth(source)
+    return "vector" if source.suffix.lower() == ".npy" else "annotations"
+
+
+def _from_own_file(video: Video, num_snippets: int, length: int, counted: Counted) -> FrameLabels:
     if video.frame_labels is None:
-        if video.known_label:
+        if video.label is None:
+            raise DataError(
+                f"{video.name}: neither its label nor its ground truth is known; fill the "
+                f"manifest's column label or frame_labels, or give {give('source')}"
+            )
+        if video.label:
             raise DataError(
                 f"{video.name}: an anomalous video without ground truth; fill the manifest's "
-                "column frame_labels, or give source="
+                f"column frame_labels, or give {give('source')}"
             )
         return np.zeros(length, dtype=np.uint8)
     labels = read_frame_labels(video.frame_labels)
     if len(labels) != length:
         raise DataError(
             f"{video.name}: ground truth {video.frame_labels} has {len(labels)} frames, but "
-            f"{length} are expected ({num_snippets} snippets, num_frames {video.num_frames}, "
+            f"{length} are expected ({num_snippets} "
+            f"{'snippets' if counted == 'features' else 'scores'}, num_frames {video.num_frames}, "
             f"frames_per_snippet {video.frames_per_snippet}); likely cause: "
-            f"{_likely_cause(video, num_snippets, len(labels))}"
+            f"{why_own_differs(video, num_snippets, len(labels), counted)}"
         )
     return labels
 
 
-def _likely_cause(video: Video, num_snippets: int, found: int) -> str:
-    per_snippet = video.frames_per_snippet
-    if per_snippet is not None and found == num_snippets * per_snippet:
-        return "it covers whole snippets only; use length_rule='snippets'"
-    if video.num_frames is not None and per_snippet is not None:
-        flow = ground_truth_length(video, num_snippets, length_rule="flow")
-        if found == flow:
-            return "it covers whole snippets of optical flow; use length_rule='flow'"
-    if found == num_snippets:
-        return "it has a value for each snippet; repeat each frames_per_snippet times"
-    if per_snippet is not None and 0 < found - num_snippets * per_snippet < per_snippet:
-        return "it covers the whole video; give num_frames in the manifest"
-    if found % num_snippets == 0:
-        return f"frames_per_snippet is {found // num_snippets}"
-    return "it belongs to another video, or to one decoded at another frame rate"
-
-
 def _from_concatenated(
-    videos: Sequence[Video], num_snippets: Sequence[int], lengths: list[int], path: Path
+    videos: Sequence[Video],
+    num_snippets: Sequence[int],
+    lengths: Sequence[int],
+    path: Path,
+    left_out: Sequence[LeftOut],
+    length_rule: LengthRule,
+    counted: Counted,
 ) -> list[FrameLabels]:
     labels = read_frame_labels(path)
-    ends = np.cumsum(lengths)
+    whole: list[tuple[Video, int | None, int]] = list(
+        zip(videos, num_snippets, lengths, strict=True)
+    )
+    absent = set()
+    for place, video, _ in sorted(left_out, key=lambda entry: entry.place):
+        if not 0 <= place <= len(whole):
+            raise ValueError(f"left_out: {video.name!r} can't have place {place} in the list")
+        length = ground_truth_length(video, None, length_rule=length_rule)
+        whole.insert(place, (video, None, length))
+        absent.add(place)
+    ends = np.cumsum([length for *_, length in whole])
     if len(labels) != ends[-1]:
-        hints = []
-        if len(labels) in KNOWN_LENGTHS:
-            hints.append(f"a vector of this length is that of {KNOWN_LENGTHS[len(labels)]}")
-        snippets = sum(num_snippets)
-        if len(labels) % snippets == 0:
-            hints.append(f"it has {len(labels) // snippets} frames per snippet")
-        if ends[-1] % len(labels) == 0:
-            hints.append(f"the list names {ends[-1] // len(labels)} times as many (crops?)")
-        # Up to the first video that does not fit, labels and ground truth agree.
-        for video, end, length in zip(videos, ends, lengths, strict=True):
-            part = labels[end - length : end]
-            if len(part) < length or bool(part.any()) == (video.label == 0):
-                hints.append(
-                    f"the first video that can't fit is {video.name!r} (frames {end - length} to "
-                    f"{end}), so suspect it or one before it"
-                )
-                break
-        else:
-            hints.append(f"every video fits up to the last, {videos[-1].name!r}")
+        cause = why_vector_differs(
+            [video for video, *_ in whole],
+            [snippets for _, snippets, _ in whole],
+            [length for *_, length in whole],
+            labels,
+            counted,
+        )
         raise DataError(
-            f"ground truth {path} has {len(labels)} frames, but the {len(videos)} videos have "
-            f"{ends[-1]}; likely cause: {'; '.join(hints)}. The list must name the videos of the "
+            f"ground truth {path} has {len(labels)} frames, but the {len(whole)} videos have "
+            f"{ends[-1]}; likely cause: {cause}. The list must name the videos of the "
             "ground truth in its order, with features of the same snippet length"
         )
-    return np.split(labels, ends[:-1])
+    parts = np.split(labels, ends[:-1])
+    return [part for place, part in enumerate(parts) if place not in absent]
 
 
 def _from_annotations(
-    videos: Sequence[Video], lengths: list[int], path: Path, boundaries: Boundaries
+    videos: Sequence[Video], lengths: Sequence[int], path: Path, boundaries: Boundaries
 ) -> list[FrameLabels]:
     annotations = read_annotations(path)
     truth = []
+    first_of: dict[str, str] = {}
     for video, length in zip(videos, lengths, strict=True):
-        if video.name not in annotations and video.label:
+        name = base_name(video.name)
+        other = first_of.setdefault(name, video.name)
+        if other != video.name:
             raise DataError(
-                f"{path} has no line for the anomalous video {video.name!r}; it has "
-                f"{len(annotations)}, such as {next(iter(annotations))!r}"
+                f"{path}: annotations name videos without folder and suffix, and both {other!r} "
+                f"and {video.name!r} are {name!r}; rename one of them"
             )
-        try:
-            truth.append(
-                intervals_to_frames(
-                    annotations.get(video.name, ()),
-                    length,
-                    boundaries=boundaries,
-                    # Features may leave out the video's last, incomplete snippet.
-                    slack=video.frames_per_snippet or 0,
-                )
-            )
-        except ValueError as error:
+        if name not in annotations and video.label != 0:
+            state = "anomalous video" if video.label else "video of unknown label"
             raise DataError(
-                f"{path}, video {video.name!r}: {error}; likely cause: features of another "
-                "video, or frames_per_snippet or num_frames is wrong"
-            ) from error
+                f"{path} has no line for the {state} {video.name!r}; it has "
+                f"{len(annotations)}, such as {next(iter(annotations))!r} (a name that holds "
+                "blanks needs its suffix there)"
+            )
+        intervals = annotations.get(name, ())
+        slack = _slack(video, boundaries)
+        for interval in intervals:
+            _check_end(interval, video, length, boundaries, path, slack)
+        truth.append(intervals_to_frames(intervals, length, boundaries=boundaries, slack=slack))
     return truth
+
+
+def _slack(video: Video, boundaries: Boundaries) -> int:
+    """How far an interval may reach beyond the features.
+
+    They leave out the video's last, incomplete snippet, or a complete one that lost a frame in
+    decoding. Published annotations give the last frame's number as counted from 1, which is one
+    frame more where the pair is read as counted from 0 with both ends included.
+    """
+    return (video.frames_per_snippet or 0) + (boundaries == "[s,e]")
+
+
+def _check_end(
+    interval: Interval,
+    video: Video,
+    length: int,
+    boundaries: Boundaries,
+    path: Path,
+    slack: int,
+) -> None:
+    beyond = end_of(interval, boundaries) - length
+    if beyond <= slack:
+        return
+    raise DataError(
+        f"{path}, video {video.name!r}: interval {interval.start} {interval.end} ends {beyond} "
+        f"frames after the last of {length} frames; likely cause: features of another video or "
+        "frame rate, or a wrong frames_per_snippet or num_frames. Up to "
+        f"{slack} frames beyond are allowed with {give('boundaries', boundaries)}, since features "
+        "leave out a video's incomplete last snippet"
+    )
 
 
 def _check_labels(
@@ -313,5 +263,5 @@ def _check_labels(
                 f"{'anomalous' if video.label else 'normal'}, but {count or 'none'} of its "
                 f"{len(frames)} frames {'is' if count == 1 else 'are'} anomalous; likely cause: "
                 "the list is in another order than the ground truth, or the video's label is "
-                "wrong (check_labels=False accepts it)"
+                f"wrong ({give('check_labels', False)} accepts it)"
             )

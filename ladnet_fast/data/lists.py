@@ -6,11 +6,12 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple, get_args
 
+from ladnet_fast.data._annotation_lines import base_name
 from ladnet_fast.data._arrays import hdf5_keys
 from ladnet_fast.data._label_rules import (
     Entry,
@@ -20,6 +21,7 @@ from ladnet_fast.data._label_rules import (
 )
 from ladnet_fast.data._text import read_lines, strip_suffix
 from ladnet_fast.data._wording import give, name_of
+from ladnet_fast.data.annotations import read_num_frames
 from ladnet_fast.data.layouts import LAYOUTS, Layout
 from ladnet_fast.data.manifest import check_files_exist
 from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes, check_name
@@ -82,6 +84,7 @@ def read_list(
     split: str | None = None,
     frames_per_snippet: int | None = None,
     axes: Axes | None = None,
+    num_frames: Mapping[str, int] | str | os.PathLike[str] | None = None,
     check_files: bool = True,
 ) -> list[Video]:
     r"""Read a list of feature files, grouping the crops of a video, with labels by name.
@@ -120,6 +123,10 @@ def read_list(
     axes : "snippets,crops" or "crops,snippets", optional
         Order of the first two axes of feature files that have three; default: the layout's own,
         else by their shapes, where these are certain.
+    num_frames : mapping of str to int or path-like, optional
+        Lengths of the videos in frames by their names without folder and suffix, or a file that
+        holds them (see `read_num_frames`): what 32-row C3D features need to be evaluated. Not
+        every video of the list has to be in it, but one must.
     check_files : bool
         Look for every file that the list names.
 
@@ -172,8 +179,11 @@ def read_list(
         ),
         labels == "required",
     )
-    sources = _hdf5_sources(groups, Path(root)) if rules.hdf5 and root is not None else None
+    sources = None
+    if rules.hdf5 and root is not None:
+        sources = _hdf5_sources(groups, Path(root), check_files)
     query_of = _read_queries(queries, place, names)
+    frames_of = _read_num_frames(num_frames, names, listing)
 
     videos = []
     for index, (group, entry) in enumerate(zip(groups, entries, strict=True)):
@@ -187,6 +197,7 @@ def read_list(
                 else tuple(FeatureSource(place.locate(file.line.path)) for file in group),
                 label=label,
                 classes=classes,
+                num_frames=frames_of.get(base_name(name)),
                 frames_per_snippet=rules.frames_per_snippet
                 if frames_per_snippet is None
                 else frames_per_snippet,
@@ -283,13 +294,29 @@ def _entry(group: list[_File]) -> Entry:
     )
 
 
-def _hdf5_sources(groups: list[list[_File]], file: Path) -> list[FeatureSource]:
+def _read_num_frames(
+    num_frames: Mapping[str, int] | str | os.PathLike[str] | None, names: list[str], listing: Path
+) -> Mapping[str, int]:
+    if num_frames is None:
+        return {}
+    found = num_frames if isinstance(num_frames, Mapping) else read_num_frames(num_frames)
+    if not any(base_name(name) in found for name in names):
+        raise DataError(
+            f"{listing}: {name_of('num_frames')} knows {len(found)} videos, such as "
+            f"{next(iter(found), None)!r}, but none of the list, whose first video is {names[0]!r}"
+        )
+    return found
+
+
+def _hdf5_sources(groups: list[list[_File]], file: Path, check_files: bool) -> list[FeatureSource]:
     """Find each video's key: the line as written, or its last part without suffix."""
-    keys = hdf5_keys(file)
+    keys = hdf5_keys(file) if check_files or file.is_file() else frozenset[str]()
     sources = []
     for entry, *_ in groups:
         written = str(entry.line.path)
         key = next((k for k in (written, entry.line.path.name, entry.name) if k in keys), None)
+        if key is None and not check_files:
+            key = entry.name
         if key is None:
             raise DataError(
                 f"{file} has no data set for {written!r}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Boundaries, LengthRule, Video, load_ground_truth
+from ..data import Boundaries, LeftOut, LengthRule, Video, load_ground_truth
+from ..data._truth_causes import Counted, scores_per_frame
+from ..data._wording import name_of
 from ..metrics import Metrics, evaluate, frame_scores, smooth
 from ..metrics.frames import Smoothing
 from .scoring import Scores
@@ -21,16 +24,23 @@ class GroundTruth:
     """Where frame-level truth comes from, and how it is to be read.
 
     The fields are those of :func:`ladnet_fast.data.load_ground_truth`; without any, each video's
-    own ``frame_labels``.
+    own ``frame_labels``. ``left_out`` are the videos of the list that are not evaluated.
     """
 
     source: str | os.PathLike[str] | None = None
     boundaries: Boundaries | None = None
     length_rule: LengthRule = "auto"
     check_labels: bool = True
+    left_out: Sequence[LeftOut] = ()
 
-    def load(self, videos: Sequence[Video], num_snippets: Sequence[int]) -> list[NDArray[np.uint8]]:
-        """Return each video's vector of 0 and 1."""
+    def load(
+        self,
+        videos: Sequence[Video],
+        num_snippets: Sequence[int],
+        *,
+        counted: Counted = "features",
+    ) -> list[NDArray[np.uint8]]:
+        """Return each video's vector of 0 and 1; ``counted`` is what ``num_snippets`` counts."""
         return load_ground_truth(
             videos,
             num_snippets,
@@ -38,6 +48,8 @@ class GroundTruth:
             boundaries=self.boundaries,
             length_rule=self.length_rule,
             check_labels=self.check_labels,
+            left_out=self.left_out,
+            counted=counted,
         )
 
     def covers(self, videos: Sequence[Video]) -> bool:
@@ -60,7 +72,8 @@ def evaluate_scores(
     Parameters
     ----------
     videos : sequence of Video
-        In the order of a concatenated ground truth.
+        In the order of a concatenated ground truth. Where a label is not known, the truth tells
+        it: a video with an anomalous frame is anomalous.
     scores : mapping of str to ndarray (T,)
         By video name.
     ground_truth : GroundTruth, optional
@@ -77,12 +90,15 @@ def evaluate_scores(
     Raises
     ------
     ValueError
-        If scores of a video are missing, or lengths don't fit; names the video.
+        If scores of a video are missing, lengths don't fit (names the video), or ``threshold`` is
+        not finite.
     DataError, FileNotFoundError
         From a ground-truth file.
     """
+    if not math.isfinite(threshold):
+        raise ValueError(f"{name_of('threshold')} must be a finite number, got {threshold}")
     lengths = [len(scores_of(scores, video)) for video in videos]
-    truth = (ground_truth or GroundTruth()).load(videos, lengths)
+    truth = (ground_truth or GroundTruth()).load(videos, lengths, counted="scores")
     return compare(videos, scores, truth, smoothing=smoothing, threshold=threshold)
 
 
@@ -103,15 +119,26 @@ def compare(
         try:
             frames.append(frame_scores(snippet_scores, video.frames_per_snippet, len(labels)))
         except ValueError as error:
-            raise ValueError(f"{video.name}: {error}") from error
+            cause = ""
+            if len(snippet_scores) == len(labels):
+                cause = f"; likely cause: {scores_per_frame(video.frames_per_snippet)}"
+            raise ValueError(f"{video.name}: {error}{cause}") from error
     return evaluate(
         frames,
         truth,
-        [video.known_label for video in videos],
+        labels_of(videos, truth),
         [video.classes for video in videos],
         names=[video.name for video in videos],
         threshold=threshold,
     )
+
+
+def labels_of(videos: Sequence[Video], truth: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """Return each video's label; where it is not known, 1 if a frame of its truth is anomalous."""
+    return [
+        int(frames.any()) if video.label is None else video.label
+        for video, frames in zip(videos, truth, strict=True)
+    ]
 
 
 def scores_of(scores: Mapping[str, Scores], video: Video) -> Scores:

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from torch import Tensor, nn
 
+from .. import _values
 from ..ops import _impl
 from ..ops.ddl_loss import DDLTerms, ddl_loss
 from ..ops.ddl_loss.api import check_options
+
+#: Named sets of options. "paper" holds every term of the paper in its own form, with this project's
+#: values for what the paper leaves open; "mil" is the multiple-instance loss alone. They stay
+#: as they are when the defaults change.
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "paper": MappingProxyType(
+            {
+                "ranking_weight": 0.1,
+                "alignment_weight": 1.0,
+                "margin": 0.1,
+                "topk_divisor": 16,
+                "eps": 1e-6,
+                "pairing": "batch_mean",
+                "select": "topk",
+                "detach": "none",
+            }
+        ),
+        "mil": MappingProxyType({"ranking_weight": 0.0, "alignment_weight": 0.0}),
+    }
+)
+
+
+def preset_options(name: str) -> dict[str, Any]:
+    """Return the options of a preset; ValueError lists the names if it is none."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    return dict(PRESETS[name])
 
 
 class DDLLoss(nn.Module):
@@ -36,18 +69,39 @@ class DDLLoss(nn.Module):
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        check_options(
+        self.ranking_weight, self.alignment_weight, options = check_options(
             ranking_weight, alignment_weight, margin, topk_divisor, eps, pairing, select, detach
         )
-        self.ranking_weight = ranking_weight
-        self.alignment_weight = alignment_weight
-        self.margin = margin
-        self.topk_divisor = topk_divisor
-        self.eps = eps
-        self.pairing = pairing
-        self.select = select
-        self.detach = detach
-        self.impl = _impl.check_impl(impl)
+        self.margin = options.margin
+        self.topk_divisor = options.topk_divisor
+        self.eps = options.eps
+        self.pairing = options.pairing
+        self.select = options.select
+        self.detach = options.detach
+        self.impl = _values.choice("impl", impl, _impl.IMPLS)
+
+    @classmethod
+    def from_preset(cls, name: str, **options: Any) -> DDLLoss:
+        """Make the criterion from a preset; ``options`` win over it.
+
+        Parameters
+        ----------
+        name : {"paper", "mil"}
+            "paper": all terms in the paper's own form (weights, margin and eps, which the paper
+            doesn't give, are this project's). "mil": the multiple-instance loss alone.
+        **options
+            Any of the constructor.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset, or an option is not allowed.
+
+        Examples
+        --------
+        >>> DDLLoss.from_preset("paper", margin=0.2)
+        """
+        return cls(**{**preset_options(name), **options})
 
     def forward(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,12 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import _checks, _impl, linear
+from .. import _values
+from ..ops import _checks, _impl, _memory, linear
 from ..ops.locality_attention.api import PRIORS
 from ..ops.score_head import score_head, serves
 from . import _plain
+from ._size import check_affordable
 from .attention import LocalityAttention
-from .prior import LocationPrior
+from .hub import HubMixin
+from .prior import FORMS, LocationPrior
+
+_UNDER_1 = math.nextafter(1.0, 0.0)
 
 
 class LANetOutput(NamedTuple):
@@ -27,7 +33,7 @@ class LANetOutput(NamedTuple):
     """(B, T, mlp_dims[-1]), the embeddings whose dynamics DDL aligns; 0 on padding."""
 
 
-class LANet(nn.Module):
+class LANet(HubMixin, nn.Module):
     r"""Locality-aware Attention Network: from snippet features to anomaly scores.
 
     .. math::
@@ -60,7 +66,8 @@ class LANet(nn.Module):
     prior_form : {"gaussian", "exp_abs"}
         Its parameters; see :class:`ladnet_fast.nn.LocationPrior`.
     sigma : float
-        Its initial width, in squared snippets. 8 is this project's choice, not the paper's.
+        Its initial width, in squared snippets, within the range of PyTorch's default dtype. 8 is
+        this project's choice, not the paper's.
     learn_prior : bool
         Whether it is trained.
     query_dim : int, optional
@@ -97,27 +104,20 @@ class LANet(nn.Module):
         impl: str = "auto",
     ) -> None:
         super().__init__()
-        sizes = {
-            "feature_dim": feature_dim,
-            "hidden_dim": hidden_dim,
-            "num_heads": num_heads,
-            "kernel_size": kernel_size,
-            **{f"mlp_dims[{i}]": width for i, width in enumerate(mlp_dims)},
-            **({} if query_dim is None else {"query_dim": query_dim}),
-        }
-        for name, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"{name} must be an integer of at least 1; got {size!r}")
-        if not mlp_dims:
-            raise ValueError("mlp_dims is empty; give the output width of at least one layer")
+        feature_dim = _values.whole_number("feature_dim", feature_dim)
+        hidden_dim = _values.whole_number("hidden_dim", hidden_dim)
+        num_heads = _values.whole_number("num_heads", num_heads)
+        kernel_size = _values.whole_number("kernel_size", kernel_size)
+        mlp_dims = _checked_widths(mlp_dims)
+        if query_dim is not None:
+            query_dim = _values.whole_number("query_dim", query_dim)
         if hidden_dim % num_heads:
             raise ValueError(
                 f"num_heads must divide hidden_dim = {hidden_dim}; got num_heads = {num_heads}"
             )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1); got {dropout!r}")
-        if prior not in PRIORS:
-            raise ValueError(f"prior must be one of {', '.join(PRIORS)}; got {prior!r}")
+        dropout = _values.real_number("dropout", dropout, "in [0, 1)", least=0, most=_UNDER_1)
+        learn_prior = _values.switch("learn_prior", learn_prior)
+        check_affordable(feature_dim, hidden_dim, mlp_dims, kernel_size, query_dim)
         self.feature_dim = feature_dim
         self.query_dim = query_dim
         self.kernel_size = kernel_size
@@ -126,11 +126,11 @@ class LANet(nn.Module):
             hidden_dim,
             num_heads,
             query_dim,
-            prior,
-            prior_form,
-            sigma,
+            _values.choice("prior", prior, PRIORS),
+            _values.choice("prior_form", prior_form, FORMS),
+            _checked_sigma(sigma),
             learn_prior,
-            _impl.check_impl(impl),
+            _values.choice("impl", impl, _impl.IMPLS),
         )
         self.norm = nn.LayerNorm(feature_dim)
         self.mlp = _mlp(feature_dim, mlp_dims, dropout)
@@ -140,9 +140,9 @@ class LANet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights: Xavier-uniform for Linear and Conv1d, PyTorch's defaults elsewhere."""
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.LayerNorm | LocationPrior):
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.LayerNorm, LocationPrior)):
                 module.reset_parameters()
-            if isinstance(module, nn.Linear | nn.Conv1d):
+            if isinstance(module, (nn.Linear, nn.Conv1d)):
                 nn.init.xavier_uniform_(module.weight)
 
     def forward(
@@ -153,7 +153,8 @@ class LANet(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (B, T, feature_dim), floating.
+            (B, T, feature_dim) in the dtype of the weights; under autocast float32, bfloat16 or
+            float16. On the meta device, with a network there, so are the outputs.
         lengths : Tensor, optional
             (B,) int32 or int64, each from 0 to T. Snippets beyond a bag's length are never read,
             NaN included; their outputs are 0 and they receive no gradient. None: all have T.
@@ -245,6 +246,8 @@ class LANet(nn.Module):
 
     def _check(self, x: Tensor, lengths: Tensor | None, query: Tensor | None) -> None:
         _check_width("x", x, "feature_dim", self.feature_dim)
+        self._check_fits("x", x, self.attention.k)
+        _memory.check_given("x", x)
         if lengths is not None:
             _checks.check_index_vector("lengths", lengths, x.shape[0], x)
         if (query is None) != (self.query_dim is None):
@@ -261,6 +264,32 @@ class LANet(nn.Module):
                     f"query must cover the snippets of x: {tuple(x.shape[:2])} on {x.device}; got "
                     f"{tuple(query.shape[:2])} on {query.device}"
                 )
+            self._check_fits("query", query, self.attention.q)
+            _memory.check_given("query", query)
+
+    def _check_fits(self, name: str, x: Tensor, layer: nn.Module) -> None:
+        """Raise if the first layer to read ``x`` has weights of another dtype or device."""
+        weight = getattr(layer, "weight", None)
+        if not isinstance(weight, Tensor):
+            return
+        if x.dtype == weight.dtype and x.device == weight.device:
+            return
+        has, wants = (_checks.autocast_dtype(t) or t.dtype for t in (x, weight))
+        if (has == wants and x.device == weight.device) or not _plain.is_plain(self):
+            return  # somebody's own layers, or hooks on ours, may take what PyTorch's don't
+        if x.device != weight.device:
+            raise ValueError(
+                f"{name} is on {x.device}, but the network's weights are on {weight.device}; "
+                + _meeting_place(name, x.device, weight.device)
+            )
+        cast = (has, wants) != (x.dtype, weight.dtype)
+        of_norm = self.norm.weight.dtype == weight.dtype
+        raise TypeError(
+            f"{name} is {x.dtype}, but the network's weights are {weight.dtype}"
+            f"{' (autocast leaves float64 as it is)' if cast else ''}; convert it with "
+            f"{name}.to({'net.norm.weight.dtype' if of_norm else weight.dtype}), or the network "
+            f"with net.to({x.dtype})"
+        )
 
     @classmethod
     def from_authors_checkpoint(
@@ -317,6 +346,44 @@ def _mlp(width: int, dims: Sequence[int], dropout: float) -> nn.Sequential:
         layers.append(nn.Linear(width, dim))
         width = dim
     return nn.Sequential(*layers, nn.Dropout(dropout))
+
+
+def _meeting_place(name: str, given: torch.device, weights: torch.device) -> str:
+    """Say how input and weights come to one device; nothing can be moved off the meta device."""
+    if given.type == "meta":
+        return f"for shapes alone move the network, net.to('meta'), else give {name} with data"
+    if weights.type == "meta":
+        return (
+            f"make the network's memory with net.to_empty(device={str(given)!r}) and load its "
+            f"state dict"
+        )
+    return f"move it with {name}.to({str(weights)!r})"
+
+
+def _checked_widths(mlp_dims: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(mlp_dims, str | bytes) or not (
+        hasattr(mlp_dims, "__getitem__") and hasattr(mlp_dims, "__len__")
+    ):
+        raise ValueError(
+            f"mlp_dims must be a sequence of integers, such as (512, 128); "
+            f"got {_values.shown(mlp_dims)}"
+        )
+    widths = tuple(
+        _values.whole_number(f"mlp_dims[{i}]", mlp_dims[i]) for i in range(len(mlp_dims))
+    )
+    if not widths:
+        raise ValueError("mlp_dims is empty; give the output width of at least one layer")
+    return widths
+
+
+def _checked_sigma(sigma: float) -> float:
+    # softplus and 1 / (2 sigma) leave the range of the dtype beyond these.
+    limits = torch.finfo(torch.get_default_dtype())
+    allowed = (
+        f"a finite number greater than 0, from {limits.tiny:.3g} to {limits.max:.3g} in "
+        f"{limits.dtype}"
+    )
+    return float(_values.real_number("sigma", sigma, allowed, least=limits.tiny, most=limits.max))
 
 
 def _check_width(name: str, x: Tensor, option: str, width: int) -> None:

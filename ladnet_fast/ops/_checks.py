@@ -13,28 +13,59 @@ import os
 import torch
 from torch import Tensor
 
+from . import _memory
+
 _INTEGERS = (torch.int32, torch.int64)
+_FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def check_floating(name: str, tensor: object, rank: int, shape: str) -> Tensor:
-    """Return ``tensor`` if it is a floating tensor with ``rank`` axes, else raise."""
+    """Return ``tensor`` if it is a dense floating tensor with ``rank`` axes, else raise."""
     if not isinstance(tensor, Tensor):
         raise TypeError(
             f"{name} must be a torch.Tensor of shape {shape}; got {type(tensor).__name__}. "
             f"Convert it with torch.as_tensor."
         )
+    _check_dense(name, tensor)
     if tensor.dim() != rank:
         raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
-    if not tensor.dtype.is_floating_point:
+    if tensor.dtype not in _FLOATING:
         raise TypeError(
             f"{name} must be float32, float64, bfloat16 or float16; got {tensor.dtype}. "
-            f"Convert it with {name}.float()."
+            f"Convert it with {name}.{_conversion(name, tensor)}."
         )
     return tensor
 
 
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.is_nested:
+        raise TypeError(
+            f"{name} must be a dense tensor; got a nested one ({tensor.layout}). Convert it with "
+            f"torch.nested.to_padded_tensor({name}, 0.0) and give the bags' lengths."
+        )
+    if type(tensor) is torch.masked.MaskedTensor:
+        raise TypeError(
+            f"{name} must be a dense tensor; got a masked one. Convert it with "
+            f"{name}.to_tensor(0.0) and give the bags' lengths."
+        )
+    if tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name} must be a dense tensor; got layout {tensor.layout}. Convert it with "
+            f"{name}.to_dense()."
+        )
+
+
+def _conversion(name: str, tensor: Tensor) -> str:
+    """Return the method that makes a tensor of another dtype one that is served."""
+    if tensor.is_complex():
+        return f"abs(), or with {name}.real for the real part"
+    return "dequantize()" if tensor.is_quantized else "float()"
+
+
 def check_index_vector(name: str, tensor: object, size: int | None, like: Tensor) -> Tensor:
     """Return an int32 or int64 vector on ``like``'s device, of ``size`` entries if given."""
+    if isinstance(tensor, Tensor):
+        _check_dense(name, tensor)
     if not isinstance(tensor, Tensor) or tensor.dtype not in _INTEGERS or tensor.dim() != 1:
         given = (
             f"{tensor.dtype} of shape {tuple(tensor.shape)}"
@@ -57,6 +88,31 @@ def check_index_vector(name: str, tensor: object, size: int | None, like: Tensor
     return tensor
 
 
+def check_label_vector(tensor: object) -> Tensor:
+    """Return ``tensor`` if it is a dense vector of real numbers, as labels are, else raise."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(
+            f"labels must be a tensor of shape (N,), one 0 or 1 a bag; got "
+            f"{type(tensor).__name__}. Build it with torch.tensor([...])."
+        )
+    _check_dense("labels", tensor)
+    if tensor.dim() != 1 or tensor.is_complex() or tensor.is_quantized:
+        raise TypeError(
+            f"labels must be a tensor of shape (N,), one 0 or 1 a bag; got {tensor.dtype} of "
+            f"shape {tuple(tensor.shape)}"
+        )
+    return tensor
+
+
+def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
+    """Return the dtype to which autocast converts ``tensor`` now; None where it leaves it."""
+    device = tensor.device.type
+    # The meta device has no autocast, and asking for it is an error.
+    if device == "meta" or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)
+
+
 def _values_wanted(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" or os.environ.get("LADNET_CHECK") == "1"
 
@@ -68,6 +124,7 @@ def _first(bad: Tensor) -> int:
 @torch.library.custom_op("ladnet_fast::checked_lengths", mutates_args=())
 def checked_lengths(lengths: Tensor, limit: int, least: int) -> Tensor:
     """Return ``lengths`` as int64 after checking ``least <= lengths <= limit``."""
+    _memory.check_memory("lengths", lengths)
     if _values_wanted(lengths):
         bad = (lengths < least) | (lengths > limit)
         if bad.any():
@@ -91,6 +148,7 @@ def checked_cu_seqlens(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
 
     It must start at 0, end at ``total`` and rise by at least ``least`` (0 or 1) from bag to bag.
     """
+    _memory.check_memory("cu_seqlens", cu_seqlens)
     if _values_wanted(cu_seqlens):
         if cu_seqlens.shape[0] == 0:
             raise ValueError("cu_seqlens is empty; it needs N + 1 entries for N bags, the first 0")
@@ -123,6 +181,7 @@ def _(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
 @torch.library.custom_op("ladnet_fast::checked_labels", mutates_args=())
 def checked_labels(labels: Tensor) -> Tensor:
     """Return ``labels`` as a new bool tensor after checking that every value is 0 or 1."""
+    _memory.check_memory("labels", labels)
     if _values_wanted(labels) and labels.dtype != torch.bool:
         bad = (labels != 0) & (labels != 1)
         if bad.any():

@@ -271,3 +271,127 @@ def test_a_missing_or_misfitting_query_is_named():
         net(X, query=X)
     with pytest.raises(ValueError, match=r"query must cover.*\(2, 5\).*\(2, 4\)"):
         net(X, query=torch.randn(2, 4, 8))
+
+
+@pytest.mark.parametrize("given", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("where", ["x", "query"])
+def test_input_in_another_dtype_than_the_weights_is_named_with_a_remedy(given, weights, where):
+    if given == weights:
+        return
+    net = small(query_dim=8).to(weights)
+    x, query = X.to(weights), torch.randn(2, 5, 8).to(weights)
+    inputs = {"x": x, "query": query} | {where: {"x": x, "query": query}[where].to(given)}
+    with pytest.raises(TypeError, match=rf"{where} is {given}.*weights are {weights}") as caught:
+        net(**inputs)
+    remedy = rf"{where}.to(net.norm.weight.dtype), or the network with net.to({given})"
+    assert remedy in str(caught.value)
+    net(**inputs | {where: inputs[where].to(net.norm.weight.dtype)})
+    net.to(given)(x=x.to(given), query=query.to(given))
+
+
+def test_every_dtype_of_x_alone_is_named():
+    with pytest.raises(TypeError, match=r"x is torch.bfloat16.*weights are torch.float32"):
+        small()(X.bfloat16())
+    with pytest.raises(TypeError, match=r"x must be float32.*float8"):
+        small()(X.to(torch.float8_e4m3fn))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_takes_every_dtype_it_casts_and_names_float64(dtype):
+    net, double = small(query_dim=8), small(query_dim=8).double()
+    with torch.autocast("cpu", dtype):
+        for given in (torch.float32, torch.bfloat16, torch.float16):
+            assert net(X.to(given), query=torch.randn(2, 5, 8)).scores.isfinite().all()
+        with pytest.raises(TypeError, match=r"x is torch.float64.*autocast leaves float64 as it"):
+            net(X.double(), query=torch.randn(2, 5, 8))
+        assert double(X.double(), query=torch.randn(2, 5, 8).double()).scores.dtype == torch.float64
+
+
+def test_layers_of_others_decide_themselves_what_they_take():
+    class Casting(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x.to(self.weight.dtype))
+
+    net, hooked = small(), small()
+    for name in "qkv":
+        setattr(net.attention, name, Casting(24, 16))
+        layer = getattr(hooked.attention, name)
+        layer.register_forward_pre_hook(lambda _, given: (given[0].float(),))
+    assert net(X.bfloat16()).scores.dtype == torch.float32
+    assert hooked(X.bfloat16()).scores.dtype == torch.float32
+
+
+def test_on_the_meta_device_it_answers_with_shapes_and_dtypes():
+    with torch.device("meta"):
+        net = small(query_dim=8, num_heads=2)
+        x, query, lengths = torch.randn(2, 5, 24), torch.randn(2, 5, 8), torch.tensor([5, 3])
+    scores, features = net(x, lengths, query)
+    assert (scores.shape, features.shape) == ((2, 5), (2, 5, 12))
+    assert scores.device.type == features.device.type == "meta"
+    DDLLoss()(scores, features, torch.ones(2, device="meta"), lengths).total.backward()
+    assert net.attention.q.weight.grad.shape == (16, 8)
+    half = small().bfloat16().to("meta")(X.bfloat16().to("meta"))
+    assert half.scores.dtype == torch.bfloat16
+
+
+def test_meta_on_one_side_alone_is_named_with_a_way_out():
+    net = small()
+    with pytest.raises(ValueError, match=r"x is on meta.*weights are on cpu.*net\.to\('meta'\)"):
+        net(X.to("meta"))
+    state = net.state_dict()
+    with torch.device("meta"):
+        empty = small()
+    with pytest.raises(ValueError, match=r"x is on cpu.*on meta.*to_empty\(device='cpu'\)"):
+        empty(X)
+    empty.to_empty(device="cpu").load_state_dict(state)
+    assert torch.equal(empty.eval()(X).scores, net.eval()(X).scores)
+
+
+HUGE = 10**12
+
+
+@pytest.mark.parametrize("name", ["feature_dim", "hidden_dim", "kernel_size", "query_dim"])
+@pytest.mark.parametrize("size", [HUGE, 10**18, 2**63 - 1, 10**30])
+def test_a_size_that_no_memory_holds_is_named_before_anything_is_allocated(name, size):
+    with pytest.raises(ValueError, match=rf"^{name} (= {size} makes .* too large|must be an int)"):
+        LANet(**{name: size})
+    with pytest.raises(ValueError, match=r"^mlp_dims\[1\] (= |must be an integer)"):
+        LANet(mlp_dims=(4, size))
+
+
+def test_on_the_meta_device_a_large_network_costs_nothing():
+    with torch.device("meta"):
+        assert LANet(hidden_dim=10**9).attention.q.weight.shape == (10**9, 1024)
+        with pytest.raises(ValueError, match=r"hidden_dim = .* too large"):
+            LANet(hidden_dim=10**17)
+
+
+@pytest.mark.parametrize("form", ["gaussian", "exp_abs"])
+@pytest.mark.parametrize("sigma", [torch.finfo().tiny, torch.finfo().max])
+def test_the_least_and_the_largest_sigma_give_a_finite_prior(form, sigma):
+    net = small(prior_form=form, sigma=sigma)
+    assert all(entry.isfinite().all() for entry in net.state_dict().values())
+    assert net(X).scores.isfinite().all()
+
+
+@pytest.mark.parametrize("sigma", ["8", None, True, 1e300, 1e39, 1e-46, -1, math.nan, [8.0]])
+def test_any_other_sigma_is_named(sigma):
+    with pytest.raises(ValueError, match="sigma must be a finite number greater than 0"):
+        small(sigma=sigma)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mlp_dims": 12}, {"mlp_dims": "12"}, {"mlp_dims": {20, 12}}, {"mlp_dims": None},
+        {"dropout": "0.1"}, {"dropout": None}, {"dropout": math.nan}, {"dropout": True},
+        {"learn_prior": "no"}, {"learn_prior": None}, {"prior": None}, {"prior_form": ["gaussian"]},
+        {"impl": None}, {"feature_dim": 24.0}, {"query_dim": "8"}, {"kernel_size": True},
+    ],
+)  # fmt: skip
+def test_options_of_another_type_are_named_with_their_value(options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=name) as caught:
+        small(**options)
+    assert repr(value) in str(caught.value)

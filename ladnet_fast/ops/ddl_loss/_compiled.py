@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._memory import check_memory
+
 # Numbers that csrc/core gives to the same names.
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 PAIRINGS = {"batch_mean": 0, "all_pairs": 1, "one_to_one": 2}
@@ -75,6 +77,8 @@ class Batch:
         lengths: Tensor | None,
         cu_seqlens: Tensor | None,
     ) -> None:
+        check_memory("scores", scores)
+        check_memory("features", features)
         if features.stride(-1) != 1 and features.shape[-1] > 1:
             features = features.contiguous()
         self.scores = scores.contiguous()
@@ -106,6 +110,7 @@ class Batch:
 
     def labels(self, labels: Tensor) -> Tensor:
         """Return labels as the modules want them: bool, one a bag."""
+        check_memory("labels", labels)
         return contiguous(
             "labels", labels.to(torch.bool), (self.bags,), torch.bool, self.scores.device
         )
@@ -136,6 +141,7 @@ def contiguous(
             f"{name} must be {dtype} of shape {shape} on {device}; got {tensor.dtype} of shape "
             f"{tuple(tensor.shape)} on {tensor.device}"
         )
+    check_memory(name, tensor)
     return tensor.contiguous()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .. import _checks, _impl
+from ... import _values
+from .. import _checks, _impl, _memory
 from . import reference, schema
 
 CHOICES = {
@@ -17,6 +18,7 @@ CHOICES = {
     "detach": ("none", "score", "feature"),
 }
 _NAME = "ddl_loss"
+_DOUBLE_MAX = sys.float_info.max
 
 
 class DDLTerms(NamedTuple):
@@ -119,11 +121,13 @@ def ddl_loss(
     ladnet_fast.ImplUnavailableError
         If a named ``impl`` cannot serve; the message lists every reason.
     """
-    check_options(
+    ranking_weight, alignment_weight, options = check_options(
         ranking_weight, alignment_weight, margin, topk_divisor, eps, pairing, select, detach
     )
+    _values.choice("impl", impl, _impl.IMPLS)
     _check_tensors(scores, features, labels, lengths, cu_seqlens)
     either64 = torch.float64 in (scores.dtype, features.dtype)
+    _check_range(either64, ranking_weight, alignment_weight, options)
     scores = scores.to(torch.float64 if either64 else torch.float32)
     features = features.to(torch.float64) if either64 else features
     labels = _checks.checked_labels(labels)
@@ -134,9 +138,10 @@ def ddl_loss(
 
     backends = {name: module.why_not for name, module in schema.BACKENDS.items()}
     impl = _impl.choose(_NAME, impl, scores.device, backends, scores, features)
-    options = reference.Options(float(margin), topk_divisor, float(eps), pairing, select, detach)
-    # The packed reference splits by sizes that are data: a graph must not look inside.
-    if impl == "reference" and not (cu_seqlens is not None and torch.compiler.is_compiling()):
+    # The packed reference splits by sizes that are data: a graph must not look inside. On the meta
+    # device the operator answers with what its fake says.
+    opaque = cu_seqlens is not None and torch.compiler.is_compiling()
+    if impl == "reference" and not opaque and scores.device.type != "meta":
         with torch.autocast(scores.device.type, enabled=False):
             mil, ranking, alignment = reference.ddl_terms(
                 scores, features, labels, lengths, cu_seqlens, options
@@ -160,24 +165,45 @@ def check_options(
     pairing: str,
     select: str,
     detach: str,
-) -> None:
-    """Raise ``TypeError`` or ``ValueError`` for an option that :func:`ddl_loss` does not allow."""
-    numbers = {
-        "ranking_weight": ranking_weight,
-        "alignment_weight": alignment_weight,
-        "margin": margin,
-        "eps": eps,
-    }
-    for name, value in numbers.items():
-        if not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
+) -> tuple[float, float, reference.Options]:
+    """Return the options of :func:`ddl_loss`, numbers as Python's, or raise ``ValueError``."""
+    ranking_weight, alignment_weight, margin, eps = (
+        _values.real_number(name, value, "a finite number of at least 0", least=0, most=_DOUBLE_MAX)
+        for name, value in (
+            ("ranking_weight", ranking_weight),
+            ("alignment_weight", alignment_weight),
+            ("margin", margin),
+            ("eps", eps),
+        )
+    )
     if eps == 0:
-        raise ValueError("eps must be greater than 0: log(df + eps) is infinite for equal rows")
-    if not isinstance(topk_divisor, int) or topk_divisor < 1:
-        raise ValueError(f"topk_divisor must be an integer of at least 1; got {topk_divisor!r}")
+        raise ValueError(
+            f"eps must be greater than 0, or log(df + eps) is infinite for equal rows; got {eps!r}"
+        )
+    topk_divisor = _values.whole_number("topk_divisor", topk_divisor)
     for name, choice in (("pairing", pairing), ("select", select), ("detach", detach)):
-        if choice not in CHOICES[name]:
-            raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}; got {choice!r}")
+        _values.choice(name, choice, CHOICES[name])
+    options = reference.Options(float(margin), topk_divisor, float(eps), pairing, select, detach)
+    return ranking_weight, alignment_weight, options
+
+
+def _check_range(
+    either64: bool, ranking_weight: float, alignment_weight: float, options: reference.Options
+) -> None:
+    if either64:
+        return
+    for name, value, least in (
+        ("ranking_weight", ranking_weight, 0.0),
+        ("alignment_weight", alignment_weight, 0.0),
+        ("margin", options.margin, 0.0),
+        ("eps", options.eps, _values.FLOAT32_LEAST),
+    ):
+        if not least <= value <= _values.FLOAT32_MAX:
+            raise ValueError(
+                f"{name} must be from {least:.3g} to {_values.FLOAT32_MAX:.3g} where the losses "
+                f"are computed in float32; got {value!r}. Give it another value, or scores in "
+                f"float64."
+            )
 
 
 def _check_tensors(
@@ -196,12 +222,13 @@ def _check_tensors(
     )
     if features.shape[:-1] != scores.shape or features.device != scores.device:
         raise ValueError(
-            f"features must have one row a score: {(*scores.shape, 'C')} on {scores.device}; got "
-            f"{tuple(features.shape)} on {features.device}"
+            f"features must have one row a score, as scores are {tuple(scores.shape)}: "
+            f"{(*scores.shape, 'C')} on {scores.device}; got {tuple(features.shape)} on "
+            f"{features.device}"
         )
-    if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_complex():
-        given = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-        raise TypeError(f"labels must be a tensor of shape (N,), one 0 or 1 a bag; got {given}")
+    for name, x in (("scores", scores), ("features", features)):
+        _memory.check_given(name, x)
+    _checks.check_label_vector(labels)
     if cu_seqlens is not None:
         bags = _checks.check_index_vector("cu_seqlens", cu_seqlens, None, scores).shape[0] - 1
     else:
@@ -210,12 +237,15 @@ def _check_tensors(
             _checks.check_index_vector("lengths", lengths, bags, scores)
         if scores.shape[1] == 0:
             raise ValueError(
-                "lengths must be at least 1: scores has T = 0, and an empty bag has no loss"
+                f"lengths must be at least 1: scores has T = 0 (shape {tuple(scores.shape)}), and "
+                f"an empty bag has no loss"
             )
+    what = "scores" if cu_seqlens is None else "cu_seqlens"
+    given = tuple((scores if cu_seqlens is None else cu_seqlens).shape)
     if bags < 1:
-        raise ValueError("scores hold no bag: a batch needs at least one")
+        raise ValueError(f"{what} of shape {given} hold no bag: a batch needs at least one")
     if labels.shape[0] != bags or labels.device != scores.device:
         raise ValueError(
-            f"labels must have one entry a bag: ({bags},) on {scores.device}; got "
-            f"{tuple(labels.shape)} on {labels.device}"
+            f"labels must have one entry a bag: ({bags},) on {scores.device}, as {what} of shape "
+            f"{given} say; got {tuple(labels.shape)} on {labels.device}"
         )

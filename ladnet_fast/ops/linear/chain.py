@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
+from .._memory import check_memory
 
 _NO_ROWS = (0, 0, 0)
 # Pointers are computed in bytes as signed 64-bit numbers.
@@ -193,6 +194,7 @@ def _expect(name: str, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype) ->
         raise TypeError(f"{name} must be {dtype}; got {x.dtype}")
     if tuple(x.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}; got {tuple(x.shape)}")
+    check_memory(name, x)
     return x
 
 

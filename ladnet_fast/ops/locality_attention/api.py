@@ -7,7 +7,8 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from .. import _checks, _impl
+from ... import _values
+from .. import _checks, _impl, _memory
 from . import reference, schema
 from .layout import lse_dtype
 
@@ -82,14 +83,16 @@ def locality_attention(
     ----------
     q, k, v : Tensor
         (B, H, T, d), one dtype of float32, float64, bfloat16, float16 on one device; any strides.
-        Under autocast they are cast to its dtype.
+        Under autocast they are cast to its dtype. On the meta device the outputs are too: they
+        have shapes and dtypes only.
     prior_w, prior_b : Tensor or None
         (H,), float32 (float64 beside float64 ``q``), one pair a head. Any sign. None only with
         ``prior="none"``.
     prior : {"additive", "logit", "none"}
         Where the prior enters.
     scale : float, optional
-        Factor of the logits; 1 / sqrt(d) if not given.
+        Factor of the logits, finite in the dtype that the logits are computed in (float32; float64
+        for float64 ``q``); 1 / sqrt(d) if not given.
     lengths : Tensor, optional
         (B,) int32 or int64: bag b holds snippets 0 .. lengths[b] - 1, the rest is padding. Padded
         content is never read, NaN included; padded rows of ``out`` are 0 and send no gradient.
@@ -117,13 +120,16 @@ def locality_attention(
     ladnet_fast.ImplUnavailableError
         If a named ``impl`` cannot serve; the message lists every reason.
     """
-    _check(q, k, v, prior_w, prior_b, prior, lengths, cu_seqlens)
+    _check(q, k, v, prior_w, prior_b, prior, lengths, cu_seqlens, impl)
+    return_lse = _values.switch("return_lse", return_lse)
+    scale = q.shape[-1] ** -0.5 if scale is None else _check_scale(scale, q)
     if prior == "none":
         prior_w = prior_b = None
-    device = q.device.type
-    if torch.is_autocast_enabled(device) and q.dtype != torch.float64:
-        q, k, v = (x.to(torch.get_autocast_dtype(device)) for x in (q, k, v))
-    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
+    cast = _checks.autocast_dtype(q)
+    if cast is not None and cast != q.dtype:
+        for name, x in (("q", q), ("k", k), ("v", v)):
+            _memory.check_given(name, x)
+        q, k, v = (x.to(cast) for x in (q, k, v))
     if lengths is not None:
         lengths = _checks.checked_lengths(lengths, q.shape[2], 0)
     if cu_seqlens is not None:
@@ -132,15 +138,21 @@ def locality_attention(
     backends = {name: module.why_not for name, module in schema.BACKENDS.items()}
     impl = _impl.choose(_NAME, impl, q.device, backends, q, k, v)
     # The packed reference loops over bags, whose sizes are data: a graph must not look inside.
-    if impl == "reference" and not (cu_seqlens is not None and torch.compiler.is_compiling()):
-        with torch.autocast(device, enabled=False):
+    # On the meta device the operator answers with what its fake says.
+    opaque = (cu_seqlens is not None and torch.compiler.is_compiling()) or q.device.type == "meta"
+    if impl == "reference" and not opaque:
+        given = {"q": q, "k": k, "v": v, "prior_w": prior_w, "prior_b": prior_b}
+        for name, tensor in given.items():
+            if tensor is not None:
+                _memory.check_given(name, tensor)
+        with torch.autocast(q.device.type, enabled=False):
             out, lse = reference.locality_attention(
                 q, k, v, prior_w, prior_b,
                 prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
             )  # fmt: skip
     else:
-        given = [x for x in (q, k, v, prior_w, prior_b) if x is not None]
-        training = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+        tensors = [x for x in (q, k, v, prior_w, prior_b) if x is not None]
+        training = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
         out, lse, _ = schema.attention_forward(
             q, k, v, prior_w, prior_b, lengths, cu_seqlens, prior, scale, training, impl
         )
@@ -156,9 +168,10 @@ def _check(
     prior: str,
     lengths: Tensor | None,
     cu_seqlens: Tensor | None,
+    impl: str,
 ) -> None:
-    if prior not in PRIORS:
-        raise ValueError(f"prior must be one of {', '.join(PRIORS)}; got {prior!r}")
+    _values.choice("prior", prior, PRIORS)
+    _values.choice("impl", impl, _impl.IMPLS)
     for name, x in (("q", q), ("k", k), ("v", v)):
         _checks.check_floating(name, x, 4, _SHAPE)
         if x.shape != q.shape or x.dtype != q.dtype or x.device != q.device:
@@ -181,6 +194,13 @@ def _check(
             raise ValueError(
                 f"cu_seqlens packs all bags along T, so B must be 1; got B = {q.shape[0]}"
             )
+
+
+def _check_scale(scale: object, q: Tensor) -> float:
+    dtype = lse_dtype(q.dtype)
+    limit = torch.finfo(dtype).max
+    allowed = f"a number that is finite in {dtype}, in which the logits are computed"
+    return float(_values.real_number("scale", scale, allowed, least=-limit, most=limit))
 
 
 def _check_prior(name: str, x: Tensor | None, q: Tensor, prior: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
+from .._memory import check_memory
 from .layout import empty_lse, empty_output, lse_dtype
 
 NAME = "native"
@@ -205,6 +206,7 @@ def _expect(name: str, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype) ->
         raise TypeError(f"{name} must be {dtype}; got {x.dtype}")
     if tuple(x.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}; got {tuple(x.shape)}")
+    check_memory(name, x)
     return x
 
 
@@ -213,7 +215,7 @@ def _readable(x: Tensor) -> Tensor:
     x = x.resolve_conj().resolve_neg()
     if x.shape[-1] > 1 and x.stride(-1) != 1:
         x = x.contiguous()
-    # No offset can overflow: torch keeps views inside of memory that exists. What the kernels
+    # No offset can overflow: the view is inside of memory that exists (_expect). What the kernels
     # allocate beside it is checked where it is computed (csrc/core/size.h).
     return x
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import _triton
+from .._memory import check_memory
 from .layout import lse_dtype
 
 NAME = "triton"
@@ -239,6 +240,7 @@ def _expect(name: str, x: Tensor, q: Tensor, shape: tuple[int, ...], dtype: torc
         raise TypeError(f"{name} must be {dtype}; got {x.dtype}")
     if tuple(x.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}; got {tuple(x.shape)}")
+    check_memory(name, x)
     return x
 
 

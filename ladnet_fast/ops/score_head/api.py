@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _checks, _impl
+from .. import _checks, _impl, _memory
 from . import reference, schema
 
 _NAME = "score_head"
@@ -92,7 +92,9 @@ def score_head(
     if lengths is not None:
         lengths = _checks.checked_lengths(lengths, features.shape[1], 0)
     impl = _impl.choose(_NAME, impl, features.device, _why_not(), features, weight, bias)
-    if impl == "reference":
+    if impl == "reference" and features.device.type != "meta":
+        for name, x in (("features", features), ("weight", weight), ("bias", bias)):
+            _memory.check_given(name, x)
         with torch.autocast(features.device.type, enabled=False):
             return reference.score_head(features, weight, bias, lengths)
     given = (features, weight, bias)
@@ -107,10 +109,8 @@ def _why_not() -> dict[str, _impl.WhyNot]:
 
 def _cast(*tensors: Tensor) -> list[Tensor]:
     """Return the tensors as autocast wants them: what a convolution would do to its arguments."""
-    device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device) or tensors[0].dtype == torch.float64:
-        return list(tensors)
-    return [x.to(torch.get_autocast_dtype(device)) for x in tensors]
+    dtype = _checks.autocast_dtype(tensors[0])
+    return list(tensors) if dtype is None else [x.to(dtype) for x in tensors]
 
 
 def _check(features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import _triton
+from .._memory import check_memory
 from .layout import empty_scores, empty_slopes
 
 NAME = "triton"
@@ -38,6 +39,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Return ``(scores, slopes)`` as :mod:`.schema` describes them."""
     features, weight = _check(features, weight, lengths)
+    check_memory("bias", bias)
     scores, slopes = empty_scores(features), empty_slopes(features, training)
     saved = slopes if training else None
     with _triton.on_device(features):
@@ -62,6 +64,8 @@ def backward(
             f"grad_scores and slopes must be {tuple(features.shape[:2])}; got "
             f"{tuple(grad_scores.shape)} and {tuple(slopes.shape)}"
         )
+    check_memory("grad_scores", grad_scores)
+    check_memory("slopes", slopes)
     launch = _launch()
     grad_x = features.new_empty(features.shape) if need_input else None
     weight_parts = bias_parts = None
@@ -99,6 +103,10 @@ def _check(features: Tensor, weight: Tensor, lengths: Tensor | None) -> tuple[Te
         raise ValueError(
             f"lengths must be int64 of shape ({B},); got {lengths.dtype} of {tuple(lengths.shape)}"
         )
+    check_memory("features", features)
+    check_memory("weight", weight)
+    if lengths is not None:
+        check_memory("lengths", lengths)
     if C > 1 and features.stride(2) != 1:
         features = features.contiguous()
     return features, weight.contiguous()
