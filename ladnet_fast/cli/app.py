@@ -10,7 +10,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from .. import __version__
-from . import demo, doctor, evaluate, extract, score, train
+from . import check, demo, doctor, evaluate, extract, score, train, truth
 from ._console import EXPECTED_ERRORS, console, errors
 
 
@@ -56,5 +56,5 @@ def _options(
     """Take the options that stand before the command; `_Group` reads them."""
 
 
-for _module in (extract, train, score, evaluate, demo, doctor):
+for _module in (extract, check, train, score, evaluate, truth, demo, doctor):
     _module.register(app)
