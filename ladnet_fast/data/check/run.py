@@ -76,7 +76,8 @@ def check_videos(
     )
     check_labels(report, videos, truth_is_given=source is not None and not test)
     if test:
-        check_labels(report, test_videos, truth_is_given=source is not None)
+        given = source is not None
+        check_labels(report, test_videos, truth_is_given=given, what="the test list")
         check_duplicates(report, test)
         check_overlap(report, training, test)
     check_duplicates(report, training)

@@ -12,16 +12,22 @@ from ladnet_fast.data.video import Video, label_remedies
 _NAMES = {0: "normal", 1: "anomalous"}
 
 
-def check_labels(report: Report, videos: Sequence[Video], *, truth_is_given: bool) -> None:
-    """Look for unknown labels, and for parts of the set with one class only."""
+def check_labels(
+    report: Report, videos: Sequence[Video], *, truth_is_given: bool, what: str = "the list"
+) -> None:
+    """Look for unknown labels, and for parts of the set with one class only.
+
+    Where ground truth is given, it tells the labels: neither is an error then.
+    """
     unknown = [video.name for video in videos if video.label is None]
     if unknown:
         report.add(
             "warning" if truth_is_given else "error", "unknown-label", unknown,
-            f"labels are not known for {len(unknown)} of {len(videos)} videos: {some(unknown)}. "
+            f"{what}: labels are not known for {len(unknown)} of {len(videos)} videos: "
+            f"{some(unknown)}. "
             f"Training needs labels: {label_remedies()}",
         )  # fmt: skip
-    _check_classes(report, "the list", videos, "warning" if truth_is_given else "error")
+    _check_classes(report, what, videos, "warning" if truth_is_given else "error")
     for name, part in _parts(videos, [video.split for video in videos]).items():
         _check_classes(report, f"split {name!r}", part, "warning")
     folds = [video.fold for video in videos]
@@ -66,7 +72,7 @@ def check_duplicates(report: Report, readings: Sequence[Reading]) -> None:
         labels = {a.label, b.label} - {None}
         splits = (a.split, b.split)
         text = f"{a.name!r} and {b.name!r} hold the same features"
-        if splits[0] != splits[1]:
+        if None not in splits and splits[0] != splits[1]:
             report.add(
                 "error", "overlap", (a.name, b.name),
                 f"{text}, and are in splits {splits[0]!r} and {splits[1]!r}: what is tested was "
