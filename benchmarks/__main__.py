@@ -5,6 +5,10 @@ from ladnet_fast._extras import import_extra
 for _module in ("typer", "jinja2", "matplotlib"):
     import_extra(_module, extra="tools", purpose="run the benchmarks")
 
+from .accuracy.cli import accuracy, accuracy_report, accuracy_speed  # noqa: E402
 from .cli import app  # noqa: E402 - only after the extras are known to be there
 
+app.command()(accuracy)
+app.command()(accuracy_report)
+app.command()(accuracy_speed)
 app(prog_name="python -m benchmarks")

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Folder inside a folder of results for what this package needs to know about its own files.
+STATE = ".ladnet"
 _LEFTOVER = re.compile(r"\.ladnet-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part")
 _DAY = 86_400.0
 
@@ -66,14 +68,19 @@ def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left half written in ``folder``; subfolders are not looked at.
+    """Remove what killed processes left half written in ``folder``, and in its records.
 
-    Only names that this package gives to temporary files count. What a process that still runs is
+    Other subfolders are not looked at, and only names that this package gives to temporary files
+    count. What a process that still runs is
     writing stays; so does, for a day, what another machine wrote into a shared folder, since
     whether its process runs can't be seen from here.
     """
-    if not os.path.isdir(folder):
-        return
+    for place in (folder, os.path.join(folder, STATE)):
+        if os.path.isdir(place):
+            _remove_leftovers(place)
+
+
+def _remove_leftovers(folder: str | os.PathLike[str]) -> None:
     with os.scandir(folder) as entries:
         found = [(entry, match) for entry in entries if (match := _LEFTOVER.fullmatch(entry.name))]
     for entry, match in found:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-#: Folder inside a folder of results for what this package needs to know about its own files.
-STATE = ".ladnet"
+from ._files import STATE
 
 
 class FolderInUseError(ValueError):

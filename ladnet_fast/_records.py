@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._files import atomic_path, atomic_write_text, sha256_of
-from ._locks import STATE
+from ._files import STATE, atomic_path, atomic_write_text, sha256_of
 
 _FORMAT = "ladnet_fast.record.1"
 # Digests of files that this process has read whole: by path, size and time of the last change.

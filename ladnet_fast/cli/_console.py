@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,29 +19,33 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from .._extras import MissingExtraError
-from ..engine import EpochRecord, Plan, Reporter, StepRecord, TrainingDivergedError
+from .._printable import printable
+from ..engine import EpochRecord, Plan, Reporter, StepRecord
 from ..metrics import Metrics
-from ..ops._impl import ImplUnavailableError
-from ..video.errors import ExtractionError, WeightsError
+from ._messages import EXPECTED_ERRORS, message_of
 
-#: Errors whose message tells the user what to do. Others are ours, and show a traceback.
-EXPECTED_ERRORS: tuple[type[Exception], ...] = (
-    ValueError,
-    OSError,
-    MissingExtraError,
-    ImplUnavailableError,
-    TrainingDivergedError,
-    ExtractionError,
-    WeightsError,
-    torch.OutOfMemoryError,
-)
+__all__ = [
+    "EXPECTED_ERRORS",
+    "RichReporter",
+    "class_table",
+    "console",
+    "errors",
+    "help_text",
+    "message_of",
+    "metrics_table",
+    "number",
+    "plain",
+    "progress_bar",
+    "say",
+]
 
 # Of several processes that `accelerate launch` starts, the first one speaks.
 _SILENT = os.environ.get("RANK", "0") != "0"
-console = Console(quiet=_SILENT)
-errors = Console(stderr=True)
+# Names are text: ":smile:" stays what it is, everywhere.
+console = Console(quiet=_SILENT, emoji=False, highlight=False)
+errors = Console(stderr=True, emoji=False, highlight=False)
 
 _FIGURES = {
     "auc": "AUC",
@@ -53,6 +56,24 @@ _FIGURES = {
     "anomalous_ap": "AP, anomalous videos",
     "video_auc": "AUC of videos",
 }
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return a name or message for rich as it is: without markup, in one line.
+
+    For whatever a user may have chosen, in cells, titles and captions of tables.
+    """
+    return Text(printable(text), style=style)
+
+
+def say(text: str, *, mark: str = "", style: str = "", to: Console = console) -> None:
+    """Print a message as it is, in lines as long as they are, after a styled mark.
+
+    For example ``say(message, mark="error:", style="bold red", to=errors)``.
+    """
+    message = printable(text, keep="\n")
+    start = [(mark, style), " "] if mark else []
+    to.print(Text.assemble(*start, message), soft_wrap=True)
 
 
 class RichReporter(Reporter):
@@ -68,11 +89,10 @@ class RichReporter(Reporter):
         """Show what will be trained, and the bar."""
         self.close()
         held_out = f", {plan.validation_videos} videos held out" if plan.validation_videos else ""
-        self._console.print(
+        say(
             f"{plan.bags} bags of {plan.videos} videos{held_out}; {plan.parameters:,} parameters "
             f"on {plan.device}",
-            highlight=False,
-            soft_wrap=True,
+            to=self._console,
         )
         self._plan, self._validated = plan, ""
         self._progress = Progress(
@@ -80,7 +100,7 @@ class RichReporter(Reporter):
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
@@ -106,16 +126,15 @@ class RichReporter(Reporter):
         if figure is not None:
             self._validated = f", held-out {figure} {record.metrics[figure]:.4f}"
         if self._plan is not None and record.epoch == self._plan.epochs:
-            self._console.print(
+            say(
                 f"epoch {record.epoch}: loss {record.total:.4f} (MIL {record.mil:.4f}, ranking "
                 f"{record.ranking:.4f}, alignment {record.alignment:.4f}){self._validated}",
-                highlight=False,
-                soft_wrap=True,
+                to=self._console,
             )
 
     def message(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(text, to=self._console)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -129,7 +148,7 @@ def progress_bar(description: str) -> Iterator[Callable[[str, int, int | None], 
     """Show a bar; yields ``callback(name, done, total)``, total None where it is not known."""
     with Progress(
         SpinnerColumn(),
-        TextColumn(description),
+        TextColumn(description.replace("{", "{{").replace("}", "}}"), markup=False),
         MofNCompleteColumn(),
         BarColumn(),
         TextColumn("{task.description}", markup=False),
@@ -141,20 +160,21 @@ def progress_bar(description: str) -> Iterator[Callable[[str, int, int | None], 
         task = progress.add_task("", total=None)
 
         def callback(name: str, done: int, total: int | None) -> None:
-            progress.update(task, description=name, completed=done, total=total)
+            progress.update(task, description=printable(name), completed=done, total=total)
 
         yield callback
 
 
 def metrics_table(metrics: Metrics, title: str = "") -> Table:
     """Return the figures as a table; undefined ones with the reason."""
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=plain(title, "table.title") if title else None, title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("")
     for name, label in _FIGURES.items():
         note = f"at threshold {metrics.threshold:g}" if name == "far" else ""
-        table.add_row(label, number(getattr(metrics, name)), metrics.undefined.get(name, note))
+        reason = plain(metrics.undefined.get(name, note))
+        table.add_row(label, number(getattr(metrics, name)), reason)
     table.caption = (
         f"{metrics.num_videos} videos ({metrics.num_anomalous_videos} anomalous), "
         f"{metrics.num_frames:,} frames ({metrics.num_anomalous_frames:,} anomalous)"
@@ -170,7 +190,7 @@ def class_table(metrics: Metrics) -> Table:
         table.add_column(heading, justify="right")
     for name, figures in metrics.per_class.items():
         table.add_row(
-            name,
+            plain(name),
             str(figures.num_videos),
             number(figures.auc),
             number(figures.ap),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import typer
-from rich.text import Text
 
-from ._console import errors
+from ._console import errors, say
 
 
 def report(failures: Sequence[tuple[str, str]], *, what: str, total: int) -> None:
@@ -18,6 +17,5 @@ def report(failures: Sequence[tuple[str, str]], *, what: str, total: int) -> Non
     lines += [f"  {name}: {reason}" for name, reason in failures]
     if total > len(failures):
         lines.append("the others are complete; mend these, or leave them out, and run again")
-    text = Text.assemble(("error: ", "bold red"), "\n".join(lines))
-    errors.print(text, highlight=False, soft_wrap=True)
+    say("\n".join(lines), mark="error:", style="bold red", to=errors)
     raise typer.Exit(1)

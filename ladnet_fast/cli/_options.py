@@ -58,7 +58,7 @@ Remap = Annotated[
 AnomalousNames = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with the names of the anomalous videos, one a line: 'name' or 'name class'.",
+        help="Text file with the names of the anomalous videos, 'name' or 'name class' a line.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -116,7 +116,7 @@ SkipMissing = Annotated[
     bool,
     typer.Option(
         "--skip-missing",
-        help="Leave videos out whose files are missing, here and in the ground truth; each is named.",
+        help="Leave out videos whose files are missing, here and in the ground truth.",
         rich_help_panel=_DATA,
     ),
 ]

@@ -6,12 +6,12 @@ import errno
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from .. import __version__
-from . import check, demo, doctor, evaluate, extract, score, train, truth
-from ._console import EXPECTED_ERRORS, console, errors
+from ..data._wording import options_named
+from . import check, demo, doctor, evaluate, export, extract, score, train, truth
+from ._console import console, errors, message_of, say
 
 
 class _Group(TyperGroup):
@@ -20,14 +20,18 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
         try:
-            return super().invoke(ctx)
-        except EXPECTED_ERRORS as error:
-            if ctx.params.get("debug") or getattr(error, "errno", None) == errno.EPIPE:
+            with options_named():
+                return super().invoke(ctx)
+        except Exception as error:
+            message = message_of(error)
+            if message is None or ctx.params.get("debug") or _is_closed_pipe(error):
                 raise
-            # A message may hold [s,e) and the like, which is no markup.
-            text = escape(str(error) or type(error).__name__)
-            errors.print(f"[bold red]error:[/] {text}", highlight=False, soft_wrap=True)
+            say(message, mark="error:", style="bold red", to=errors)
             raise typer.Exit(1) from error
+
+
+def _is_closed_pipe(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
 def _show_version(wanted: bool) -> None:
@@ -56,5 +60,5 @@ def _options(
     """Take the options that stand before the command; `_Group` reads them."""
 
 
-for _module in (extract, check, train, score, evaluate, truth, demo, doctor):
+for _module in (extract, check, train, score, evaluate, truth, export, demo, doctor):
     _module.register(app)

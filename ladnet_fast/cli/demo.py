@@ -19,9 +19,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from .._printable import printable
 from ..demo import DemoOptions, DemoProgress, DemoResult, run_demo
 from ..engine import Plan, Reporter, StepRecord
-from ._console import console, help_text, number
+from ._console import console, help_text, number, say
 
 _EXAMPLE = """
 [bold]Examples[/]
@@ -81,12 +82,9 @@ def command(
             command=sys.argv,
         )
     console.print(_table(result))
-    console.print(
+    say(
         "This shows that it works; it is no benchmark.\n"
-        f"{result.seconds:.0f} s; report: {result.report}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{result.seconds:.0f} s; report: {result.report}"
     )
 
 
@@ -141,10 +139,10 @@ class _RichProgress(DemoProgress):
 
     def stage(self, text: str) -> None:
         self._clear()
-        self._bar.console.print(text, highlight=False, markup=False)
+        say(text, to=self._bar.console)
 
     def features(self, name: str, done: int, total: int) -> None:
-        self.show(f"{name}: snippets", done, total)
+        self.show(printable(f"{name}: snippets"), done, total)
 
     def training(self, number: int, total: int, name: str) -> Reporter:
         self._clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..doctor import report
-from ._console import console, help_text
+from ._console import help_text, say
 
 _EXAMPLE = """
 [bold]Example[/]
@@ -21,4 +21,4 @@ def register(app: typer.Typer) -> None:
 
 def command() -> None:
     """Show versions, what is built, and which implementation serves each operator here."""
-    console.print(report(), highlight=False, markup=False, soft_wrap=True)
+    say(report())

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from .._locks import folder_lock
 from .._outputs import check_outputs
 from ..engine import write_run_info
 from . import _failures
 from . import _options as opt
-from ._console import console, help_text
+from ._console import help_text, say
 from ._extraction import extract_with_bar, require_precision
 
 _EXAMPLE = """
@@ -79,7 +78,7 @@ def command(
     for video in done:
         state = "was there" if video.reused else "done"
         state = "the video has changed, done again" if video.changed else state
-        console.print(Text(f"{video.name}: {video.num_snippets} snippets, {state}"), soft_wrap=True)
-    console.print(Text(f"written to {out}"), soft_wrap=True)
+        say(f"{video.name}: {video.num_snippets} snippets, {state}")
+    say(f"written to {out}")
     failures = [(video.name, video.reason) for video in failed]
     _failures.report(failures, what="gave no features", total=len(outcomes))

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from .._locks import folder_lock
 from ..data import Video, num_snippets
@@ -21,7 +20,7 @@ from ..engine.score_files import ScoreFolder
 from ..engine.scoring import MAX_SNIPPETS
 from . import _failures
 from . import _options as opt
-from ._console import console, help_text, number, progress_bar
+from ._console import console, help_text, number, plain, progress_bar, say
 
 _SHOWN = 20
 _EXAMPLE = """
@@ -117,7 +116,7 @@ def command(
     read = [path for path in (*inputs, gt, anomalous_names, queries) if path is not None]
     read += [model, *(model / name for name in ("model.safetensors", "config.yaml"))]
     for note in found.notes:
-        console.print(Text(f"note: {note}"), soft_wrap=True)
+        say(f"note: {note}")
     done: list[ScoredVideo] = []
     failed: list[UnscoredVideo] = []
     with progress_bar("scoring") as progress:
@@ -139,7 +138,7 @@ def command(
         console.print(_table(done))
         reused = sum(video.reused for video in done)
         there = f"; {reused} of {len(done)} videos were there" if reused else ""
-        console.print(Text(f"written to {out}{there}"), soft_wrap=True)
+        say(f"written to {out}{there}")
     _failures.report(failures, what="could not be done", total=len(done) + len(failed))
 
 
@@ -198,7 +197,7 @@ def _table(done: Sequence[ScoredVideo]) -> Table:
         table.add_column(heading, justify="right")
     for entry in done[:_SHOWN]:
         table.add_row(
-            Text(entry.video.name),
+            plain(entry.video.name),
             str(len(entry.scores)),
             number(float(entry.scores.mean())),
             number(float(entry.scores.max())),

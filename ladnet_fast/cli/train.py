@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from .._memory import memory_errors
 from ..data import Video, stratified_folds
 from ..engine import (
     Config,
@@ -27,7 +28,8 @@ from ..engine import (
     load_config,
     train,
 )
-from ..engine.folds import evaluate_run
+from ..engine.process import OtherProcessError
+from ..engine.tested import check_tested, evaluate_run
 from . import _options as opt
 from ._console import RichReporter, console, help_text, metrics_table, number
 
@@ -164,34 +166,38 @@ def command(
     reporter: Reporter = RichReporter()
     if tensorboard:
         reporter = Reporters(reporter, TensorBoardReporter())
+    read = [path for path in (videos, config, gt, test, anomalous_names, queries) if path]
     common: dict[str, Any] = {
         "resume": resume, "reporter": reporter, "command": sys.argv, "source": source,
+        "inputs": read,
     }  # fmt: skip
 
     if folds is None and make_folds is None:
         training = lists.read(videos, split=split)
         test_videos = _test_videos(lists, videos, test, test_split, training)
-        with _warnings_printed():
+        if test_videos is not None:
+            check_tested(training, test_videos, truth, what="test videos")
+        with _reported():
             result = train(
                 whole, training, run_dir=folder,
                 test_videos=test_videos, test_ground_truth=truth, **common,
             )  # fmt: skip
-        _report(result, test_videos, truth)
+            _report(result, test_videos, truth)
         return
     if test is not None or test_split is not None or gt is not None:
         raise typer.BadParameter(
             "--folds hold their own test videos; leave --test, --test-split and --gt out"
         )
+    numbers = _fold_numbers("all" if folds is None else folds)
     everything = lists.read(videos, split=split)
     if make_folds is not None:
         everything = stratified_folds(everything, make_folds, seed=whole.training.seed)
-    with _warnings_printed():
+    with _reported():
         outcome = cross_validate(
-            whole, everything, out_dir=folder, folds=_fold_numbers(folds or "all"),
-            ground_truth=truth, **common,
-        )  # fmt: skip
-    console.print(_fold_table(outcome))
-    console.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)
+            whole, everything, out_dir=folder, folds=numbers, ground_truth=truth, **common
+        )
+        console.print(_fold_table(outcome))
+        console.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _overridden(config: Config, shorthands: dict[str, Any], settings: list[str]) -> Config:
@@ -226,12 +232,30 @@ def _test_videos(
 
 
 def _fold_numbers(text: str) -> list[int] | None:
-    if text == "all":
+    if text.strip() == "all":
         return None
     try:
-        return [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--folds must be 'all' or numbers '0,2'; got {text!r}") from None
+    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+    if twice:
+        raise typer.BadParameter(f"--folds names fold {twice[0]} twice; got {text!r}")
+    return numbers
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Show warnings as lines of the console; say in one sentence where memory ran out."""
+    advice = (
+        "make the batches smaller (--batch-size), cut them into parts (--set training.accumulate=2)"
+        ", or shorten the bags (--set training.snippets=100)"
+    )
+    try:
+        with _warnings_printed(), memory_errors(advice):
+            yield
+    except OtherProcessError as error:
+        raise typer.Exit(1) from error  # the main process has said why
 
 
 @contextmanager

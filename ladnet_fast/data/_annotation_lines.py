@@ -102,6 +102,8 @@ def _checked_name(name: str, where: str) -> str:
 def _parse_intervals(fields: list[str], where: str, hint: str) -> Iterator[Interval]:
     class_name: str | None = None
     numbers: list[int] = []
+    if len(fields) % 2 and all(_NUMBER.fullmatch(field) for field in fields):
+        numbers, fields = [int(fields[-1])], []
     for field in fields:
         if _NUMBER.fullmatch(field):
             numbers.append(int(field))

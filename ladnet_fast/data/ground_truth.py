@@ -167,13 +167,12 @@ def _from_concatenated(
         zip(videos, num_snippets, lengths, strict=True)
     )
     absent = set()
-    for index, video, _ in sorted(left_out, key=lambda entry: entry.index):
-        if not 0 <= index <= len(whole):
-            raise ValueError(f"left_out: {video.name!r} can't be number {index} of the list")
-        whole.insert(
-            index, (video, None, ground_truth_length(video, None, length_rule=length_rule))
-        )
-        absent.add(index)
+    for place, video, _ in sorted(left_out, key=lambda entry: entry.place):
+        if not 0 <= place <= len(whole):
+            raise ValueError(f"left_out: {video.name!r} can't have place {place} in the list")
+        length = ground_truth_length(video, None, length_rule=length_rule)
+        whole.insert(place, (video, None, length))
+        absent.add(place)
     ends = np.cumsum([length for *_, length in whole])
     if len(labels) != ends[-1]:
         cause = why_vector_differs(
@@ -189,7 +188,7 @@ def _from_concatenated(
             "ground truth in its order, with features of the same snippet length"
         )
     parts = np.split(labels, ends[:-1])
-    return [part for index, part in enumerate(parts) if index not in absent]
+    return [part for place, part in enumerate(parts) if place not in absent]
 
 
 def _from_annotations(

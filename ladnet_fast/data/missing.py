@@ -13,7 +13,7 @@ from ladnet_fast.data.video import DataError, Video
 class LeftOut(NamedTuple):
     """A video that is left out: its place in the whole list, and the files that are missing."""
 
-    index: int
+    place: int
     video: Video
     missing: tuple[str, ...]
 
@@ -78,8 +78,8 @@ def leave_out(
             f"(video {first.name}); nothing would be left"
         )
     left_out = tuple(
-        LeftOut(index, video, tuple(missing[video.name]))
-        for index, video in enumerate(videos)
+        LeftOut(place, video, tuple(missing[video.name]))
+        for place, video in enumerate(videos)
         if missing.get(video.name)
     )
     return present, left_out

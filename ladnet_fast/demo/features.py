@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+import torch
 
-from ladnet_fast._files import atomic_path
+from ladnet_fast._files import remove_leftovers
+from ladnet_fast._records import DamagedFileError
+from ladnet_fast._tensors import load_tensors, save_tensors
 from ladnet_fast.demo.augment import TAKE_SNIPPETS, Take, plan_takes, render
 from ladnet_fast.demo.errors import DemoError
 from ladnet_fast.demo.footage import (
@@ -138,9 +139,10 @@ def clip_takes(
     VideoError
         If the video is damaged.
     """
-    path = cache / f"{_key(clip, side, num_takes, extractor.identity)}.safetensors"
+    key = _key(clip, side, num_takes, extractor.identity)
+    path = cache / f"{key}.safetensors"
     total = num_takes * TAKE_SNIPPETS
-    entry = _read(path)
+    entry = _read(path, key)
     cached = entry is not None
     if entry is None:
         footage = load_footage(clip, side)
@@ -159,8 +161,9 @@ def clip_takes(
             "storyboard": _storyboard(footage),
             "num_frames": np.array([len(footage)], np.int64),
         }
-        with atomic_path(path) as temporary:
-            save_file(entry, temporary)
+        remove_leftovers(cache)
+        tensors = {name: torch.from_numpy(array) for name, array in entry.items()}
+        save_tensors(path, tensors, {"key": key})
     elif progress is not None:
         progress(total, total)
     num_frames = int(entry["num_frames"][0])
@@ -184,15 +187,18 @@ def _key(clip: Clip, side: int, num_takes: int, identity: str) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, key: str) -> dict[str, Any] | None:
+    """Read an entry of the cache if every byte is as it was written, else return None."""
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        log.warning("%s is damaged (%s); its features are computed again", path, error)
+        metadata, tensors = load_tensors(path)
+        if metadata != {"key": key}:
+            raise DamagedFileError(f"{path} is the entry of something else")
+    except DamagedFileError as error:
+        log.warning("%s; the features are computed again", error)
         return None
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def _checked(features: npt.NDArray[np.float32], takes: int) -> npt.NDArray[np.float32]:

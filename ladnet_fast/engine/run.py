@@ -7,7 +7,6 @@ goes on exactly where it was, in the middle of an epoch too.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,27 +14,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .._extras import import_extra
-from .._files import atomic_write_text
 from ..data import BagDataset, Batch, Video, collate, train_validation_split
 from ..nn import LANet
 from .batches import BatchPlan
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from .config import Config, ConfigError, TrainingConfig, save_config
+from .config import Config, ConfigError, TrainingConfig
 from .divergence import TrainingDivergedError, broken_weights, diagnose
-from .evaluation import GroundTruth, output_folder
+from .evaluation import GroundTruth
 from .identity import check_classes, check_same_run, fingerprint, with_widths
 from .process import seed_step
 from .reporting import EpochRecord, Plan, Reporter, StepRecord
+from .run_folder import CHECKPOINT as CHECKPOINT
+from .run_folder import RunFolder, record_as_dict, record_from_dict
 from .run_info import write_run_info
 from .scoring import Scores, score_video
 from .validation import Validator
-from .weights import CONFIG, WEIGHTS, save_model
 
-CHECKPOINT = "checkpoint.safetensors"
-HISTORY = "history.json"
 _TERMS = ("total", "mil", "ranking", "alignment")
 
 SelectedBy = Literal["validation", "test", "last"]
@@ -55,13 +53,13 @@ class TrainingRun:
         self,
         config: Config,
         videos: Sequence[Video],
-        run_dir: Path,
+        folder: RunFolder,
         accelerator: Any,
         reporter: Reporter,
         test_videos: Sequence[Video] | None,
         test_truth: GroundTruth,
     ) -> None:
-        self.run_dir, self.accelerator, self.reporter = run_dir, accelerator, reporter
+        self.folder, self.accelerator, self.reporter = folder, accelerator, reporter
         training = config.training
         held_out: Sequence[Video] = ()
         truth = GroundTruth()
@@ -119,6 +117,7 @@ class TrainingRun:
         self.sums = dict.fromkeys(_TERMS, 0.0)
         self.history: list[EpochRecord] = []
         self.best: dict[str, Any] = {"epoch": 0, "value": None}
+        self._best_weights: dict[str, Tensor] = {}  # on the CPU; empty before there is a best epoch
         self._identity = {
             "config": self.config.as_dict(),
             "videos": fingerprint(self.dataset, held_out),
@@ -128,27 +127,21 @@ class TrainingRun:
     def prepare(
         self, resume: bool, command: Sequence[str] | None, source: Mapping[str, Any] | None
     ) -> None:
-        """Check the run folder, take up a checkpoint, and write what describes the run."""
-        checkpoint = self.run_dir / CHECKPOINT
-        if not resume and any((self.run_dir / name).exists() for name in (CHECKPOINT, WEIGHTS)):
-            raise ValueError(
-                f"{self.run_dir} already holds a training run; resume it (--resume), name another "
-                "folder, or delete it"
-            )
-        if resume and checkpoint.exists():
-            self._restore(checkpoint)
+        """Take up a checkpoint, write what describes the run, and what a kill left unwritten."""
+        if resume and self.folder.checkpoint.exists():
+            self._restore(self.folder.checkpoint)
         self.accelerator.wait_for_everyone()  # all have looked before the first one writes
         if self.accelerator.is_main_process:
-            output_folder(self.run_dir)
-            save_config(self.run_dir / CONFIG, self.config)
+            self.folder.write_config(self.config)
             extra = {"processes": self.accelerator.num_processes, "data": dict(source or {})}
             write_run_info(
-                self.run_dir, command=command, seed=self.config.training.seed, extra=extra
+                self.folder.path, command=command, seed=self.config.training.seed, extra=extra
             )
+            self._repair()
         training = self.config.training
         self.reporter.start(
             Plan(
-                run_dir=self.run_dir,
+                run_dir=self.folder.path,
                 epochs=training.epochs,
                 steps_per_epoch=self.batches.steps,
                 bags=len(self.dataset),
@@ -250,14 +243,19 @@ class TrainingRun:
             or self.epochs_done % training.checkpoint_every == 0
             or (every is not None and self.global_step % every == 0)
         )
+        if best and self.accelerator.is_main_process:
+            state = self.net.state_dict()
+            self._best_weights = {
+                name: entry.detach().cpu().clone() for name, entry in state.items()
+            }
         if self.accelerator.is_main_process:
-            # The weights first: after a crash between the two, the epoch is done again.
+            # The checkpoint has all that the other files say: whichever of them a kill prevents,
+            # resuming writes it from there.
             if best and (due or self.validator is not None):
-                save_model(self.run_dir / WEIGHTS, self.net, self.config.model)
+                self.folder.write_model(self.net, self.config.model)
             if due:
                 self._checkpoint()
-                history = json.dumps([dataclasses.asdict(r) for r in self.history], indent=2)
-                atomic_write_text(self.run_dir / HISTORY, history + "\n")
+                self.folder.write_history(self.history)
         self.reporter.epoch(record)
 
     def _score(self, model: LANet, videos: Sequence[Video]) -> Mapping[str, Scores]:
@@ -302,11 +300,18 @@ class TrainingRun:
             "global_step": self.global_step,
             "sums": self.sums,
             "best": self.best,
-            "history": [dataclasses.asdict(record) for record in self.history],
+            "history": [record_as_dict(record) for record in self.history],
         }
         Checkpoint.capture(
-            self.net, self.optimizer.optimizer, self.accelerator.scaler, progress
-        ).save(self.run_dir / CHECKPOINT)
+            self.net,
+            self.optimizer.optimizer,
+            self.accelerator.scaler,
+            progress,
+            best={} if self._is_at_the_best_epoch() else self._best_weights,
+        ).save(self.folder.checkpoint)
+
+    def _is_at_the_best_epoch(self) -> bool:
+        return self.steps_done == 0 and 0 < self.best["epoch"] == self.epochs_done
 
     def _restore(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
@@ -320,13 +325,30 @@ class TrainingRun:
         checkpoint.restore(self.net, self.optimizer.optimizer, self.accelerator.scaler)
         for name in ("epochs_done", "steps_done", "global_step", "sums", "best"):
             setattr(self, name, progress[name])
-        self.history = [
-            EpochRecord(**{**r, "sigma": None if r["sigma"] is None else tuple(r["sigma"])})
-            for r in progress["history"]
-        ]
+        self.history = [record_from_dict(record) for record in progress["history"]]
+        best = checkpoint.model if self._is_at_the_best_epoch() else checkpoint.best
+        self._best_weights = {name: entry.clone() for name, entry in best.items()}
         self.reporter.message(
             f"resumed from {path}: {self.epochs_done} epochs and {self.steps_done} steps are done"
         )
+
+    def _repair(self) -> None:
+        """Write what a run that is resumed has in its checkpoint and perhaps not in its files."""
+        if self.history:
+            self.folder.write_history(self.history)
+        if self._best_weights:
+            self.folder.write_model(self._with_best_weights(), self.config.model)
+        elif self.best["epoch"] and not self.folder.weights.is_file():
+            raise CheckpointError(
+                f"{self.folder.weights} is missing, and {self.folder.checkpoint}, of an earlier "
+                "version, has the last weights only; put it back, or train in another folder"
+            )
+
+    def _with_best_weights(self) -> LANet:
+        with torch.random.fork_rng(devices=[]):
+            net = self.config.model.build()
+        net.load_state_dict(self._best_weights)
+        return net
 
     def _check_weights(self) -> None:
         broken = broken_weights(self.net)
@@ -339,7 +361,7 @@ class TrainingRun:
         return TrainingDivergedError(
             f"epoch {self.epochs_done + 1}, step {step} of {self.batches.steps}: {culprit}. "
             f"Lower training.lr, set training.clip_norm, or train without mixed precision. The "
-            f"last good state is kept in {self.run_dir}"
+            f"last good state is kept in {self.folder.path}"
         )
 
 

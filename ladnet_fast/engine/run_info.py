@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._files import atomic_write_text
+from .._records import record_text
 from .._version import __version__
 
 FILE = "run.json"
@@ -89,10 +89,13 @@ def write_run_info(
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not JSON ({error}); delete it and run again") from error
-        info["earlier"] = [*before.pop("earlier", []), before]
-    atomic_write_text(path, json.dumps(info, indent=2) + "\n")
+        earlier = before.pop("earlier", []) if isinstance(before, dict) else None
+        if not isinstance(earlier, list):
+            raise ValueError(f"{path} does not describe a run; move it away and run again")
+        info["earlier"] = [*earlier, before]
+    record_text(path, json.dumps(info, indent=2, allow_nan=False) + "\n", {"what": "a run"})
     return path
 
 

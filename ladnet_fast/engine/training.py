@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from ..data import Video
 from ..nn import LANet
 from .config import Config
 from .evaluation import GroundTruth
-from .process import make_accelerator, private_random_state
+from .process import in_main_process, make_accelerator, private_random_state
 from .reporting import EpochRecord, Reporter
 from .run import SelectedBy, TrainingRun
+from .run_folder import RunFolder, files_of
 from .weights import load_model
 
 
@@ -49,6 +51,7 @@ def train(
     reporter: Reporter | None = None,
     command: Sequence[str] | None = None,
     source: Mapping[str, Any] | None = None,
+    inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> TrainResult:
     """Train LA-Net on bags of snippets and keep the chosen epoch's weights.
 
@@ -75,6 +78,9 @@ def train(
         Is told of progress, on the main process; nothing is printed without one.
     command, source : optional
         For ``run.json``: the command line (default ``sys.argv``) and where the videos came from.
+    inputs : iterable of path-like
+        Files beside the videos' own that have been read, such as the manifest: the run is refused
+        where it would write over one.
 
     Returns
     -------
@@ -83,7 +89,8 @@ def train(
     Raises
     ------
     ValueError
-        If the run folder, the configuration and the videos don't go together.
+        If the run folder, the configuration and the videos don't go together; if the run would
+        write over an input or a file of somebody else; if another process trains in the folder.
     TrainingDivergedError
         If the loss is NaN or infinite. Checkpoint and model keep the last good state.
     MissingExtraError
@@ -92,20 +99,37 @@ def train(
     start = time.monotonic()
     accelerator = make_accelerator(config.training)
     talk = reporter if reporter is not None and accelerator.is_main_process else Reporter()
+    # One place for all processes, even if each has named a folder after its own clock.
+    folder = RunFolder(Path(in_main_process(accelerator, lambda: os.fspath(run_dir))))
+    read = [*inputs, *files_of([*videos, *(test_videos or ())])]
+    if test_ground_truth is not None and test_ground_truth.source is not None:
+        read.append(test_ground_truth.source)
     try:
-        with private_random_state(accelerator.device, config.training.deterministic):
+        with (
+            private_random_state(accelerator.device, config.training.deterministic),
+            contextlib.ExitStack() as held,
+        ):
             run = TrainingRun(
-                config, videos, Path(run_dir), accelerator, talk,
+                config, videos, folder, accelerator, talk,
                 test_videos, test_ground_truth or GroundTruth(),
             )  # fmt: skip
+
+            def take() -> None:
+                folder.check(read, resume=resume, tested=test_videos or ())
+                held.enter_context(folder.locked())
+                # Another process may have written meanwhile.
+                folder.check(read, resume=resume, tested=test_videos or ())
+
+            in_main_process(accelerator, take)
             run.prepare(resume, command, source)
             run.loop()
+            model = load_model(folder.path)
             best = run.best
     finally:
         talk.close()
     return TrainResult(
-        model=load_model(run.run_dir),
-        run_dir=run.run_dir,
+        model=model,
+        run_dir=folder.path,
         epoch=best["epoch"],
         selected_by=run.selected_by,
         metric=None if run.validator is None else run.validator.metric,

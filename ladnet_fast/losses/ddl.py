@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from torch import Tensor, nn
 
 from .. import _values
 from ..ops import _impl
 from ..ops.ddl_loss import DDLTerms, ddl_loss
 from ..ops.ddl_loss.api import check_options
+
+#: Named sets of options. "paper" holds every term of the paper in its own form, with this project's
+#: values for what the paper leaves open; "mil" is the multiple-instance loss alone. They stay
+#: as they are when the defaults change.
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "paper": MappingProxyType(
+            {
+                "ranking_weight": 0.1,
+                "alignment_weight": 1.0,
+                "margin": 0.1,
+                "topk_divisor": 16,
+                "eps": 1e-6,
+                "pairing": "batch_mean",
+                "select": "topk",
+                "detach": "none",
+            }
+        ),
+        "mil": MappingProxyType({"ranking_weight": 0.0, "alignment_weight": 0.0}),
+    }
+)
+
+
+def preset_options(name: str) -> dict[str, Any]:
+    """Return the options of a preset; ValueError lists the names if it is none."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {name!r}")
+    return dict(PRESETS[name])
 
 
 class DDLLoss(nn.Module):
@@ -47,6 +79,29 @@ class DDLLoss(nn.Module):
         self.select = options.select
         self.detach = options.detach
         self.impl = _values.choice("impl", impl, _impl.IMPLS)
+
+    @classmethod
+    def from_preset(cls, name: str, **options: Any) -> DDLLoss:
+        """Make the criterion from a preset; ``options`` win over it.
+
+        Parameters
+        ----------
+        name : {"paper", "mil"}
+            "paper": all terms in the paper's own form (weights, margin and eps, which the paper
+            doesn't give, are this project's). "mil": the multiple-instance loss alone.
+        **options
+            Any of the constructor.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset, or an option is not allowed.
+
+        Examples
+        --------
+        >>> DDLLoss.from_preset("paper", margin=0.2)
+        """
+        return cls(**{**preset_options(name), **options})
 
     def forward(
         self,

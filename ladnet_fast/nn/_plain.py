@@ -38,17 +38,17 @@ def is_plain(net: LANet) -> bool:
         for m, kind in zip(modules, kinds, strict=True)
     ):
         return False
+    # Loops, not `all`: the compiler of torch 2.9 cannot follow that over conditions on classes.
     drops = [m for m in mlp if isinstance(m, nn.Dropout)]
-    return (
-        all(m.approximate == "none" for m in mlp if isinstance(m, nn.GELU))
-        and all((m.p, m.training) == (drops[0].p, drops[0].training) for m in drops)
-        and drops[0].p < 1
-        and all(
-            m.bias is not None
-            for m in modules
-            if isinstance(m, nn.Linear | nn.LayerNorm | nn.Conv1d)
-        )
-    )
+    for m in drops:
+        if (m.p, m.training) != (drops[0].p, drops[0].training):
+            return False
+    for m in modules:
+        if isinstance(m, nn.GELU) and m.approximate != "none":
+            return False
+        if isinstance(m, (nn.Linear, nn.LayerNorm, nn.Conv1d)) and m.bias is None:
+            return False
+    return drops[0].p < 1
 
 
 def linear_layers(mlp: nn.Sequential) -> int:

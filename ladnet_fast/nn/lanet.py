@@ -18,6 +18,7 @@ from ..ops.score_head import score_head, serves
 from . import _plain
 from ._size import check_affordable
 from .attention import LocalityAttention
+from .hub import HubMixin
 from .prior import FORMS, LocationPrior
 
 _UNDER_1 = math.nextafter(1.0, 0.0)
@@ -32,7 +33,7 @@ class LANetOutput(NamedTuple):
     """(B, T, mlp_dims[-1]), the embeddings whose dynamics DDL aligns; 0 on padding."""
 
 
-class LANet(nn.Module):
+class LANet(HubMixin, nn.Module):
     r"""Locality-aware Attention Network: from snippet features to anomaly scores.
 
     .. math::
@@ -139,9 +140,9 @@ class LANet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights: Xavier-uniform for Linear and Conv1d, PyTorch's defaults elsewhere."""
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.LayerNorm | LocationPrior):
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.LayerNorm, LocationPrior)):
                 module.reset_parameters()
-            if isinstance(module, nn.Linear | nn.Conv1d):
+            if isinstance(module, (nn.Linear, nn.Conv1d)):
                 nn.init.xavier_uniform_(module.weight)
 
     def forward(

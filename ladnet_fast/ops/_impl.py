@@ -88,6 +88,16 @@ def requested(impl: str) -> str:
     return _environment if _override is None else _override
 
 
+def is_exporting() -> bool:
+    """Whether torch.export is tracing this call.
+
+    The compiler of torch 2.9 answers ``torch.compiler.is_exporting`` with True in every graph that
+    it traces; the flag behind it, which newer ones read, is right in all.
+    """
+    flag = getattr(torch.compiler, "_is_exporting_flag", None)
+    return torch.compiler.is_exporting() if flag is None else bool(flag)
+
+
 def choose(
     op: str, impl: str, device: torch.device, backends: Mapping[str, WhyNot], *call: object
 ) -> str:

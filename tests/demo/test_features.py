@@ -63,16 +63,57 @@ def test_anything_that_changes_the_numbers_misses_the_cache(
     assert extractor.calls > 0
 
 
+def _cut(content: bytes) -> bytes:
+    return content[:100]
+
+
+def _flip_first(content: bytes) -> bytes:
+    return bytes([content[0] ^ 1]) + content[1:]
+
+
+def _flip_header(content: bytes) -> bytes:
+    place = content.index(b"ladnet_fast")
+    return content[:place] + bytes([content[place] ^ 2]) + content[place + 1 :]
+
+
+def _flip_last(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 128])
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip_first, _flip_header, _flip_last])
 def test_a_damaged_entry_is_computed_again(
-    clip: Clip, compute, make_extractor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    clip: Clip,
+    compute,
+    make_extractor,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytes], bytes],
 ) -> None:
     first = compute(clip, make_extractor())
     (entry,) = (tmp_path / "c").iterdir()
-    entry.write_bytes(entry.read_bytes()[:100])
+    content = entry.read_bytes()
+    entry.write_bytes(damage(content))
     again = compute(clip, make_extractor())
     assert not again.cached
-    assert "damaged" in caplog.text
+    assert f"{entry}" in caplog.text
+    assert "the features are computed again" in caplog.text
     np.testing.assert_array_equal(first.features, again.features)
+    assert compute(clip, make_extractor()).cached
+
+
+def test_another_videos_entry_is_not_taken(
+    videos: list[Path], compute, make_extractor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = assign_roles(videos)
+    compute(clips[2], make_extractor())
+    (first,) = (tmp_path / "c").iterdir()
+    expected = compute(clips[1], make_extractor())
+    (second,) = set((tmp_path / "c").iterdir()) - {first}
+    second.write_bytes(first.read_bytes())
+    again = compute(clips[1], make_extractor())
+    assert not again.cached
+    assert "the entry of something else" in caplog.text
+    np.testing.assert_array_equal(expected.features, again.features)
 
 
 def test_an_interrupted_extraction_leaves_nothing(

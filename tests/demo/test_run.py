@@ -3,15 +3,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import shutil
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ladnet_fast._printable import printable
 from ladnet_fast.data import read_manifest, select_split
 from ladnet_fast.demo import DemoError, DemoOptions, DemoProgress, DemoResult, run_demo
-from ladnet_fast.engine import Reporter, evaluate_scores, load_model, read_scores, score_videos
+from ladnet_fast.demo.report import write_report
+from ladnet_fast.engine import (
+    Reporter,
+    evaluate_scores,
+    load_model,
+    read_scores,
+    run_info,
+    score_videos,
+)
+
+from ..names import NASTY_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +56,16 @@ def earlier(finished: DemoResult, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished.out, tmp_path / "out"))
 
 
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(".ladnet-*"))
+
+
 def test_the_folder_holds_bags_models_scores_plots_and_report(finished: DemoResult) -> None:
     result = finished
     out = result.out
     assert {path.name for path in out.iterdir()} == {
-        "bags", "footage", "plots", "report.html", "results.json", "run.json", "runs", "scores",
+        ".ladnet", "bags", "footage", "plots", "report.html", "results.json", "run.json", "runs",
+        "scores",
     }  # fmt: skip
     held_out = select_split(read_manifest(out / "bags" / "videos.csv"), "held-out")
     assert {path.stem for path in (out / "plots").iterdir()} == {video.name for video in held_out}
@@ -103,6 +121,40 @@ def test_a_file_name_cannot_put_markup_into_the_report(
     assert "<b>cats" not in html
 
 
+def test_the_report_shows_any_name_as_it_is(finished: DemoResult, tmp_path: Path) -> None:
+    picture = next((finished.out / "footage").iterdir())
+    clip = {"role": "foreign", "frames": 1, "size": "1 x 1", "takes": 1, "picture": picture}
+    report = tmp_path / "report.html"
+    write_report(
+        report,
+        repeats=finished.repeats,
+        clips=[{"name": name, **clip} for name in NASTY_NAMES],
+        bags=[],
+        settings={f"sha256 of {name}": name for name in NASTY_NAMES},
+        run=run_info(command=["demo", *NASTY_NAMES]),
+        credit="",
+    )
+    seen: list[str] = []
+    reader = HTMLParser()
+    reader.handle_data = seen.append  # type: ignore[method-assign]
+    reader.feed(report.read_text(encoding="utf-8"))
+    text = "".join(seen)
+    for name in NASTY_NAMES:
+        assert f"\n  {printable(name)}, foreign" in text
+        assert f"sha256 of {printable(name)}{printable(name)}\n" in text
+    assert printable(shlex.join(NASTY_NAMES)) in text
+
+
+def test_videos_of_one_name_are_both_in_the_settings(
+    run_it, videos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "b").mkdir()
+    videos[1] = videos[1].rename(tmp_path / "b" / "street.mkv")
+    settings = json.loads((run_it(tmp_path / "out", videos).out / "results.json").read_text())
+    hashes = [value for name, value in settings["settings"].items() if "sha256" in name]
+    assert len(set(hashes)) == 4
+
+
 def test_the_same_seed_gives_the_same_scores(
     finished: DemoResult, run_it, videos: list[Path], tmp_path: Path
 ) -> None:
@@ -127,11 +179,12 @@ def test_another_seed_gives_other_bags_from_the_same_cached_features(
 
 
 def test_a_new_demo_replaces_an_earlier_one(earlier: Path, run_it, videos: list[Path]) -> None:
-    (earlier / "plots" / "stale.png").touch()
+    (earlier / "plots" / ".DS_Store").touch()
+    before = (earlier / "run.json").read_bytes()
     assert run_it(earlier, videos).out == earlier
-    assert not (earlier / "plots" / "stale.png").exists()
-    assert (earlier / "report.html").exists()
-    assert list(earlier.parent.glob(".out*")) == []
+    assert not (earlier / "plots" / ".DS_Store").exists()
+    assert (earlier / "run.json").read_bytes() != before
+    assert leftovers(earlier.parent) == []
 
 
 def test_a_failure_leaves_the_earlier_demo_untouched(
@@ -148,7 +201,7 @@ def test_a_failure_leaves_the_earlier_demo_untouched(
         run_it(earlier, videos, progress=Interrupted())
     after = {path: path.read_bytes() for path in earlier.rglob("*") if path.is_file()}
     assert before == after
-    assert list(earlier.parent.glob(".out*")) == []
+    assert leftovers(earlier.parent) == []
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
+from ladnet_fast._printable import printable
 from ladnet_fast.engine import save_plot, score_figure
+
+from ..names import NASTY_NAMES
 
 SCORES = np.array([0.1, 0.9, 0.8, 0.2], np.float32)
 
@@ -83,3 +89,29 @@ def test_bad_argument_is_named(options: dict[str, object], message: str) -> None
 def test_unknown_file_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf"):
         save_plot(tmp_path / "v.gif", SCORES)
+
+
+@pytest.mark.parametrize("name", NASTY_NAMES, ids=ascii)
+def test_any_name_is_a_title_as_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)  # as a user's settings may say
+    title = score_figure(SCORES, title=name).axes[0].title
+    monkeypatch.undo()
+    assert title.get_text() == printable(name, keep="\n")
+    assert not title.get_parse_math()
+    assert not title.get_usetex()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for suffix in (".png", ".svg", ".pdf"):
+            assert save_plot(tmp_path / f"a{suffix}", SCORES, title=name).stat().st_size > 1000
+    ElementTree.parse(tmp_path / "a.svg")
+
+
+def test_dollars_in_a_title_are_drawn(tmp_path: Path) -> None:
+    """As formulas, the names would look alike."""
+    pictures = [
+        save_plot(tmp_path / f"{number}.png", SCORES, title=title).read_bytes()
+        for number, title in enumerate(("$xx$", "xx", "$x x$"))
+    ]
+    assert len(set(pictures)) == 3

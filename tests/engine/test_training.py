@@ -73,6 +73,7 @@ def test_run_folder_has_what_it_takes_to_repeat_the_run(
     names = {path.name for path in result.run_dir.iterdir()}
     assert names == {
         "config.yaml", "run.json", "history.json", "model.safetensors", "checkpoint.safetensors",
+        ".ladnet",
     }  # fmt: skip
     assert load_config(result.run_dir / "config.yaml") == config.replace(model={"feature_dim": 12})
     run = json.loads((result.run_dir / "run.json").read_text())

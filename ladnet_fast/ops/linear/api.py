@@ -62,7 +62,7 @@ def serves(impl: str, *tensors: Tensor) -> bool:
     # The comparison is a guard of a compiled graph: there are two at most, one for small batches
     # and one for large. An exported graph is one for all sizes, and may not have it.
     B, T = tensors[0].shape[:2]
-    return _pays and (torch.compiler.is_exporting() or B * T >= MIN_SNIPPETS)
+    return _pays and (_impl.is_exporting() or B * T >= MIN_SNIPPETS)
 
 
 def who_serves() -> str:

@@ -25,7 +25,7 @@ _PARAMETER = re.compile(
 )
 _REGISTERS = re.compile(r"\.reg\s+\.(\w+)\s+(.*)")
 _VARIABLE = re.compile(  # not the unsized array that is dynamic shared memory
-    r"\.(shared|local)\s+(?:\.align\s+(\d+)\s+)?\.([bsuf]\d+)\s+([A-Za-z_$][\w$]*+)(?!\[\])"
+    r"\.(shared|local)\s+(?:\.align\s+(\d+)\s+)?\.([bsuf]\d+)\s+([A-Za-z_$][\w$]*)(?![\w$])(?!\[\])"
     r"(?:\[(\d+)\])?"
 )
 _DYNAMIC_SHARED = re.compile(r"\.extern\s+\.shared\s+\.align\s+\d+\s+\.b8\s+([\w$]+)\[\]")

@@ -1,0 +1,206 @@
+"""The folder of a training run: its files, and who may write them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from .._files import atomic_write_text, remove_leftovers
+from .._locks import STATE, folder_lock
+from .._outputs import check_outputs
+from .._records import record_of, record_text, recorded
+from .._tensors import DIGESTS
+from ..data import Video
+from ..nn import LANet
+from .config import Config, ConfigError, ModelConfig, load_config, save_config
+from .reporting import EpochRecord
+from .run_info import FILE as RUN_INFO
+from .scoring import score_path
+from .weights import CONFIG, WEIGHTS, save_model
+
+CHECKPOINT = "checkpoint.safetensors"
+HISTORY = "history.json"
+METRICS = "metrics.json"
+SCORES = "scores"
+_REMEDY = "name another folder with --out, or move them away"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where a run lies; nothing is written before :meth:`check` has looked at all of it."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state to resume from."""
+        return self.path / CHECKPOINT
+
+    @property
+    def weights(self) -> Path:
+        """The chosen epoch's weights."""
+        return self.path / WEIGHTS
+
+    @property
+    def metrics(self) -> Path:
+        """The figures of the test videos."""
+        return self.path / METRICS
+
+    @property
+    def scores(self) -> Path:
+        """The folder of the test videos' scores."""
+        return self.path / SCORES
+
+    def check(
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        *,
+        resume: bool,
+        tested: Sequence[Video] = (),
+    ) -> None:
+        """Refuse a folder that holds another run, an input, or files of somebody else.
+
+        Parameters
+        ----------
+        inputs : iterable of path-like
+            Every file that the run reads. The run's own configuration may be one of them when it
+            is resumed.
+        resume : bool
+            Whether a run that lies there is to go on.
+        tested : sequence of Video
+            Videos whose scores and figures will be written beside the model.
+
+        Raises
+        ------
+        ValueError
+            Names the files and what to do.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; name a folder for the results")
+        if not resume and any(os.path.lexists(file) for file in (self.checkpoint, self.weights)):
+            raise ValueError(
+                f"{self.path} already holds a training run; resume it (--resume), name another "
+                "folder, or delete it"
+            )
+        own = {_place(self.path / CONFIG)} if resume else set()
+        read = [path for path in inputs if _place(path) not in own]
+        outputs = self._outputs(tested)
+        # What is read must not be written, whoever wrote it.
+        check_outputs(outputs, read, overwrite=True)
+        check_outputs([path for path in outputs if not self._is_known(path)], (), remedy=_REMEDY)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training or evaluating here; tidy up after killed ones."""
+        with folder_lock(self.path, "training"):
+            remove_leftovers(self.path)
+            remove_leftovers(self.scores)
+            yield
+
+    def write_config(self, config: Config) -> None:
+        """Write the whole configuration; a file that says the same stays as it is."""
+        path = self.path / CONFIG
+        if not _says(path, config):
+            with recorded(path, {"what": "the configuration of a run"}) as temporary:
+                save_config(temporary, config)
+
+    def write_model(self, net: LANet, config: ModelConfig) -> None:
+        """Write the chosen epoch's weights."""
+        with recorded(self.weights, {"what": "the model of a run"}) as temporary:
+            save_model(temporary, net, config)
+
+    def write_history(self, history: Sequence[EpochRecord]) -> None:
+        """Write what every epoch gave."""
+        text = json.dumps([record_as_dict(record) for record in history], indent=2, allow_nan=False)
+        record_text(self.path / HISTORY, text + "\n", {"what": "the history of a run"})
+
+    def claim_scores(self) -> None:
+        """Remember that the test videos' scores are this run's, before the first one is written."""
+        atomic_write_text(self._claim, "")
+
+    def files_of_tested(self, tested: Sequence[Video]) -> list[Path]:
+        """Return the files that the evaluation of test videos writes."""
+        files = [self.metrics] if tested else []
+        for video in tested:
+            path = score_path(self.scores, video.name)
+            files += [path, path.with_name(path.name[:-4] + ".csv")]
+        return files
+
+    @property
+    def _claim(self) -> Path:
+        return self.path / STATE / "scores"
+
+    def _outputs(self, tested: Sequence[Video]) -> list[Path]:
+        files = [self.path / name for name in (CONFIG, RUN_INFO, HISTORY, WEIGHTS, CHECKPOINT)]
+        return files + self.files_of_tested(tested)
+
+    def _is_known(self, path: Path) -> bool:
+        """Tell whether a file is a run's without its record saying so."""
+        if path.name == CHECKPOINT and path.parent == self.path:
+            return True  # a new run has none, and one to go on from says itself what it is
+        if record_of(path) is not None:
+            return False
+        if self.scores in path.parents and self._claim.is_file():
+            return True
+        return _is_of_an_earlier_version(self.checkpoint)
+
+
+def record_as_dict(record: EpochRecord) -> dict[str, Any]:
+    """Return an epoch's record in JSON types; None for a number that JSON can't hold."""
+    fields = dataclasses.asdict(record)
+    if record.sigma is not None:
+        fields["sigma"] = [value if math.isfinite(value) else None for value in record.sigma]
+    return fields
+
+
+def record_from_dict(fields: dict[str, Any]) -> EpochRecord:
+    """Return what :func:`record_as_dict` was made from."""
+    sigma = fields["sigma"]
+    if sigma is not None:
+        sigma = tuple(math.inf if value is None else value for value in sigma)
+    return EpochRecord(**{**fields, "sigma": sigma})
+
+
+def files_of(videos: Iterable[Video]) -> list[Path]:
+    """Return every file that videos are read from."""
+    files: list[Path] = []
+    for video in videos:
+        files += [source.path for source in video.features]
+        if video.query is not None:
+            files.append(video.query.path)
+        if video.frame_labels is not None:
+            files.append(video.frame_labels)
+    return files
+
+
+def _place(path: str | os.PathLike[str]) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _says(path: Path, config: Config) -> bool:
+    try:
+        return path.is_file() and load_config(path) == config
+    except (ConfigError, OSError):
+        return False
+
+
+def _is_of_an_earlier_version(checkpoint: Path) -> bool:
+    """Tell whether a run was written before files had records: its checkpoint has no digest."""
+    if not checkpoint.is_file():
+        return False
+    try:
+        with safe_open(checkpoint, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError:
+        return False
+    ours = str(metadata.get("format", "")).startswith("ladnet_fast.")
+    return ours and not any(name in metadata for name in DIGESTS)
