@@ -146,7 +146,7 @@ def read_list(
         If an argument is not allowed.
     """
     if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+        raise ValueError(f"{name_of('layout')} must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     if labels not in get_args(Labels):
         raise ValueError(f"labels must be one of {', '.join(get_args(Labels))}, got {labels!r}")
     if anomalous_names is not None and (normal_folders or anomalous_folders):

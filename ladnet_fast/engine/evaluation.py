@@ -116,13 +116,11 @@ def compare(
         snippet_scores: NDArray[np.floating] = scores_of(scores, video)
         if smoothing is not None:
             snippet_scores = smooth(snippet_scores, *smoothing)
+        _check_covered(video, len(snippet_scores), len(labels))
         try:
             frames.append(frame_scores(snippet_scores, video.frames_per_snippet, len(labels)))
         except ValueError as error:
-            cause = ""
-            if len(snippet_scores) == len(labels):
-                cause = f"; likely cause: {scores_per_frame(video.frames_per_snippet)}"
-            raise ValueError(f"{video.name}: {error}{cause}") from error
+            raise ValueError(f"{video.name}: {error}") from error
     return evaluate(
         frames,
         truth,
@@ -130,6 +128,21 @@ def compare(
         [video.classes for video in videos],
         names=[video.name for video in videos],
         threshold=threshold,
+    )
+
+
+def _check_covered(video: Video, scores: int, frames: int) -> None:
+    """Refuse scores that can't be of ``frames`` frames, with the likely cause."""
+    each = video.frames_per_snippet
+    if each is None or scores * each - each < frames <= scores * each + each:
+        return
+    cause = "scores and ground truth are of different videos, or frames_per_snippet is wrong"
+    if scores == frames:
+        cause = scores_per_frame(each)
+    raise ValueError(
+        f"{video.name}: {scores} scores of {each} frames each cover {scores * each} frames, but "
+        f"its ground truth has {frames}; a difference of one snippet is allowed. Likely cause: "
+        f"{cause}"
     )
 
 
