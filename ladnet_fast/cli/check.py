@@ -11,16 +11,14 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from .._outputs import check_outputs
 from .._records import record_text
 from ..data import Axes, Video, read_manifest
-from ..data._wording import options_named
 from ..data.check import Report, check_videos
 from ..engine import load_model, run_info
 from . import _options as opt
-from ._console import console, help_text, progress_bar
+from ._console import console, help_text, progress_bar, say
 
 _SHOWN = 20
 _COLOURS = {"error": "bold red", "warning": "yellow"}
@@ -100,7 +98,7 @@ def command(
             [json_file], [*(path for path in read if path is not None), *files],
             overwrite=overwrite, remedy="name another --json file, or say --overwrite",
         )  # fmt: skip
-    with progress_bar("checking") as progress, options_named():
+    with progress_bar("checking") as progress:
         report = check_videos(
             chosen,
             test_videos=tested,
@@ -116,7 +114,7 @@ def command(
         content = {**report.as_dict(), "run": run_info(command=sys.argv)}
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
         record_text(json_file, text + "\n", {"kind": "check"})
-        opt.say(f"written to {json_file}")
+        say(f"written to {json_file}")
     if report.errors:
         raise typer.Exit(1)
 
@@ -126,8 +124,7 @@ def _read(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
     plain = lists == opt.ListOptions(axes=lists.axes)
     if not plain or split is not None or path.suffix.lower() != ".csv":
         return lists.read(path, split=split, check_files=False, labels="optional")
-    with options_named():
-        videos = read_manifest(path, check_files=False)
+    videos = read_manifest(path, check_files=False)
     axes = cast("Axes | None", lists.axes)
     return [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
 
@@ -150,15 +147,14 @@ def _print(report: Report, *, show_all: bool, json_file: Path | None) -> None:
         key = (finding.severity, finding.kind)
         printed[key] += 1
         if show_all or printed[key] <= _SHOWN:
-            # Names and messages are text: they may hold what looks like markup.
-            mark = (f"{finding.severity}: ", _COLOURS[finding.severity])
-            console.print(Text.assemble(mark, finding.text), highlight=False, soft_wrap=True)
+            mark = f"{finding.severity}:"
+            say(finding.text, mark=mark, style=_COLOURS[finding.severity])
         elif printed[key] == totals[key]:
             rest = totals[key] - _SHOWN
             where = f" (all of them in {json_file})" if json_file else " (--all prints them)"
-            opt.say(f"  and {rest} more of the kind {finding.kind!r}{where}")
+            say(f"  and {rest} more of the kind {finding.kind!r}{where}")
     errors, warnings = len(report.errors), len(report.warnings)
     if report.findings:
-        opt.say(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+        say(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     else:
-        opt.say("nothing is off")
+        say("nothing is off")

@@ -17,10 +17,9 @@ from rich.table import Table
 from .._outputs import check_outputs
 from .._records import recorded
 from ..data import Video, num_snippets
-from ..data._wording import options_named
 from ..engine import GroundTruth, run_info
 from . import _options as opt
-from ._console import console, help_text, progress_bar
+from ._console import console, help_text, progress_bar, say
 
 _SHOWN = 3
 _EXAMPLE = r"""
@@ -86,8 +85,7 @@ def command(
         frames_per_snippet=frames_per_snippet, axes=axes, normal_folders=normal_folder,
         anomalous_folders=anomalous_folder, num_frames=num_frames,
     ).read(videos, split=split, check_files=False, labels="optional")  # fmt: skip
-    with options_named():
-        truth = source.load(chosen, _lengths(chosen, length_rule))
+    truth = source.load(chosen, _lengths(chosen, length_rule))
     targets = _targets(chosen, per_video)
     read = [annotations, videos, anomalous_names, num_frames, root]
     check_outputs(
@@ -104,7 +102,7 @@ def command(
     console.print(_table(truth))
     if out is not None:
         rule = "" if length_rule == "auto" else f" --length-rule {length_rule}"
-        opt.say(f"written to {out}; evaluate with: --gt {shlex.quote(str(out))}{rule}")
+        say(f"written to {out}; evaluate with: --gt {shlex.quote(str(out))}{rule}")
     if per_video is not None:
         _say_what_the_manifest_needs(chosen, targets, per_video, videos, layout is None)
 
@@ -174,12 +172,12 @@ def _say_what_the_manifest_needs(
     is_manifest: bool,
 ) -> None:
     """Print the column frame_labels for the first videos; paths are relative to a manifest."""
-    opt.say(f"written to {folder}, a file for each of {len(videos)} videos")
-    opt.say("for the manifest's column frame_labels, beside each video's name:")
+    say(f"written to {folder}, a file for each of {len(videos)} videos")
+    say("for the manifest's column frame_labels, beside each video's name:")
     for video in videos[:_SHOWN]:
         path = Path(os.path.abspath(targets[video.name]))
         if is_manifest:
             path = Path(os.path.relpath(path, listing.resolve().parent))
-        opt.say(f"  {video.name}: {path.as_posix()}")
+        say(f"  {video.name}: {path.as_posix()}")
     if len(videos) > _SHOWN:
-        opt.say(f"  and so on, {len(videos) - _SHOWN} more")
+        say(f"  and so on, {len(videos) - _SHOWN} more")
