@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array, reshape_command
+from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array
+from ladnet_fast.data._conversions import reshape_command
 from ladnet_fast.data.axes import crop_axis
 from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes
 

@@ -205,8 +205,6 @@ def test_saved_state_dict_scores_with_what_the_message_says_to_write(
         OrderedDict(wrapped(dict(net.state_dict()), how)),
         path,
         _use_new_zipfile_serialization=not old,
-        path,
-        _use_new_zipfile_serialization=not old,
     )
     command = ("score", manifest, "--model", path, "--out", tmp_path / "scores", "--no-plots")
     message = refusal(run(*command), "mine here.pt")
