@@ -96,6 +96,8 @@ def _remove_leftovers(folder: str | os.PathLike[str]) -> None:
                 os.unlink(entry)
         except FileNotFoundError:
             continue  # its process has just finished, or another one tidied up at the same time
+        except PermissionError:
+            continue  # another user's, in a shared folder: theirs to remove
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

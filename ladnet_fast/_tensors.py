@@ -37,10 +37,12 @@ def save_tensors(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {**metadata, **dict.fromkeys(DIGESTS, tensors_digest(state, metadata))}
     with atomic_path(path) as temporary:
+        mode = temporary.stat().st_mode
         try:
             save_file(state, temporary, metadata=described)
         except SafetensorError as error:
             raise _os_error(error, path) from error
+        temporary.chmod(mode)  # safetensors makes its files private
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from .._memory import memory_errors
@@ -279,9 +278,7 @@ def _warnings_printed() -> Iterator[None]:
     """Show warnings as lines of the console."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        console.print(
-            "[bold yellow]warning:[/]", escape(str(message)), highlight=False, soft_wrap=True
-        )
+        say(str(message), mark="warning:", style="bold yellow")
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -27,6 +27,9 @@ from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.sources import Footage, require_distinct_names
 from ladnet_fast.video.weights import MEMBER_SHA256
 
+#: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
+PREPARATION = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractedVideo:
@@ -171,7 +174,7 @@ def extract_each(
     footage = [v if isinstance(v, Footage) else Footage(Path(v), Path(v).stem) for v in videos]
     require_distinct_names(footage)
     folder = Path(out_dir)
-    settings = {"crops": crops, **_network(model, dtype)}
+    settings = {"crops": crops, "preparation": PREPARATION, **_network(model, dtype)}
     targets = [feature_paths(folder, name, crops) for _, name in footage]
     if not overwrite:
         finished.check_existing(footage, targets, settings)
