@@ -142,7 +142,7 @@ def _write(
     summary = {
         "study": name,
         "command": command,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         **summarise(
             jobs,
             out,

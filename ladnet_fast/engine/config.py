@@ -14,12 +14,19 @@ from .._files import atomic_write_text
 from ..losses import DDLLoss
 from ..losses.ddl import preset_options
 from ..nn import LANet
-from .coercion import ConfigError, coerce, unknown
+from ..nn.prior import check_sigma
+from .coercion import ConfigError, coerce, shown, unknown
+from .yaml_text import MAX_CHARACTERS, read_yaml
 
 Schedule = Literal["cosine", "constant"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
 Metric = Literal["auto", "auc", "ap", "average_precision", "video_auc"]
+
+# Beyond any use, and small enough that sizes of tensors can be computed.
+_LARGEST_SIZE, _MOST_LAYERS = 1 << 24, 100
+_MOST_EPOCHS, _MOST_WORKERS = 1_000_000, 1024
+_SMALLEST_LR = 2.0**-126
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,33 @@ class ModelConfig:
     learn_prior: bool = True
     query_dim: int | None = None
     impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        _coerce_all(self, "model")
+        for name in ("feature_dim", "hidden_dim", "num_heads", "kernel_size", "query_dim"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= _LARGEST_SIZE:
+                raise ConfigError(f"model.{name} must be from 1 to {_LARGEST_SIZE}; got {value}")
+        if not 1 <= len(self.mlp_dims) <= _MOST_LAYERS:
+            raise ConfigError(
+                f"model.mlp_dims must have 1 to {_MOST_LAYERS} widths; got {len(self.mlp_dims)}"
+            )
+        for i, value in enumerate(self.mlp_dims):
+            if not 1 <= value <= _LARGEST_SIZE:
+                raise ConfigError(
+                    f"model.mlp_dims[{i}] must be from 1 to {_LARGEST_SIZE}; got {value}"
+                )
+        if self.hidden_dim % self.num_heads:
+            raise ConfigError(
+                f"model.num_heads must divide model.hidden_dim = {self.hidden_dim}; "
+                f"got {self.num_heads}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout must be in [0, 1); got {self.dropout}")
+        try:
+            check_sigma(self.sigma)
+        except ValueError as error:
+            raise ConfigError(f"model.{error}") from error
 
     def build(self, *, impl: str | None = None) -> LANet:
         """Make the network, with new weights drawn from torch's global generator."""
@@ -71,6 +105,7 @@ class LossConfig:
     impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        _coerce_all(self, "loss")
         try:
             self.build()
         except ValueError as error:
@@ -171,6 +206,7 @@ class TrainingConfig:
     checkpoint_steps: int | None = None
 
     def __post_init__(self) -> None:
+        _coerce_all(self, "training")
         for name in (
             "epochs", "batch_size", "t_max", "snippets", "accumulate",
             "validate_every", "checkpoint_every", "checkpoint_steps",
@@ -181,10 +217,20 @@ class TrainingConfig:
         for name in ("seed", "workers", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"training.{name} must be at least 0; got {getattr(self, name)}")
+        for name, most in (("epochs", _MOST_EPOCHS), ("workers", _MOST_WORKERS)):
+            if getattr(self, name) > most:
+                raise ConfigError(
+                    f"training.{name} must be at most {most}; got {getattr(self, name)}"
+                )
         for name in ("lr", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"training.{name} must be greater than 0; got {value}")
+        if self.lr < _SMALLEST_LR:
+            raise ConfigError(
+                f"training.lr must be at least {_SMALLEST_LR:.2g}, the smallest step of float32; "
+                f"got {self.lr}"
+            )
         if self.schedule == "cosine" and self.epochs > self.t_max:
             raise ConfigError(
                 f"training.t_max must be at least training.epochs = {self.epochs}, or the learning "
@@ -241,19 +287,18 @@ class Config:
         ``sections`` are as for :meth:`replace`, and changed together with the assignments: options
         are checked against one another.
         """
-        yaml = _yaml("read --set options")
         merged = {name: dict(options) for name, options in sections.items()}
         for text in assignments:
             path, separator, value = text.partition("=")
             section, dot, key = path.strip().partition(".")
             if not (separator and dot and key):
                 raise ConfigError(
-                    f"{text!r} is not of the form section.key=value, e.g. training.epochs=20"
+                    f"{shown(text)} is not of the form section.key=value, e.g. training.epochs=20"
                 )
-            try:
-                merged.setdefault(section, {})[key] = yaml.safe_load(value)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"{path}: {value!r} is not valid YAML: {error}") from error
+            name = f"{path.strip()}: {shown(value)}"
+            merged.setdefault(section, {})[key] = read_yaml(
+                value, name, purpose="read --set options"
+            )
         return self.replace(**merged)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
@@ -286,11 +331,13 @@ def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
-    yaml = _yaml("read configurations")
+    if path.stat().st_size > 4 * MAX_CHARACTERS:
+        raise ConfigError(f"{path}: {path.stat().st_size:,} bytes are no configuration")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid YAML: it is no text in UTF-8 ({error})") from error
+    content = read_yaml(text, str(path), purpose="read configurations")
     content = {} if content is None else content
     if not isinstance(content, Mapping):
         raise ConfigError(
@@ -302,21 +349,24 @@ def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
 
 def save_config(path: str | os.PathLike[str], config: Config) -> None:
     """Write a configuration as YAML that :func:`load_config` reads back, atomically."""
-    yaml = _yaml("write configurations")
+    yaml = import_extra("yaml", extra="tools", purpose="write configurations")
     atomic_write_text(path, yaml.safe_dump(config.as_dict(), sort_keys=False))
-
-
-def _yaml(purpose: str) -> Any:
-    return import_extra("yaml", extra="tools", purpose=purpose)
 
 
 _Section = TypeVar("_Section", ModelConfig, LossConfig, TrainingConfig)
 
 
+def _coerce_all(section: ModelConfig | LossConfig | TrainingConfig, name: str) -> None:
+    """Give every option the type that it is annotated with, wherever the value comes from."""
+    for key, hint in get_type_hints(type(section)).items():
+        value = coerce(f"{name}.{key}", getattr(section, key), hint)
+        object.__setattr__(section, key, value)  # frozen, and this is part of making it
+
+
 def _replaced(section: _Section, name: str, options: Any) -> _Section:
     options = {} if options is None else options  # "training:" with nothing below it
     if not isinstance(options, Mapping):
-        raise ConfigError(f"{name} must be a mapping of options; got {options!r}")
+        raise ConfigError(f"{name} must be a mapping of options; got {shown(options)}")
     hints = get_type_hints(type(section))
     values = {}
     options = _string_keys(options, name)
@@ -325,7 +375,7 @@ def _replaced(section: _Section, name: str, options: Any) -> _Section:
     for key, value in options.items():
         if key not in hints:
             raise ConfigError(unknown(f"{name}.{key}", [f"{name}.{k}" for k in hints], "option"))
-        values[key] = coerce(f"{name}.{key}", value, hints[key])
+        values[key] = value
     return dataclasses.replace(section, **values)
 
 
@@ -342,5 +392,5 @@ def _expanded(options: Mapping[str, Any]) -> dict[str, Any]:
 def _string_keys(mapping: Mapping[Any, Any], name: str) -> dict[str, Any]:
     for key in mapping:
         if not isinstance(key, str):
-            raise ConfigError(f"{name or 'configuration'}: a key must be a name; got {key!r}")
+            raise ConfigError(f"{name or 'configuration'}: a key must be a name; got {shown(key)}")
     return cast("dict[str, Any]", dict(mapping))

@@ -149,7 +149,7 @@ def cross_validate(
             raise ValueError(f"{out_dir} is a file; name a folder for the results")
         check_outputs([out_dir / FILE], read)
         for fold, folder in folders.items():
-            folder.check(read, resume=resume, tested=splits[fold][1])
+            folder.check(read, config, resume=resume, tested=splits[fold][1])
 
     held = contextlib.ExitStack()
 

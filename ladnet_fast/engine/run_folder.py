@@ -63,6 +63,7 @@ class RunFolder:
     def check(
         self,
         inputs: Iterable[str | os.PathLike[str]],
+        config: Config,
         *,
         resume: bool,
         tested: Sequence[Video] = (),
@@ -74,6 +75,8 @@ class RunFolder:
         inputs : iterable of path-like
             Every file that the run reads. The run's own configuration may be one of them when it
             is resumed.
+        config : Config
+            That will be written; a file that says the same, whoever wrote it, stays.
         resume : bool
             Whether a run that lies there is to go on.
         tested : sequence of Video
@@ -96,6 +99,8 @@ class RunFolder:
         outputs = self._outputs(tested)
         # What is read must not be written, whoever wrote it.
         check_outputs(outputs, read, overwrite=True)
+        if _says(self.path / CONFIG, config):
+            outputs.remove(self.path / CONFIG)
         check_outputs([path for path in outputs if not self._is_known(path)], (), remedy=_REMEDY)
 
     @contextmanager
@@ -116,7 +121,10 @@ class RunFolder:
     def write_model(self, net: LANet, config: ModelConfig) -> None:
         """Write the chosen epoch's weights."""
         with recorded(self.weights, {"what": "the model of a run"}) as temporary:
-            save_model(temporary, net, config)
+            try:
+                save_model(temporary, net, config)
+            except OSError as error:  # names the file for the user, not the one on the way to it
+                raise OSError(error.errno, error.strerror, str(self.weights)) from error
 
     def write_history(self, history: Sequence[EpochRecord]) -> None:
         """Write what every epoch gave."""
@@ -188,9 +196,15 @@ def _place(path: str | os.PathLike[str]) -> str:
 
 def _says(path: Path, config: Config) -> bool:
     try:
-        return path.is_file() and load_config(path) == config
+        if not path.is_file():
+            return False
+        there = load_config(path)
     except (ConfigError, OSError):
         return False
+    # Widths that are left open are filled in from the features.
+    widths = {name: getattr(config.model, name) for name in ("feature_dim", "query_dim")}
+    open_widths = {name: None for name, width in widths.items() if width is None}
+    return there.replace(model=open_widths) == config
 
 
 def _is_of_an_earlier_version(checkpoint: Path) -> bool:

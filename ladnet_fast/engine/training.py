@@ -115,10 +115,10 @@ def train(
             )  # fmt: skip
 
             def take() -> None:
-                folder.check(read, resume=resume, tested=test_videos or ())
+                folder.check(read, run.config, resume=resume, tested=test_videos or ())
                 held.enter_context(folder.locked())
                 # Another process may have written meanwhile.
-                folder.check(read, resume=resume, tested=test_videos or ())
+                folder.check(read, run.config, resume=resume, tested=test_videos or ())
 
             in_main_process(accelerator, take)
             run.prepare(resume, command, source)

@@ -18,8 +18,8 @@ from ..ops.score_head import score_head, serves
 from . import _plain
 from ._size import check_affordable
 from .attention import LocalityAttention
-from .hub import HubMixin
-from .prior import FORMS, LocationPrior
+from .hub import HubMixin, describe_in_state_dict
+from .prior import FORMS, LocationPrior, check_sigma
 
 _UNDER_1 = math.nextafter(1.0, 0.0)
 
@@ -128,7 +128,7 @@ class LANet(HubMixin, nn.Module):
             query_dim,
             _values.choice("prior", prior, PRIORS),
             _values.choice("prior_form", prior_form, FORMS),
-            _checked_sigma(sigma),
+            check_sigma(sigma),
             learn_prior,
             _values.choice("impl", impl, _impl.IMPLS),
         )
@@ -136,6 +136,7 @@ class LANet(HubMixin, nn.Module):
         self.mlp = _mlp(feature_dim, mlp_dims, dropout)
         self.classifier = nn.Conv1d(mlp_dims[-1], 1, kernel_size)
         self.reset_parameters()
+        self.register_state_dict_post_hook(describe_in_state_dict)
 
     def reset_parameters(self) -> None:
         """Draw new weights: Xavier-uniform for Linear and Conv1d, PyTorch's defaults elsewhere."""
@@ -374,16 +375,6 @@ def _checked_widths(mlp_dims: Sequence[int]) -> tuple[int, ...]:
     if not widths:
         raise ValueError("mlp_dims is empty; give the output width of at least one layer")
     return widths
-
-
-def _checked_sigma(sigma: float) -> float:
-    # softplus and 1 / (2 sigma) leave the range of the dtype beyond these.
-    limits = torch.finfo(torch.get_default_dtype())
-    allowed = (
-        f"a finite number greater than 0, from {limits.tiny:.3g} to {limits.max:.3g} in "
-        f"{limits.dtype}"
-    )
-    return float(_values.real_number("sigma", sigma, allowed, least=limits.tiny, most=limits.max))
 
 
 def _check_width(name: str, x: Tensor, option: str, width: int) -> None:

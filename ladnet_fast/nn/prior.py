@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 FORMS = ("gaussian", "exp_abs")
+#: Between these, w = 1 / (2 sigma) and its gradient are numbers of float32.
+SMALLEST_SIGMA, LARGEST_SIGMA = 1e-12, 1e30
+
+
+def check_sigma(sigma: float) -> float:
+    """Return the width of a prior as a float; ValueError if it can't be one."""
+    number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
+    if not (number and SMALLEST_SIGMA <= sigma <= LARGEST_SIGMA):  # NaN is in no range
+        raise ValueError(
+            f"sigma must be a finite number greater than 0, from {SMALLEST_SIGMA:g} to "
+            f"{LARGEST_SIGMA:g}; got {sigma!r:.100}"
+        )
+    return float(sigma)
 
 
 class LocationPrior(nn.Module):
@@ -27,7 +41,7 @@ class LocationPrior(nn.Module):
     form : {"gaussian", "exp_abs"}
         Which parameters.
     sigma : float
-        Initial width, greater than 0, in squared snippets: w = 1 / (2 sigma), b = 0.
+        Initial width, from 1e-12 to 1e30, in squared snippets: w = 1 / (2 sigma), b = 0.
     learn : bool
         If False the entries are buffers: in the state dict, but not trained.
     """
@@ -38,10 +52,8 @@ class LocationPrior(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise ValueError(f"prior_form must be one of {', '.join(FORMS)}; got {form!r}")
-        if not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"sigma must be a finite number greater than 0; got {sigma!r}")
         self.form = form
-        self.sigma = float(sigma)
+        self.sigma = check_sigma(sigma)
         self.learn = learn
         for name, value in self._initial().items():
             entry = torch.full((num_heads,), value)

@@ -82,3 +82,127 @@ def test_broken_video_is_named(run: Run, model: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "broken.mp4" in result.output
     assert "Traceback" not in result.output
+
+
+def video(path: Path, frames: int, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.roll(noise, i, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def quick_i3d(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for I3D: the mean of each frame."""
+
+    class Pixels(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv_1a = torch.nn.Module()
+            self.conv_1a.conv = torch.nn.Conv3d(3, 1, 1)
+
+        def forward(self, clips: torch.Tensor) -> torch.Tensor:
+            means = clips.mean(dim=(3, 4)).flatten(1)
+            return torch.nn.functional.pad(means, (0, 1024 - means.shape[1]))
+
+    monkeypatch.setattr("ladnet_fast.video.extraction._pretrained", lambda *_: Pixels().eval())
+
+
+@pytest.mark.usefixtures("quick_i3d")
+class TestSameNames:
+    """A camera's file is always called latest.mp4."""
+
+    def test_the_same_file_recorded_again_gets_its_own_scores(
+        self, run: Run, model: Path, tmp_path: Path
+    ) -> None:
+        latest = video(tmp_path / "latest.mp4", 16, 1)
+        call = ("score", latest, "--model", model, "--out", tmp_path / "s", "--device", "cpu")
+        assert run(*call).exit_code == 0
+        first = np.load(tmp_path / "s" / "latest.npy")
+        video(latest, 48, 2)
+        result = run(*call)
+        assert result.exit_code == 0, result.output
+        second = np.load(tmp_path / "s" / "latest.npy")
+        assert (len(first), len(second)) == (1, 3)
+        assert "were there" not in result.output
+        third = run(*call)
+        assert "1 of 1 videos were there" in third.output
+
+    def test_another_file_of_that_name_is_refused_and_nothing_is_lost(
+        self, run: Run, model: Path, tmp_path: Path
+    ) -> None:
+        monday = video(tmp_path / "mon" / "latest.mp4", 16, 1)
+        tuesday = video(tmp_path / "tue" / "latest.mp4", 48, 2)
+        call = ("--model", model, "--out", tmp_path / "s", "--device", "cpu")
+        assert run("score", monday, *call).exit_code == 0
+        first = np.load(tmp_path / "s" / "latest.npy")
+        result = run("score", tuesday, *call)
+        assert result.exit_code == 1
+        assert "holds the features of another video" in result.stderr
+        assert str(monday) in result.stderr
+        assert np.array_equal(np.load(tmp_path / "s" / "latest.npy"), first)
+        assert run("score", tuesday, *call, "--overwrite").exit_code == 0
+        assert len(np.load(tmp_path / "s" / "latest.npy")) == 3
+
+
+@pytest.mark.usefixtures("quick_i3d")
+def test_a_folder_of_videos_keeps_its_structure_and_one_bad_file_stops_no_other(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    cams = tmp_path / "cams"
+    for place in ("north", "south/gate"):
+        video(cams / place / "cam.mp4", 32, 0)
+    (cams / "north" / "bad.avi").write_text("no video")
+    out = tmp_path / "s"
+    call = ("score", cams, "--model", model, "--out", out, "--device", "cpu", "--no-plots")
+    result = run(*call)
+    assert result.exit_code == 1
+    assert "1 of 3 videos could not be done:\n  north/bad: " in result.stderr
+    assert {str(path.relative_to(out)) for path in out.rglob("*.npy")} == {
+        "north/cam.npy", "south/gate/cam.npy",
+        "features/north/cam.npy", "features/south/gate/cam.npy",
+    }  # fmt: skip
+    (cams / "north" / "bad.avi").unlink()
+    again = run(*call)
+    assert again.exit_code == 0
+    assert "2 of 2 videos were there" in again.output
+    extracted = run("extract", cams, "--out", tmp_path / "f", "--device", "cpu")
+    assert extracted.exit_code == 0, extracted.output
+    rows = (tmp_path / "f" / "videos.csv").read_text().splitlines()
+    assert rows[1].startswith("north/cam,north/cam.npy,,32,")
+    scored = run("score", tmp_path / "f", "--model", model, "--out", tmp_path / "t", "--no-plots")
+    assert scored.exit_code == 0, scored.output
+    assert (tmp_path / "t" / "south" / "gate" / "cam.npy").is_file()
+
+
+@pytest.mark.usefixtures("quick_i3d")
+def test_an_extractor_of_somebody_else_is_not_replaced(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    theirs = np.ones((9, 2048), np.float32)
+    np.save(tmp_path / "clip.npy", theirs)
+    result = run("extract", clip, "--out", tmp_path, "--device", "cpu")
+    assert result.exit_code == 1
+    assert "clip.npy would be replaced, but ladnet-fast did not write it" in result.stderr
+    assert np.array_equal(np.load(tmp_path / "clip.npy"), theirs)
+
+
+@pytest.mark.usefixtures("quick_i3d")
+def test_extract_goes_on_after_a_video_that_is_absent_or_broken(
+    run: Run, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.mp4").write_text("no video")
+    result = run(
+        "extract", tmp_path / "absent.mp4", tmp_path / "broken.mp4", clip, "--out", tmp_path / "f",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "2 of 3 videos gave no features" in result.stderr
+    assert "no such video file" in result.stderr
+    assert (tmp_path / "f" / "clip.npy").is_file()
