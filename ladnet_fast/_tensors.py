@@ -91,4 +91,4 @@ def _os_error(error: SafetensorError, path: Path) -> OSError:
     number = re.search(r"os error (\d+)", str(error))
     code = int(number[1]) if number else errno.EIO
     reason = os.strerror(code) if number else str(error)
-    return OSError(code, f"can't write ({reason})", str(path))
+    return OSError(code, reason, str(path))

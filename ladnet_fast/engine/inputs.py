@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._records import record_of
-from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_shape, read_manifest
+from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_width, read_manifest
 from ..video.not_video import explain_not_a_video
 from ..video.sources import Footage, find_footage, matches, videos_in
 
@@ -149,7 +149,7 @@ def width_problem(video: Video, feature_dim: int) -> str | None:
     DataError, FileNotFoundError
         From a feature file.
     """
-    width = feature_shape(video.features[0])[-1]
+    width = feature_width(video)
     if width == feature_dim:
         return None
     return (
