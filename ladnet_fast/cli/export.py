@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._console import console, help_text
+from ._console import help_text, say
 
 # Names only: what they stand for is imported by the command, since it takes a while.
 _FORMATS = ("onnx", "torch")
@@ -63,7 +63,7 @@ def command(
     net = _network(run)
     with recorded(target, {"command": "export", "format": format_}) as temporary:
         FORMATS[format_](net, temporary)
-    console.print(f"{target}: {target.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
+    say(f"{target}: {target.stat().st_size:,} bytes")
 
 
 def _network(run: Path | None):  # type: ignore[no-untyped-def]

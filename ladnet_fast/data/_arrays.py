@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,8 +87,10 @@ def _object_array_help(path: Path) -> str:
 
 def _read_text_rows(path: Path) -> NDArray[np.float32]:
     try:
-        # ndmin: one row is still a bag of one snippet.
-        rows = np.loadtxt(path, dtype=np.float32, ndmin=2, delimiter=_text_delimiter(path))
+        with warnings.catch_warnings():  # a file without rows is refused by its shape
+            warnings.simplefilter("ignore", UserWarning)
+            # ndmin: one row is still a bag of one snippet.
+            rows = np.loadtxt(path, dtype=np.float32, ndmin=2, delimiter=_text_delimiter(path))
     except (ValueError, UnicodeDecodeError) as error:
         kind = binary_kind(path)
         problem = f"is {kind}" if kind else why_not_utf8(path, path.read_bytes())

@@ -14,8 +14,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from .._files import atomic_write_text, remove_leftovers
-from .._locks import STATE, folder_lock
+from .._files import remove_leftovers
+from .._locks import folder_lock
 from .._outputs import check_outputs
 from .._records import record_of, record_text, recorded
 from .._tensors import DIGESTS
@@ -131,10 +131,6 @@ class RunFolder:
         text = json.dumps([record_as_dict(record) for record in history], indent=2, allow_nan=False)
         record_text(self.path / HISTORY, text + "\n", {"what": "the history of a run"})
 
-    def claim_scores(self) -> None:
-        """Remember that the test videos' scores are this run's, before the first one is written."""
-        atomic_write_text(self._claim, "")
-
     def files_of_tested(self, tested: Sequence[Video]) -> list[Path]:
         """Return the files that the evaluation of test videos writes."""
         files = [self.metrics] if tested else []
@@ -142,10 +138,6 @@ class RunFolder:
             path = score_path(self.scores, video.name)
             files += [path, path.with_name(path.name[:-4] + ".csv")]
         return files
-
-    @property
-    def _claim(self) -> Path:
-        return self.path / STATE / "scores"
 
     def _outputs(self, tested: Sequence[Video]) -> list[Path]:
         files = [self.path / name for name in (CONFIG, RUN_INFO, HISTORY, WEIGHTS, CHECKPOINT)]
@@ -157,8 +149,6 @@ class RunFolder:
             return True  # a new run has none, and one to go on from says itself what it is
         if record_of(path) is not None:
             return False
-        if self.scores in path.parents and self._claim.is_file():
-            return True
         return _is_of_an_earlier_version(self.checkpoint)
 
 

@@ -6,10 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-from .._extras import import_extra
 from .._files import remove_leftovers
 from .._memory import NotEnoughMemoryError, memory_errors
 from .._outputs import check_outputs
@@ -129,6 +127,7 @@ def _extracted(
     progress: Progress | None,
 ) -> Iterator[Video | UnscoredVideo]:
     """Check what extraction will write now, and extract when asked for the next video."""
+    from ..video.decode import frame_rate
     from ..video.extraction import FailedVideo, extract_each, feature_paths
     from ..video.listing import MANIFEST
 
@@ -145,7 +144,7 @@ def _extracted(
             if isinstance(outcome, FailedVideo):
                 yield UnscoredVideo(outcome.name, outcome.reason)
                 continue
-            rate = _frame_rate(outcome.video)
+            rate = frame_rate(outcome.video)
             if rate is not None:
                 rates[outcome.name] = rate
             sources = tuple(FeatureSource(file) for file in outcome.features)
@@ -192,10 +191,3 @@ def _score(
     if not reused:  # outside of the above: a folder that can't be written to ends everything
         folder.write(video, scores)
     return ScoredVideo(video, scores, reused, rates.get(video.name))
-
-
-def _frame_rate(path: Path) -> float | None:
-    av = import_extra("av", extra="video", purpose="read video files")
-    with av.open(str(path)) as container:
-        rate: Fraction | None = container.streams.video[0].average_rate
-    return float(rate) if rate else None

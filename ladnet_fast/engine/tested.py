@@ -102,7 +102,6 @@ def evaluate_run(
         folder = RunFolder(result.run_dir)
         with folder.locked():
             check_outputs(folder.files_of_tested(videos), files_of(videos), overwrite=True)
-            folder.claim_scores()
             write_scores(output_folder(folder.scores), videos, scores)
             write_metrics(folder.metrics, metrics, epoch=result.epoch)
     return scores, metrics

@@ -2,5 +2,14 @@
 
 from ladnet_fast.metrics.evaluate import ClassMetrics, Metrics, evaluate
 from ladnet_fast.metrics.frames import frame_scores, smooth
+from ladnet_fast.metrics.streaming import FrameAP, FrameAUC
 
-__all__ = ["ClassMetrics", "Metrics", "evaluate", "frame_scores", "smooth"]
+__all__ = [
+    "ClassMetrics",
+    "FrameAP",
+    "FrameAUC",
+    "Metrics",
+    "evaluate",
+    "frame_scores",
+    "smooth",
+]

@@ -3,15 +3,17 @@
 A call or module names an implementation or says ``"auto"``; then :class:`use_impl` decides, then
 the environment variable ``LADNET_IMPL``. A named implementation never falls back: where it cannot
 serve, the error lists every reason. ``"auto"`` takes the first that can and logs, once for each
-reason, why a faster one could not.
+reason, why a faster one could not. On devices for which there are no kernels it warns, once.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,7 +21,11 @@ IMPLS = ("auto", "reference", "native", "triton", "cuda")
 
 logger = logging.getLogger("ladnet_fast")
 _logged: set[str] = set()
+_warned: set[str] = set()
+#: Type of device -> implementations that "auto" tries there, the fastest first. ROCm's is "cuda".
+_FASTEST = {"cpu": ("native",), "cuda": ("triton", "cuda")}
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 WhyNot = Callable[..., list[str]]
 
 
@@ -98,6 +104,16 @@ def is_exporting() -> bool:
     return torch.compiler.is_exporting() if flag is None else bool(flag)
 
 
+def constant_in_graphs(function: _Function) -> _Function:
+    """Mark a function whose result a compiled graph may take for a constant.
+
+    What :func:`torch.compiler.assume_constant_result` does, without its import of the compiler,
+    which takes longer than all of this package.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 def choose(
     op: str, impl: str, device: torch.device, backends: Mapping[str, WhyNot], *call: object
 ) -> str:
@@ -130,7 +146,7 @@ def choose(
         if reasons:
             raise ImplUnavailableError(_explain(op, name, reasons))
         return name
-    for name in ("triton", "cuda") if device.type == "cuda" else ("native",):
+    for name in _FASTEST.get(device.type, ()):
         if name not in backends:
             continue
         reasons = backends[name](*call)
@@ -138,11 +154,29 @@ def choose(
             return name
         if not torch.compiler.is_compiling():
             _log_once(f"{op} falls back to the reference: {_explain(op, name, reasons)}")
+    if not torch.compiler.is_compiling():
+        # Of ROCm's devices, which are called "cuda", Triton may serve some.
+        rocm = device.type == "cuda" and torch.version.hip is not None and "triton" in backends
+        _warn_once("ROCm" if rocm else device.type)
     return "reference"
 
 
 def _explain(op: str, name: str, reasons: list[str]) -> str:
     return f"impl={name!r} cannot serve {op}: " + "; ".join(reasons)
+
+
+def _warn_once(kind: str) -> None:
+    """Say what it costs, once for each kind of device for which there are no kernels."""
+    if kind in (*_FASTEST, "meta") or kind in _warned:
+        return
+    _warned.add(kind)
+    warnings.warn(
+        f"ladnet_fast has no kernels for {kind} devices: PyTorch's operators compute the reference "
+        "there. Its results are the same; attention takes memory that grows with the square of the "
+        "number of snippets (10,000 of them: 400 MB a bag and head, several times over). Long "
+        'videos are scored in less on the CPU: net.cpu(). impl="reference" says that this is meant',
+        stacklevel=2,
+    )
 
 
 def _log_once(message: str) -> None:

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from ._impl import constant_in_graphs
+
 #: The interpreter runs kernels on CPU tensors, for tests; Triton decides this when it is imported.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -44,7 +46,7 @@ def on_device(x: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _machine_problem(index: int | None) -> str | None:
     """Return why Triton runs nowhere here, or not on the GPU of that index.
 

@@ -89,3 +89,59 @@ def test_gpu_implementations_refuse_tensors_of_the_cpu():
         LF.locality_attention(q, q, q, w, w, impl="triton")
     with pytest.raises(ladnet_fast.ImplUnavailableError, match="cuda"):
         LF.ddl_loss(torch.rand(2, 4), torch.randn(2, 4, 3), torch.tensor([0, 1]), impl="cuda")
+
+
+# ---- Devices without kernels ---------------------------------------------------------------------
+
+
+def serve(device: str, *ops: str) -> list[str]:
+    backends = {name: lambda *call: ["not here"] for name in ops}
+    return [_impl.choose(op, "auto", torch.device(device), backends) for op in ("one", "another")]
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu", "hpu"])
+def test_the_reference_serves_other_devices_with_one_warning_that_names_the_cost(kind, monkeypatch):
+    monkeypatch.setattr(_impl, "_warned", set())
+    with pytest.warns(UserWarning, match=rf"no kernels for {kind} devices.*square of the") as seen:
+        assert serve(kind, "native", "triton") == ["reference"] * 2
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "meta"])
+def test_devices_with_kernels_and_without_memory_get_no_warning(kind, monkeypatch, recwarn):
+    monkeypatch.setattr(_impl, "_warned", set())
+    serve(kind, "native", "triton")
+    assert not recwarn.list
+
+
+def test_rocm_warns_where_triton_serves_nothing(monkeypatch, recwarn):
+    monkeypatch.setattr(_impl, "_warned", set())
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    serve("cuda", "cuda")  # an operator that Triton never serves
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="no kernels for ROCm devices"):
+        serve("cuda", "triton")
+
+
+@pytest.mark.parametrize("name", ["native", "triton", "cuda"])
+def test_a_named_implementation_refuses_other_devices_by_their_names(name, monkeypatch):
+    from ladnet_fast.ops.ddl_loss import schema
+
+    scores, features = torch.empty(2, 3, device="meta"), torch.empty(2, 3, 4, device="meta")
+    backends = {known: module.why_not for known, module in schema.BACKENDS.items()}
+    with pytest.raises(ladnet_fast.ImplUnavailableError) as refused:
+        _impl.choose("ddl_loss", name, scores.device, backends, scores, features)
+    assert name == "triton" or "scores is on meta" in str(refused.value)
+
+
+def test_shapes_can_be_asked_on_the_meta_device():
+    net = ladnet_fast.LANet(6, 8, mlp_dims=(7, 4)).to("meta")
+    x, lengths = (
+        torch.empty(2, 9, 6, device="meta"),
+        torch.empty(2, dtype=torch.long, device="meta"),
+    )
+    scores, features = net(x, lengths)
+    assert (scores.device.type, scores.shape, features.shape) == ("meta", (2, 9), (2, 9, 4))
+    labels = torch.empty(2, device="meta")
+    LF.ddl_loss(scores, features, labels, lengths=lengths).total.backward()
+    assert net.attention.q.weight.grad.device.type == "meta"

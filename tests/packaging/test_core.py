@@ -61,3 +61,28 @@ def test_a_missing_extra_is_named(code, extra):
     done = run_without_extras(code)
     assert done.returncode != 0
     assert f"pip install 'ladnet-fast[{extra}]'" in done.stdout + done.stderr
+
+
+def test_the_import_brings_no_compiler_and_no_extra():
+    """Each of these takes longer to import than all of this package."""
+    heavy = ("torch._dynamo", "torch._inductor", "torch.onnx", "sympy", "huggingface_hub", *EXTRAS)
+    code = (
+        f"import sys, torch; before = set(sys.modules); import ladnet_fast; print(sorted("
+        f"({set(heavy)!r} & set(sys.modules)) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_constants_of_compiled_graphs_are_marked_as_torch_marks_them():
+    import torch
+
+    from ladnet_fast.ops._impl import constant_in_graphs
+
+    def ours() -> int:
+        return 1
+
+    def theirs() -> int:
+        return 1
+
+    assert vars(constant_in_graphs(ours)) == vars(torch.compiler.assume_constant_result(theirs))

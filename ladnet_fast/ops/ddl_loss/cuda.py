@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
+from .._impl import constant_in_graphs
 from ._compiled import DETACHES, PAIRINGS, SELECTS, Batch, check_call, checked_divisor
 
 NAME = "cuda"
@@ -64,7 +65,7 @@ def _size_problems(scores: Tensor, features: Tensor) -> list[str]:
     ]
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _machine_problem(index: int | None) -> str | None:
     """Return why no kernel can run on this machine, or on the device of that index.
 
@@ -75,6 +76,8 @@ def _machine_problem(index: int | None) -> str | None:
 
 @functools.cache
 def _cached_machine_problem(module: Any, index: int | None) -> str | None:
+    if torch.version.hip is not None:
+        return "this torch is built for ROCm, and the module ladnet_fast._cuda serves NVIDIA GPUs"
     if module is None:
         return _native.cuda_problem
     problem = module.why_no_device()
