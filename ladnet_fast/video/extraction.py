@@ -181,6 +181,7 @@ def extract_each(
     check_outputs(
         [file for files in targets for file in files if not finished.is_cut_off(file)],
         [path for path, _ in footage],
+        kinds=[finished.KIND],
         overwrite=overwrite,
         remedy="use features that are there as they are, extract into another folder, or replace "
         "them (--overwrite, overwrite=True)",
