@@ -42,6 +42,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
+    except OSError as error:
+        # A full disk names no file, and of the temporary one nobody has heard.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -96,6 +101,8 @@ def _remove_leftovers(folder: str | os.PathLike[str]) -> None:
                 os.unlink(entry)
         except FileNotFoundError:
             continue  # its process has just finished, or another one tidied up at the same time
+        except PermissionError:
+            continue  # another user's, in a shared folder: theirs to remove
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -13,6 +13,9 @@ _ALLOCATORS = (
     "DefaultCPUAllocator",
     "not enough memory: you tried to allocate",
     "Storage size calculation overflowed",
+    "CUDA error: out of memory",
+    "Invalid buffer size",
+    "bad_alloc",
 )
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _IN_BYTES = re.compile(r"allocate (\d+) bytes", re.IGNORECASE)

@@ -37,10 +37,12 @@ def save_tensors(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {**metadata, **dict.fromkeys(DIGESTS, tensors_digest(state, metadata))}
     with atomic_path(path) as temporary:
+        mode = temporary.stat().st_mode
         try:
             save_file(state, temporary, metadata=described)
         except SafetensorError as error:
             raise _os_error(error, path) from error
+        temporary.chmod(mode)  # safetensors makes its files private
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -89,4 +91,4 @@ def _os_error(error: SafetensorError, path: Path) -> OSError:
     number = re.search(r"os error (\d+)", str(error))
     code = int(number[1]) if number else errno.EIO
     reason = os.strerror(code) if number else str(error)
-    return OSError(code, f"can't write ({reason})", str(path))
+    return OSError(code, reason, str(path))

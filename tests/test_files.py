@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -67,6 +68,17 @@ def test_an_exception_keeps_the_old_content_and_leaves_nothing_behind(tmp_path):
         write_half(target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path):
+    def write_too_much():
+        with atomic_path(tmp_path / "scores.csv"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*scores\.csv'") as caught:
+        write_too_much()
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_utf8(tmp_path):

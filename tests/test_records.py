@@ -250,6 +250,12 @@ def test_a_full_disk_is_an_error_of_the_system_that_names_the_file(tmp_path):
     done = subprocess.run(
         [os.sys.executable, "-c", code, str(path)], capture_output=True, text=True
     )
-    assert "can't write (File too large)" in done.stdout, done.stderr
+    assert "File too large" in done.stdout, done.stderr
     assert "model.safetensors" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tensor_file_has_the_permissions_of_any_other_file(tmp_path):
+    save_tensors(tmp_path / "x.safetensors", TENSORS, {})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

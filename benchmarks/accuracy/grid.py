@@ -38,7 +38,8 @@ class TrialConfig:
         Weight of the control: the mean of -log(df + eps) over the snippet pairs of a bag, without
         any score. What the alignment gains, this must not.
     correlation_weight : float
-        Weight of one minus the correlation of score and feature dynamics within the bag.
+        Weight of one minus the correlation of score and feature dynamics within the bag: what
+        ``loss.alignment_form=correlation`` is in the package, here beside the losses of a grid.
     crossentropy_weight : float
         Weight of the cross entropy of both dynamics, each divided by its sum over the bag.
     detach : {"none", "score", "feature"}

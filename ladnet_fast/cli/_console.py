@@ -71,9 +71,8 @@ def say(text: str, *, mark: str = "", style: str = "", to: Console = console) ->
 
     For example ``say(message, mark="error:", style="bold red", to=errors)``.
     """
-    message = printable(text, keep="\n")
-    start = [(mark, style), " "] if mark else []
-    to.print(Text.assemble(*start, message), soft_wrap=True)
+    start = (f"{mark} " if mark else "", style)
+    to.print(Text.assemble(start, printable(text, keep="\n")), soft_wrap=True)
 
 
 class RichReporter(Reporter):

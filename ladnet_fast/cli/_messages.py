@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from .._extras import MissingExtraError
-from .._memory import NotEnoughMemoryError
+from .._memory import NotEnoughMemoryError, describe, is_out_of_memory
 from .._printable import printable
 from ..engine import TrainingDivergedError
 from ..ops._impl import ImplUnavailableError
@@ -29,14 +29,12 @@ EXPECTED_ERRORS: tuple[type[Exception], ...] = (
     torch.OutOfMemoryError,
 )
 
-#: What torch and CUDA say in a plain RuntimeError where memory can't be had.
+#: What GPU libraries and C++ say in a plain RuntimeError where memory can't be had.
 _NO_MEMORY = re.compile(
-    r"can't allocate memory|not enough memory|out of memory|cannot allocate memory|bad_alloc"
-    r"|bad allocation|ALLOC_FAILED|Invalid buffer size|Storage size calculation overflowed",
+    r"error: out of memory|ALLOC_FAILED|bad_alloc|bad allocation|Invalid buffer size"
+    r"|cannot allocate memory",
     re.IGNORECASE,
 )
-_BYTES = re.compile(r"tried to allocate (\d+) bytes", re.IGNORECASE)
-_AMOUNT = re.compile(r"(?:allocate|buffer size:?) (\d[\d.]* [KMGTPE]?i?B)\b", re.IGNORECASE)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _LESS = (
     "do less at a time (score: a smaller --max-snippets; train: a smaller --batch-size; extract: "
@@ -49,7 +47,7 @@ def message_of(error: BaseException) -> str | None:
     if isinstance(error, NotEnoughMemoryError):
         message = str(error)
     elif _is_no_memory(error):
-        message = f"not enough memory{_asked_for(error)}; {_LESS}"
+        message = describe(error, _LESS)
     elif isinstance(error, SafetensorError):
         message = f"a safetensors file can't be read or written: {error}"
     elif isinstance(error, OSError) and error.errno is not None and error.strerror:
@@ -62,24 +60,12 @@ def message_of(error: BaseException) -> str | None:
 
 
 def _is_no_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return True
     # RecursionError and NotImplementedError are RuntimeErrors too, and never this.
-    plain = isinstance(error, RuntimeError) and not isinstance(
-        error, (*EXPECTED_ERRORS, RecursionError, NotImplementedError)
-    )
+    other = (*EXPECTED_ERRORS, RecursionError, NotImplementedError)
+    plain = isinstance(error, RuntimeError) and not isinstance(error, other)
     return plain and _NO_MEMORY.search(str(error)) is not None
-
-
-def _asked_for(error: BaseException) -> str:
-    """Say how much memory was asked for, where the error says so."""
-    text = str(error)
-    if found := _BYTES.search(text):
-        amount = int(found[1])
-        return f": {amount:,} bytes ({amount / 2**30:.1f} GiB) were asked for at once"
-    if found := _AMOUNT.search(text):
-        return f": {found[1]} were asked for at once"
-    return ""
 
 
 def _of_the_system(error: OSError) -> str:

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..data._wording import options_named
-from . import demo, doctor, evaluate, export, extract, score, train
+from . import check, demo, doctor, evaluate, export, extract, score, train, truth
 from ._console import console, errors, message_of, say
 
 
@@ -60,5 +60,5 @@ def _options(
     """Take the options that stand before the command; `_Group` reads them."""
 
 
-for _module in (extract, train, score, evaluate, export, demo, doctor):
+for _module in (extract, check, train, score, evaluate, truth, export, demo, doctor):
     _module.register(app)

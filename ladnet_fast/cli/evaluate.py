@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -11,15 +12,16 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from .._outputs import check_outputs
+from .._records import record_text
 from ..data import LeftOut, Video, leave_out
-from ..data._wording import options_named
 from ..engine import evaluate_scores, read_scores, run_info
-from ..engine.folds import write_metrics
 from ..engine.scoring import score_path
 from ..metrics.frames import Smoothing
 from . import _options as opt
-from ._console import class_table, console, help_text, metrics_table
+from ._console import class_table, console, help_text, metrics_table, say
 
+KIND = "figures of evaluate"
 _EXAMPLE = r"""
 [bold]Examples[/]
 
@@ -45,6 +47,12 @@ def command(
         Path | None,
         typer.Option(help="File for the figures.", show_default="SCORES/metrics.json"),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a file at --out that is not ours. Inputs never are."
+        ),
+    ] = False,
     threshold: Annotated[
         float, typer.Option(help="Score from which a frame of a normal video is a false alarm.")
     ] = 0.5,
@@ -85,29 +93,32 @@ def command(
         layout, root, remap, anomalous_names, queries, frames_per_snippet, axes,
         normal_folder, anomalous_folder, num_frames, skip_missing,
     )  # fmt: skip
-    with options_named():
-        chosen = lists.read(videos, split=split, check_files=False, labels="optional")
-        left_out: Sequence[LeftOut] = ()
-        if skip_missing:
-            whole = chosen
-            chosen, left_out = leave_out(whole, _missing_scores(scores, whole))
-            opt.report_left_out(left_out, len(whole))
-            truth = dataclasses.replace(truth, left_out=left_out)
-        metrics = evaluate_scores(
-            chosen,
-            read_scores(scores, chosen),
-            ground_truth=truth,
-            smoothing=smoothing,
-            threshold=threshold,
-        )
+    chosen = lists.read(videos, split=split, check_files=False, labels="optional")
+    left_out: Sequence[LeftOut] = ()
+    if skip_missing:
+        whole = chosen
+        chosen, left_out = leave_out(whole, _missing_scores(scores, whole))
+        opt.report_left_out(left_out, len(whole))
+        truth = dataclasses.replace(truth, left_out=left_out)
+    read = [videos, *(path for path in (gt, anomalous_names, num_frames) if path is not None)]
+    read += [video.frame_labels for video in chosen if video.frame_labels is not None]
+    read += [score_path(scores, video.name) for video in chosen]
+    target = out or scores / "metrics.json"
+    check_outputs([target], read, kinds=[KIND], overwrite=overwrite)
+    metrics = evaluate_scores(
+        chosen,
+        read_scores(scores, chosen),
+        ground_truth=truth,
+        smoothing=smoothing,
+        threshold=threshold,
+    )
     known = [video.label for video in chosen if video.label is not None]
     if len(known) < len(chosen):
-        opt.say(
+        say(
             f"{len(chosen) - len(known)} of {len(chosen)} videos have no label in {videos}; the "
             "ground truth tells it: "
             f"{metrics.num_anomalous_videos - sum(known)} of them are anomalous"
         )
-    target = out or scores / "metrics.json"
     options = {
         "scores": str(scores.resolve()),
         "videos": str(videos.resolve()),
@@ -120,11 +131,12 @@ def command(
         "labels_from_ground_truth": len(chosen) - len(known),
     }
     run = run_info(command=sys.argv, extra={"options": options})
-    write_metrics(target, metrics, run=run)
+    content = json.dumps({"run": run, **metrics.as_dict()}, indent=2, allow_nan=False)
+    record_text(target, content + "\n", {"kind": KIND})
     console.print(metrics_table(metrics))
     if metrics.per_class:
         console.print(class_table(metrics))
-    opt.say(f"written to {target}")
+    say(f"written to {target}")
 
 
 def _missing_scores(folder: Path, videos: Sequence[Video]) -> dict[str, tuple[str, ...]]:

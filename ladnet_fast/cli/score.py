@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
 
 from .._locks import folder_lock
-from ..data import Video, num_snippets
+from ..data import Axes, LeftOut, Video, num_snippets
 from ..engine import GroundTruth, load_model, write_run_info
 from ..engine.evaluation import output_folder
 from ..engine.inputs import Inputs, find_inputs
@@ -91,6 +92,12 @@ def command(
     anomalous_names: opt.AnomalousNames = None,
     queries: opt.Queries = None,
     frames_per_snippet: opt.FramesPerSnippet = None,
+    axes: opt.AxesOption = None,
+    normal_folder: opt.NormalFolder = None,
+    anomalous_folder: opt.AnomalousFolder = None,
+    num_frames: opt.NumFrames = None,
+    skip_missing: opt.SkipMissing = False,
+    check_labels: opt.CheckLabels = True,
 ) -> None:
     """Score every snippet of videos, at any length; labels are not needed.
 
@@ -98,22 +105,28 @@ def command(
     NAME.png (ground truth shaded where it is known), as soon as the video is done. Videos that
     can't be scored are listed at the end with their reasons. Called again, it does what is missing.
     """
-    truth = opt.ground_truth(gt, boundaries, length_rule)
+    truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     on = opt.chosen_device(device)
     net = load_model(model, device=on, impl=impl)
     if len(inputs) == 1 and (layout is not None or inputs[0].suffix.lower() == ".csv"):
         per_snippet = frames_per_snippet if layout is not None else None
-        lists = opt.ListOptions(layout, root, remap, anomalous_names, queries, per_snippet)
-        found = Inputs(videos=_listed(lists, inputs[0], split))
+        lists = opt.ListOptions(
+            layout, root, remap, anomalous_names, queries, per_snippet, axes, normal_folder,
+            anomalous_folder, num_frames, skip_missing,
+        )  # fmt: skip
+        listed, left_out = _listed(lists, inputs[0], split)
+        found, truth = Inputs(videos=listed), dataclasses.replace(truth, left_out=left_out)
     else:
-        found = _found(inputs, gt, frames_per_snippet)
+        found = _found(inputs, gt, frames_per_snippet, axes)
     shades: dict[str, Any] = {}
     if gt is not None and plots:  # what doesn't fit is told before hours of scoring
         shades = _truth(found, truth)
     if out.exists():
         output_folder(out)
     folder = ScoreFolder(out, net, overwrite=overwrite)
-    read = [path for path in (*inputs, gt, anomalous_names, queries) if path is not None]
+    read = [
+        path for path in (*inputs, gt, anomalous_names, queries, num_frames) if path is not None
+    ]
     read += [model, *(model / name for name in ("model.safetensors", "config.yaml"))]
     for note in found.notes:
         say(f"note: {note}")
@@ -142,21 +155,31 @@ def command(
     _failures.report(failures, what="could not be done", total=len(done) + len(failed))
 
 
-def _listed(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
+def _listed(
+    lists: opt.ListOptions, path: Path, split: str | None
+) -> tuple[list[Video], tuple[LeftOut, ...]]:
     """Read a manifest or list of which some files may be missing, but not all."""
-    videos = lists.read(path, split=split, check_files=False)
-    if not any(source.path.is_file() for video in videos for source in video.features):
-        return lists.read(path, split=split)  # says where they were looked for
-    return videos
+    videos = lists.read(path, split=split, check_files=False, labels="optional")
+    some = any(source.path.is_file() for video in videos for source in video.features)
+    if some and not lists.skip_missing:
+        return videos, ()
+    # Names those that are left out, or says where all of them were looked for.
+    return lists.read_present(path, split=split, labels="optional")
 
 
-def _found(inputs: Sequence[Path], gt: Path | None, frames_per_snippet: int | None) -> Inputs:
+def _found(
+    inputs: Sequence[Path], gt: Path | None, frames_per_snippet: int | None, axes: str | None
+) -> Inputs:
     lists = [path for path in inputs if path.suffix.lower() == ".csv"]
     if lists:
         raise typer.BadParameter(f"give the manifest {lists[0]} alone, without other inputs")
     if gt is not None:
         raise typer.BadParameter("--gt needs a manifest or list, whose order it follows")
-    return find_inputs(inputs, frames_per_snippet=frames_per_snippet or 16)
+    found = find_inputs(inputs, frames_per_snippet=frames_per_snippet or 16)
+    if axes is not None:
+        stated = cast("Axes", axes)
+        found.videos = [v if v.axes else dataclasses.replace(v, axes=stated) for v in found.videos]
+    return found
 
 
 def _truth(found: Inputs, truth: GroundTruth) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from .._memory import memory_errors
-from ..data import Video, stratified_folds
+from ..data import LeftOut, Video, stratified_folds
+from ..data.lists import Labels
 from ..engine import (
     Config,
     CrossValidation,
@@ -31,7 +32,7 @@ from ..engine import (
 from ..engine.process import OtherProcessError
 from ..engine.tested import check_tested, evaluate_run
 from . import _options as opt
-from ._console import RichReporter, console, help_text, metrics_table, number
+from ._console import RichReporter, console, help_text, metrics_table, number, say
 
 _OFTEN = "Often changed (each is short for one --set)"
 _EXAMPLE = """
@@ -138,6 +139,12 @@ def command(
     anomalous_names: opt.AnomalousNames = None,
     queries: opt.Queries = None,
     frames_per_snippet: opt.FramesPerSnippet = None,
+    axes: opt.AxesOption = None,
+    normal_folder: opt.NormalFolder = None,
+    anomalous_folder: opt.AnomalousFolder = None,
+    num_frames: opt.NumFrames = None,
+    skip_missing: opt.SkipMissing = False,
+    check_labels: opt.CheckLabels = True,
 ) -> None:
     """Train LA-Net on videos with one label each, and keep the best epoch's weights.
 
@@ -159,14 +166,18 @@ def command(
         "training.select_on_test": select_on_test or None,
     }
     whole = _overridden(whole, shorthands, settings or [])
-    lists = opt.ListOptions(layout, root, remap, anomalous_names, queries, frames_per_snippet)
-    truth = opt.ground_truth(gt, boundaries, length_rule)
+    lists = opt.ListOptions(
+        layout, root, remap, anomalous_names, queries, frames_per_snippet, axes, normal_folder,
+        anomalous_folder, num_frames, skip_missing,
+    )  # fmt: skip
+    truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     folder = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     source = {"videos": str(videos.resolve()), "split": split}
     reporter: Reporter = RichReporter()
     if tensorboard:
         reporter = Reporters(reporter, TensorBoardReporter())
-    read = [path for path in (videos, config, gt, test, anomalous_names, queries) if path]
+    files = (videos, config, gt, test, anomalous_names, queries, num_frames)
+    read = [path for path in files if path]
     common: dict[str, Any] = {
         "resume": resume, "reporter": reporter, "command": sys.argv, "source": source,
         "inputs": read,
@@ -174,7 +185,11 @@ def command(
 
     if folds is None and make_folds is None:
         training = lists.read(videos, split=split)
-        test_videos = _test_videos(lists, videos, test, test_split, training)
+        test_videos: list[Video] | None = None
+        left_out: tuple[LeftOut, ...] = ()
+        if test is not None or test_split is not None:
+            test_videos, left_out = _test_videos(lists, test or videos, test_split, training, gt)
+        truth = dataclasses.replace(truth, left_out=left_out)
         if test_videos is not None:
             check_tested(training, test_videos, truth, what="test videos")
         with _reported():
@@ -197,7 +212,7 @@ def command(
             whole, everything, out_dir=folder, folds=numbers, ground_truth=truth, **common
         )
         console.print(_fold_table(outcome))
-        console.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)
+        say(f"written to {folder}")
 
 
 def _overridden(config: Config, shorthands: dict[str, Any], settings: list[str]) -> Config:
@@ -214,21 +229,21 @@ def _overridden(config: Config, shorthands: dict[str, Any], settings: list[str])
 
 def _test_videos(
     lists: opt.ListOptions,
-    videos: Path,
-    test: Path | None,
-    name: str | None,
+    path: Path,
+    split: str | None,
     training: Sequence[Video],
-) -> list[Video] | None:
-    if test is None and name is None:
-        return None
-    chosen = lists.read(test or videos, split=name)
+    gt: Path | None,
+) -> tuple[list[Video], tuple[LeftOut, ...]]:
+    # Ground truth of its own tells the labels that the list does not.
+    labels: Labels = "required" if gt is None else "optional"
+    chosen, left_out = lists.read_present(path, split=split, labels=labels)
     both = {video.name for video in training} & {video.name for video in chosen}
     if both:
         raise ValueError(
             f"{len(both)} videos are in training and test, e.g. {min(both)!r}: the test figures "
             "would mean nothing; give lists that don't overlap"
         )
-    return chosen
+    return chosen, left_out
 
 
 def _fold_numbers(text: str) -> list[int] | None:
@@ -263,9 +278,7 @@ def _warnings_printed() -> Iterator[None]:
     """Show warnings as lines of the console."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        console.print(
-            "[bold yellow]warning:[/]", escape(str(message)), highlight=False, soft_wrap=True
-        )
+        say(str(message), mark="warning:", style="bold yellow")
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladnet_fast._extras import import_extra
+from ladnet_fast.data._content import binary_kind, why_not_utf8
+from ladnet_fast.data._conversions import conversion, object_array_command
 from ladnet_fast.data.video import DataError, FeatureSource
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 TEXT_SUFFIXES = (".txt",)
+
+
+def _remedy(path: Path) -> str:
+    """Say what a file is that has another suffix, and how to convert it."""
+    kind = binary_kind(path) if path.is_file() else None
+    if kind is None:
+        return ""
+    command = conversion(kind, path, "features")
+    return f". {path.name} is {kind}" + (f"; {command}" if command else "")
 
 
 @contextmanager
@@ -25,7 +36,7 @@ def open_array(source: FeatureSource) -> Iterator[Any]:
     if suffix not in (".npy", *TEXT_SUFFIXES, *HDF5_SUFFIXES):
         raise DataError(
             f"{source}: features are read from .npy, .txt (rows of numbers) or .h5/.hdf5, "
-            f"not from {suffix or 'a file without a suffix'!r}"
+            f"not from {suffix or 'a file without a suffix'!r}{_remedy(path)}"
         )
     if not path.is_file():
         raise FileNotFoundError(
@@ -74,38 +85,19 @@ def _object_array_help(path: Path) -> str:
     )
 
 
-def object_array_command(path: Path) -> str:
-    """Return a shell command that turns an object array into arrays of numbers."""
-    program = (
-        "import sys, numpy as np; p = sys.argv[1]; a = np.load(p, allow_pickle=True); "
-        "a = a.item() if a.ndim == 0 else a; "
-        "r = [np.asarray(np.asarray(x).tolist(), np.float32) for x in a]; "
-        "np.save(p, np.stack(r)) if len({x.shape for x in r}) == 1 else "
-        "[np.save(f'{p[:-4]}__{i}.npy', x) for i, x in enumerate(r)]"
-    )
-    return python_command(program, path)
-
-
-def reshape_command(path: Path, shape: tuple[int, ...]) -> str:
-    """Return a shell command that gives the array in ``path`` another shape."""
-    return python_command(
-        "import sys, numpy as np; p = sys.argv[1]; "
-        f"a = np.load(p, allow_pickle=False); np.save(p, a.reshape({shape}))",
-        path,
-    )
-
-
-def python_command(program: str, *arguments: Path) -> str:
-    """Return ``python -c PROGRAM ARGUMENTS`` for a shell, whatever the arguments' characters."""
-    return f'python -c "{program}" {" ".join(shlex.quote(str(path)) for path in arguments)}'
-
-
 def _read_text_rows(path: Path) -> NDArray[np.float32]:
     try:
-        # ndmin: one row is still a bag of one snippet.
-        rows = np.loadtxt(path, dtype=np.float32, ndmin=2, delimiter=_text_delimiter(path))
+        with warnings.catch_warnings():  # a file without rows is refused by its shape
+            warnings.simplefilter("ignore", UserWarning)
+            # ndmin: one row is still a bag of one snippet.
+            rows = np.loadtxt(path, dtype=np.float32, ndmin=2, delimiter=_text_delimiter(path))
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a table of numbers, one snippet a line: {error}") from error
+        kind = binary_kind(path)
+        problem = f"is {kind}" if kind else why_not_utf8(path, path.read_bytes())
+        raise DataError(
+            f"{path} is not a table of numbers, one snippet a line: "
+            f"{f'it {problem}' if problem else error}"
+        ) from error
     return rows
 
 

@@ -51,6 +51,11 @@ def options_named() -> Iterator[None]:
         _commands.reset(token)
 
 
+def either(python: str, command: str) -> str:
+    """Return what to say to somebody who writes Python, or who is at the command line."""
+    return command if _commands.get() else python
+
+
 def name_of(argument: str) -> str:
     """Return ``root``, or ``--root``: the argument as the subject of a sentence."""
     return OPTIONS[argument].flag if _commands.get() else argument

@@ -50,8 +50,12 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, 
         If a line can't be read or its name's end can't be told, or a video occurs twice; the
         message gives the line.
     """
-    lines = _read(Path(path), "annotation file", parse_annotation)
-    return {name: line.intervals for name, line in lines.items()}
+    return {name: line.intervals for name, line in annotation_lines(path).items()}
+
+
+def annotation_lines(path: str | os.PathLike[str]) -> dict[str, Line]:
+    """Read what `read_annotations` reads, with the numbers of frames that lines state."""
+    return _read(Path(path), "annotation file", parse_annotation)
 
 
 def read_num_frames(path: str | os.PathLike[str]) -> dict[str, int]:

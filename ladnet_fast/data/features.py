@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array, reshape_command
+from ladnet_fast._records import verify
+from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array
+from ladnet_fast.data._conversions import reshape_command
 from ladnet_fast.data.axes import crop_axis
 from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes
 
@@ -57,6 +59,8 @@ def load_features(
     """
     source = FeatureSource.parse(source)
     check_axes(axes)
+    if source.key is None and source.path.is_file():
+        verify(source.path)  # what this package wrote has the bytes that it wrote
     with open_array(source) as array:
         shape = _checked_shape(source, array)
         axis = crop_axis(shape, axes, source)

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ladnet_fast.data._annotation_lines import Interval, base_name
-from ladnet_fast.data._truth_causes import Counted, why_own_differs, why_vector_differs
+from ladnet_fast.data._annotation_lines import Interval, Line, base_name
+from ladnet_fast.data._truth_causes import (
+    Counted,
+    scores_per_frame,
+    why_own_differs,
+    why_vector_differs,
+)
 from ladnet_fast.data._wording import give
 from ladnet_fast.data.annotations import (
     Boundaries,
+    annotation_lines,
     check_boundaries,
     end_of,
     intervals_to_frames,
-    read_annotations,
 )
 from ladnet_fast.data.lengths import LengthRule, ground_truth_length
 from ladnet_fast.data.missing import LeftOut
@@ -110,7 +115,7 @@ def load_ground_truth(
         ]
     elif kind == "annotations":
         assert boundaries is not None
-        truth = _from_annotations(videos, lengths, Path(source), boundaries)
+        truth = _from_annotations(videos, num_snippets, lengths, Path(source), boundaries, counted)
     else:
         truth = _from_concatenated(
             videos, num_snippets, lengths, Path(source), left_out, length_rule, counted
@@ -192,12 +197,17 @@ def _from_concatenated(
 
 
 def _from_annotations(
-    videos: Sequence[Video], lengths: Sequence[int], path: Path, boundaries: Boundaries
+    videos: Sequence[Video],
+    num_snippets: Sequence[int],
+    lengths: Sequence[int],
+    path: Path,
+    boundaries: Boundaries,
+    counted: Counted,
 ) -> list[FrameLabels]:
-    annotations = read_annotations(path)
+    annotations = annotation_lines(path)
     truth = []
     first_of: dict[str, str] = {}
-    for video, length in zip(videos, lengths, strict=True):
+    for video, snippets, length in zip(videos, num_snippets, lengths, strict=True):
         name = base_name(video.name)
         other = first_of.setdefault(name, video.name)
         if other != video.name:
@@ -212,12 +222,27 @@ def _from_annotations(
                 f"{len(annotations)}, such as {next(iter(annotations))!r} (a name that holds "
                 "blanks needs its suffix there)"
             )
-        intervals = annotations.get(name, ())
+        line = annotations.get(name)
+        intervals = () if line is None else line.intervals
+        if counted == "scores" and line is not None and _are_frames(snippets, line, video):
+            cause = scores_per_frame(video.frames_per_snippet)
+            raise DataError(
+                f"{path}, video {video.name!r}: the line states {line.num_frames} frames, and "
+                f"there are {snippets} scores; likely cause: {cause}"
+            )
         slack = _slack(video, boundaries)
         for interval in intervals:
             _check_end(interval, video, length, boundaries, path, slack)
         truth.append(intervals_to_frames(intervals, length, boundaries=boundaries, slack=slack))
     return truth
+
+
+def _are_frames(scores: int, line: Line, video: Video) -> bool:
+    """Tell whether there is a score for each frame, up to a snippet, and not for each snippet."""
+    each = video.frames_per_snippet
+    if line.num_frames is None or each is None or each == 1:
+        return False
+    return abs(scores - line.num_frames) <= each < line.num_frames
 
 
 def _slack(video: Video, boundaries: Boundaries) -> int:

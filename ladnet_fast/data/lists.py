@@ -7,67 +7,32 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from ladnet_fast.data._annotation_lines import base_name
-from ladnet_fast.data._arrays import hdf5_keys
 from ladnet_fast.data._label_rules import (
     Entry,
     LabelRules,
     folder_labels,
     read_anomalous_names,
 )
+from ladnet_fast.data._list_files import (
+    File,
+    Line,
+    Place,
+    find_queries,
+    hdf5_sources,
+    lengths_of,
+    posix,
+)
 from ladnet_fast.data._text import read_lines, strip_suffix
 from ladnet_fast.data._wording import give, name_of
-from ladnet_fast.data.annotations import read_num_frames
 from ladnet_fast.data.layouts import LAYOUTS, Layout
 from ladnet_fast.data.manifest import check_files_exist
 from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes, check_name
 
-QUERY_SUFFIX = "__vggish"
 Labels = Literal["required", "optional"]
-
-
-class _Line(NamedTuple):
-    number: int
-    path: PurePosixPath
-    cell: str | None  # the label column's text
-
-
-class _File(NamedTuple):
-    line: _Line
-    name: str
-    crop: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the paths of a list are on this machine."""
-
-    listing: Path
-    root: Path
-    remap: tuple[str, str] | None
-
-    def locate(self, path: PurePosixPath) -> Path:
-        if self.remap is not None and path.is_relative_to(self.remap[0]):
-            path = PurePosixPath(self.remap[1]) / path.relative_to(self.remap[0])
-        return self.root / path  # an absolute path replaces root
-
-    def check_remap(self, lines: Iterable[_Line]) -> None:
-        if self.remap is None:
-            return
-        first = None
-        for line in lines:
-            first = line if first is None else first
-            if line.path.is_relative_to(self.remap[0]):
-                return
-        raise DataError(
-            f"{self.listing}: no line starts with the prefix {self.remap[0]!r} of "
-            f"{name_of('remap')}; "
-            f"the first path is {str(first.path) if first else None!r}"
-        )
 
 
 def read_list(
@@ -146,7 +111,7 @@ def read_list(
         If an argument is not allowed.
     """
     if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+        raise ValueError(f"{name_of('layout')} must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     if labels not in get_args(Labels):
         raise ValueError(f"labels must be one of {', '.join(get_args(Labels))}, got {labels!r}")
     if anomalous_names is not None and (normal_folders or anomalous_folders):
@@ -160,10 +125,10 @@ def read_list(
         raise ValueError(
             f"layout {layout!r} needs {give('root')}: the HDF5 file whose keys the list names"
         )
-    place = _Place(
+    place = Place(
         listing,
         listing.parent if root is None or rules.hdf5 else Path(root),
-        None if remap is None else (_posix(remap[0]), _posix(remap[1])),
+        None if remap is None else (posix(remap[0]), posix(remap[1])),
     )
     lines = list(_read_lines(listing, rules))
     place.check_remap(lines)
@@ -181,9 +146,9 @@ def read_list(
     )
     sources = None
     if rules.hdf5 and root is not None:
-        sources = _hdf5_sources(groups, Path(root), check_files)
-    query_of = _read_queries(queries, place, names)
-    frames_of = _read_num_frames(num_frames, names, listing)
+        sources = hdf5_sources(groups, Path(root), check_files)
+    query_of = find_queries(queries, place, names)
+    frames_of = lengths_of(num_frames, names, listing)
 
     videos = []
     for index, (group, entry) in enumerate(zip(groups, entries, strict=True)):
@@ -219,12 +184,7 @@ def read_list(
     return videos
 
 
-def _posix(text: str) -> str:
-    """Slashes for backslashes, without a trailing one."""
-    return str(PurePosixPath(text.replace("\\", "/")))
-
-
-def _read_lines(listing: Path, rules: Layout) -> Iterator[_Line]:
+def _read_lines(listing: Path, rules: Layout) -> Iterator[Line]:
     lines = read_lines(listing, what="list")
     if rules.label_column == "csv":
         header = lines[0][1].replace(" ", "").lower()
@@ -237,7 +197,7 @@ def _read_lines(listing: Path, rules: Layout) -> Iterator[_Line]:
             cells = next(csv.reader([text]))
             if len(cells) != 2 or not all(cell.strip() for cell in cells):
                 raise DataError(f"{listing}, line {number}: expected path,label, got {text!r}")
-            yield _Line(number, PurePosixPath(_posix(cells[0].strip())), cells[1].strip())
+            yield Line(number, PurePosixPath(posix(cells[0].strip())), cells[1].strip())
         return
     for number, text in lines:
         cell = None
@@ -246,11 +206,11 @@ def _read_lines(listing: Path, rules: Layout) -> Iterator[_Line]:
             match = match or re.fullmatch(r"(.*\.(?:npy|txt|h5|hdf5))\s+(\S+)", text)
             if match is not None:
                 text, cell = match[1], match[2]
-        yield _Line(number, PurePosixPath(_posix(text)), cell)
+        yield Line(number, PurePosixPath(posix(text)), cell)
 
 
-def _group_crops(listing: Path, lines: Iterable[_Line], rules: Layout) -> list[list[_File]]:
-    groups: list[list[_File]] = []
+def _group_crops(listing: Path, lines: Iterable[Line], rules: Layout) -> list[list[File]]:
+    groups: list[list[File]] = []
     first_line: dict[str, int] = {}
     for line in lines:
         name, crop = rules.split_crop(strip_suffix(line.path.name))
@@ -259,7 +219,7 @@ def _group_crops(listing: Path, lines: Iterable[_Line], rules: Layout) -> list[l
         except ValueError as error:
             raise DataError(f"{listing}, line {line.number}: {error}") from error
         if groups and groups[-1][0].name == name:
-            groups[-1].append(_File(line, name, crop))
+            groups[-1].append(File(line, name, crop))
         elif name in first_line:
             raise DataError(
                 f"{listing}, line {line.number}: video {name!r} already began on line "
@@ -267,7 +227,7 @@ def _group_crops(listing: Path, lines: Iterable[_Line], rules: Layout) -> list[l
             )
         else:
             first_line[name] = line.number
-            groups.append([_File(line, name, crop)])
+            groups.append([File(line, name, crop)])
     for group in groups:
         group.sort(key=lambda file: file.crop)
         for file, following in itertools.pairwise(group):
@@ -285,66 +245,10 @@ def _group_crops(listing: Path, lines: Iterable[_Line], rules: Layout) -> list[l
     return groups
 
 
-def _entry(group: list[_File]) -> Entry:
+def _entry(group: list[File]) -> Entry:
     return Entry(
         group[0].line.number,
         group[0].name,
         tuple(dict.fromkeys(part for file in group for part in file.line.path.parent.parts)),
         frozenset(file.line.cell for file in group),
     )
-
-
-def _read_num_frames(
-    num_frames: Mapping[str, int] | str | os.PathLike[str] | None, names: list[str], listing: Path
-) -> Mapping[str, int]:
-    if num_frames is None:
-        return {}
-    found = num_frames if isinstance(num_frames, Mapping) else read_num_frames(num_frames)
-    if not any(base_name(name) in found for name in names):
-        raise DataError(
-            f"{listing}: {name_of('num_frames')} knows {len(found)} videos, such as "
-            f"{next(iter(found), None)!r}, but none of the list, whose first video is {names[0]!r}"
-        )
-    return found
-
-
-def _hdf5_sources(groups: list[list[_File]], file: Path, check_files: bool) -> list[FeatureSource]:
-    """Find each video's key: the line as written, or its last part without suffix."""
-    keys = hdf5_keys(file) if check_files or file.is_file() else frozenset[str]()
-    sources = []
-    for entry, *_ in groups:
-        written = str(entry.line.path)
-        key = next((k for k in (written, entry.line.path.name, entry.name) if k in keys), None)
-        if key is None and not check_files:
-            key = entry.name
-        if key is None:
-            raise DataError(
-                f"{file} has no data set for {written!r}; "
-                f"it has {len(keys)}, such as {min(keys, default=None)!r}"
-            )
-        sources.append(FeatureSource(file, key))
-    return sources
-
-
-def _read_queries(
-    queries: str | os.PathLike[str] | None, place: _Place, names: list[str]
-) -> dict[str, FeatureSource]:
-    if queries is None:
-        return {}
-    location = Path(queries)
-    if location.is_dir():
-        return {name: FeatureSource(location / f"{name}{QUERY_SUFFIX}.npy") for name in names}
-    found: dict[str, FeatureSource] = {}
-    for number, text in read_lines(location, what="list of queries"):
-        path = PurePosixPath(_posix(text))
-        name = strip_suffix(path.name).removesuffix(QUERY_SUFFIX)
-        source = FeatureSource(place.locate(path))
-        if found.setdefault(name, source) != source:  # one line per crop is fine
-            raise DataError(f"{location}, line {number}: a second query for video {name!r}")
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DataError(
-            f"{location} has no query for {len(missing)} of {len(names)} videos, such as "
-            f"{missing[0]!r}; a query's name is the video's name plus {QUERY_SUFFIX!r}"
-        )
-    return {name: found[name] for name in names}

@@ -223,8 +223,7 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
         per_snippet = optional_int("frames_per_snippet")
         per_snippet = FRAMES_PER_SNIPPET if per_snippet is None else per_snippet
     try:
-        if name:  # an empty one is refused by Video
-            check_name(name)
+        check_name(name)
         return Video(
             name=name,
             features=tuple(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ladnet_fast.data._wording import either
 from ladnet_fast.data.video import Video, require_videos
 
 
@@ -31,14 +32,16 @@ def split_by_fold(videos: Sequence[Video], fold: int) -> tuple[list[Video], list
     require_videos(videos)
     for video in videos:
         if video.fold is None:
+            remedy = either("assign folds with stratified_folds(videos, k)", "give --make-folds K")
             raise ValueError(
-                f"video {video.name!r} has no fold; fill the manifest's column fold, "
-                "or assign folds with stratified_folds(videos, k)"
+                f"video {video.name!r} has no fold; fill the manifest's column fold, or {remedy}"
             )
     test = [video for video in videos if video.fold == fold]
     if not test or len(test) == len(videos):
         folds = sorted({video.fold for video in videos if video.fold is not None})
-        raise ValueError(f"fold must be one of at least two folds, got {fold} of {folds}")
+        raise ValueError(
+            f"{either('fold', '--folds')} must be one of at least two folds, got {fold} of {folds}"
+        )
     return [video for video in videos if video.fold != fold], test
 
 
@@ -67,13 +70,14 @@ def stratified_folds(videos: Sequence[Video], k: int, *, seed: int = 0) -> list[
     """
     require_videos(videos)
     if k < 2:
-        raise ValueError(f"k must be at least 2, got {k}")
+        raise ValueError(f"{either('k', '--make-folds')} must be at least 2, got {k}")
     fold_of: dict[int, int] = {}
     dealt = 0
     for label, members in _by_label(videos, seed).items():
         if len(members) < k:
+            wanted = either(f"k={k}", f"--make-folds {k}")
             raise ValueError(
-                f"k={k} folds need at least {k} videos of label {label}, got {len(members)}"
+                f"{wanted} folds need at least {k} videos of label {label}, got {len(members)}"
             )
         # Dealing goes on where the other label stopped, so that folds stay equally large.
         for member in members:
@@ -108,7 +112,7 @@ def train_validation_split(
     """
     require_videos(videos)
     if not 0 < fraction < 1:
-        raise ValueError(f"fraction must be in (0, 1), got {fraction}")
+        raise ValueError(f"{either('fraction', '--validation')} must be in (0, 1), got {fraction}")
     held_out: set[int] = set()
     for label, members in _by_label(videos, seed).items():
         if len(members) < 2:

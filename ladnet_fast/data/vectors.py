@@ -11,43 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import map_npy, python_command
+from ladnet_fast.data._arrays import map_npy
 from ladnet_fast.data._content import binary_kind
+from ladnet_fast.data._conversions import beside, conversion, python_command
 from ladnet_fast.data._text import read_text
 from ladnet_fast.data.video import DataError
 
 FrameLabels = NDArray[np.uint8]
 _ZERO_OR_ONE = re.compile(r"[01](?:\.0*)?(?:e[+-]?0+)?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)
-# A part of what the content is, what to do, and the program that does it with two paths.
-_CONVERSIONS: tuple[tuple[str, str, str], ...] = (
-    (
-        "MATLAB 5",
-        "convert its only variable (needs scipy, which ladnet-fast[tools] brings)",
-        "import sys, numpy as np; from scipy.io import loadmat; m = loadmat(sys.argv[1]); "
-        "(k,) = [k for k in m if k[:2] != '__']; np.save(sys.argv[2], np.ravel(m[k]))",
-    ),
-    *(
-        (
-            part,
-            "convert its only data set (needs h5py, which ladnet-fast[tools] brings)",
-            "import sys, numpy as np, h5py; f = h5py.File(sys.argv[1]); "
-            "(k,) = [k for k in f if k[0] != '#']; np.save(sys.argv[2], np.ravel(f[k]))",
-        )
-        for part in ("MATLAB 7.3", "HDF5")
-    ),
-    (
-        "NumPy",
-        "give it that suffix",
-        "import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2])",
-    ),
-    (
-        "zip",
-        "if it is .npz, convert its only array",
-        "import sys, numpy as np; z = np.load(sys.argv[1], allow_pickle=False); (k,) = z.files; "
-        "np.save(sys.argv[2], np.ravel(z[k]))",
-    ),
-)
 
 
 def read_frame_labels(path: str | os.PathLike[str]) -> FrameLabels:
@@ -141,12 +113,8 @@ def _truth_text(path: Path) -> str:
     kind = binary_kind(path) if path.is_file() else None
     if kind is None:
         return read_text(path, what="ground truth")
-    how, program = next(
-        (entry for part, *entry in _CONVERSIONS if part in kind),
-        ("save its vector of 0 and 1 with numpy.save", None),
-    )
-    command = "" if program is None else f":\n  {python_command(program, path, _beside(path))}"
-    raise DataError(f"ground truth {path} is {kind}, neither .npy nor text; {how}{command}")
+    remedy = conversion(kind, path, "vector") or "save its vector of 0 and 1 with numpy.save"
+    raise DataError(f"ground truth {path} is {kind}, neither .npy nor text; {remedy}")
 
 
 def _refuse_tables(path: Path, text: str) -> None:
@@ -179,7 +147,7 @@ def _refuse_tables(path: Path, text: str) -> None:
     )
     raise DataError(
         f"{what}; column {columns[0] + 1} holds 0 and 1. If it has a value for each frame, the "
-        f"videos end to end, convert it:\n  {python_command(program, path, _beside(path))}"
+        f"videos end to end, convert it:\n  {python_command(program, path, beside(path))}"
     )
 
 
@@ -188,7 +156,7 @@ def _json_remedy(path: Path, content: object) -> str:
     if isinstance(content, list) and content:
         save = "np.concatenate(v)" if all(isinstance(part, list) for part in content) else "v"
         program = f"{load}; np.save(sys.argv[2], {save})"
-        command = python_command(program, path, _beside(path))
+        command = python_command(program, path, beside(path))
         return f"neither .npy nor text; convert it:\n  {command}"
     if isinstance(content, dict) and content and not any(re.search(r"[\\/\0]", k) for k in content):
         program = f"{load}; [np.save(sys.argv[2] + '/' + k + '.npy', v[k]) for k in v]"
@@ -198,12 +166,3 @@ def _json_remedy(path: Path, content: object) -> str:
             f"{python_command(program, path, path.parent)}"
         )
     return "neither .npy nor text; save its vector of 0 and 1 with numpy.save"
-
-
-def _beside(path: Path) -> Path:
-    """Return a path for the converted file that is not taken yet."""
-    target, number = path.with_suffix(".npy"), 0
-    while target.exists():
-        number += 1
-        target = path.with_name(f"{path.stem}-{number}.npy")
-    return target

@@ -168,6 +168,8 @@ def check_name(name: str) -> None:
 
     Score files are named after videos: ``./x``, ``x`` and ``x/`` would be one file.
     """
+    if not name:
+        raise ValueError("name of a video must not be empty")
     control = next((c for c in name if unicodedata.category(c) in _NO_FILE), None)
     parts = PurePath(name).parts
     if control is not None:

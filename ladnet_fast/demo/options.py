@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ladnet_fast.demo.augment import TAKE_SNIPPETS
@@ -55,8 +56,8 @@ class DemoOptions:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be greater than 0, got {self.lr}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be greater than 0 and finite, got {self.lr}")
 
     def takes(self, role: str, foreign_videos: int) -> int:
         """Return how many takes of a video to make, given how many foreign training videos."""

@@ -102,6 +102,7 @@ class LossConfig:
     pairing: Literal["batch_mean", "all_pairs", "one_to_one"] = "batch_mean"
     select: Literal["topk", "all"] = "topk"
     detach: Literal["none", "score", "feature"] = "none"
+    alignment_form: Literal["product", "correlation"] = "product"
     impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
 
     def __post_init__(self) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Boundaries, LeftOut, LengthRule, Video, load_ground_truth
+from ..data import (
+    Boundaries,
+    DataError,
+    LeftOut,
+    LengthRule,
+    Video,
+    feature_shape,
+    load_ground_truth,
+)
 from ..data._truth_causes import Counted, scores_per_frame
 from ..data._wording import name_of
 from ..metrics import Metrics, evaluate, frame_scores, smooth
@@ -98,6 +106,8 @@ def evaluate_scores(
     if not math.isfinite(threshold):
         raise ValueError(f"{name_of('threshold')} must be a finite number, got {threshold}")
     lengths = [len(scores_of(scores, video)) for video in videos]
+    for video, length in zip(videos, lengths, strict=True):
+        _check_per_snippet(video, length)
     truth = (ground_truth or GroundTruth()).load(videos, lengths, counted="scores")
     return compare(videos, scores, truth, smoothing=smoothing, threshold=threshold)
 
@@ -116,13 +126,11 @@ def compare(
         snippet_scores: NDArray[np.floating] = scores_of(scores, video)
         if smoothing is not None:
             snippet_scores = smooth(snippet_scores, *smoothing)
+        _check_covered(video, len(snippet_scores), len(labels))
         try:
             frames.append(frame_scores(snippet_scores, video.frames_per_snippet, len(labels)))
         except ValueError as error:
-            cause = ""
-            if len(snippet_scores) == len(labels):
-                cause = f"; likely cause: {scores_per_frame(video.frames_per_snippet)}"
-            raise ValueError(f"{video.name}: {error}{cause}") from error
+            raise ValueError(f"{video.name}: {error}") from error
     return evaluate(
         frames,
         truth,
@@ -130,6 +138,37 @@ def compare(
         [video.classes for video in videos],
         names=[video.name for video in videos],
         threshold=threshold,
+    )
+
+
+def _check_per_snippet(video: Video, scores: int) -> None:
+    """Refuse a score for each frame where the features are there to tell; annotations don't."""
+    each, source = video.frames_per_snippet, video.features[0]
+    if each is None or each == 1 or source.path.suffix.lower() != ".npy":
+        return
+    try:
+        snippets = feature_shape(source, axes=video.axes)[0]
+    except (DataError, OSError):
+        return  # evaluating doesn't need the features: this is one more check where they are there
+    if scores > snippets and abs(scores - snippets * each) <= each:
+        raise ValueError(
+            f"{video.name}: {scores} scores, but {snippets} snippets in {source}; likely cause: "
+            f"{scores_per_frame(each)}"
+        )
+
+
+def _check_covered(video: Video, scores: int, frames: int) -> None:
+    """Refuse scores that can't be of ``frames`` frames, with the likely cause."""
+    each = video.frames_per_snippet
+    if each is None or scores * each - each < frames <= scores * each + each:
+        return
+    cause = "scores and ground truth are of different videos, or frames_per_snippet is wrong"
+    if scores == frames:
+        cause = scores_per_frame(each)
+    raise ValueError(
+        f"{video.name}: {scores} scores of {each} frames each cover {scores * each} frames, but "
+        f"its ground truth has {frames}; a difference of one snippet is allowed. Likely cause: "
+        f"{cause}"
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._records import record_of
-from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_shape, read_manifest
+from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_width, read_manifest
+from ..video.not_video import explain_not_a_video
 from ..video.sources import Footage, find_footage, matches, videos_in
 
 FEATURE_SUFFIXES = (".npy", ".txt")
@@ -70,6 +71,8 @@ def find_inputs(
             _look_into(path, found, files)
         elif path.exists():
             _sort(path, Footage(path, path.stem), found, files)
+        elif (problem := explain_not_a_video(given)) is not None:  # an address
+            raise DataError(problem)
         elif glob.has_magic(os.fspath(given)):
             named = {footage.path: footage for footage in find_footage([given])}
             for file in matches(path):
@@ -146,7 +149,7 @@ def width_problem(video: Video, feature_dim: int) -> str | None:
     DataError, FileNotFoundError
         From a feature file.
     """
-    width = feature_shape(video.features[0])[-1]
+    width = feature_width(video)
     if width == feature_dim:
         return None
     return (

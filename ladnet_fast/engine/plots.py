@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,13 +58,16 @@ def score_figure(
     Raises
     ------
     ValueError
-        If lengths don't fit one another or ``fps`` isn't positive.
+        If lengths don't fit one another, ``fps`` isn't positive and finite, or ``threshold`` isn't
+        finite.
     MissingExtraError
         If matplotlib is not installed (extra "tools").
     """
     figure_module = import_extra("matplotlib.figure", extra="tools", purpose="draw plots")
-    if fps is not None and not fps > 0:
-        raise ValueError(f"fps must be greater than 0, got {fps}")
+    if fps is not None and not 0 < fps < math.inf:
+        raise ValueError(f"fps must be greater than 0 and finite, got {fps}")
+    if threshold is not None and not math.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite number, got {threshold}")
     truth = None if ground_truth is None else np.asarray(ground_truth).astype(bool)
     length = num_frames if truth is None else len(truth)
     if length is None and frames_per_snippet is None:

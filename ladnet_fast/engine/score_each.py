@@ -6,17 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-from .._extras import import_extra
 from .._files import remove_leftovers
 from .._memory import NotEnoughMemoryError, memory_errors
 from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..nn import LANet
 from .inputs import Inputs, width_problem
-from .score_files import ScoreFolder
+from .score_files import KINDS, ScoreFolder
 from .scoring import MAX_SNIPPETS, Scores, score_video
 
 #: Called with a name, what is done and of how much (None: not known).
@@ -98,7 +96,7 @@ def score_each(
         raise DataError(f"two inputs are both named {name!r}; score them in two calls")
     inputs = [*read, *files_of(found)]
     outputs = [file for name in names for file in folder.files(name, plot=plots)]
-    check_outputs(outputs, inputs, overwrite=folder.overwrite)
+    check_outputs(outputs, inputs, kinds=KINDS, overwrite=folder.overwrite)
     check_outputs([folder.folder / "run.json"], inputs, overwrite=True)
     for place in {folder.folder, *(path.parent for path in outputs)}:
         remove_leftovers(place)
@@ -129,6 +127,7 @@ def _extracted(
     progress: Progress | None,
 ) -> Iterator[Video | UnscoredVideo]:
     """Check what extraction will write now, and extract when asked for the next video."""
+    from ..video.decode import frame_rate
     from ..video.extraction import FailedVideo, extract_each, feature_paths
     from ..video.listing import MANIFEST
 
@@ -145,7 +144,7 @@ def _extracted(
             if isinstance(outcome, FailedVideo):
                 yield UnscoredVideo(outcome.name, outcome.reason)
                 continue
-            rate = _frame_rate(outcome.video)
+            rate = frame_rate(outcome.video)
             if rate is not None:
                 rates[outcome.name] = rate
             sources = tuple(FeatureSource(file) for file in outcome.features)
@@ -192,10 +191,3 @@ def _score(
     if not reused:  # outside of the above: a folder that can't be written to ends everything
         folder.write(video, scores)
     return ScoredVideo(video, scores, reused, rates.get(video.name))
-
-
-def _frame_rate(path: Path) -> float | None:
-    av = import_extra("av", extra="video", purpose="read video files")
-    with av.open(str(path)) as container:
-        rate: Fraction | None = container.streams.video[0].average_rate
-    return float(rate) if rate else None

@@ -19,7 +19,7 @@ from ..metrics import Metrics, evaluate
 from .evaluation import GroundTruth, compare, output_folder
 from .inputs import check_widths
 from .process import is_main_process
-from .run_folder import RunFolder, files_of
+from .run_folder import METRICS_KIND, RunFolder, files_of
 from .scoring import Scores, score_videos, write_scores
 
 if TYPE_CHECKING:
@@ -102,7 +102,6 @@ def evaluate_run(
         folder = RunFolder(result.run_dir)
         with folder.locked():
             check_outputs(folder.files_of_tested(videos), files_of(videos), overwrite=True)
-            folder.claim_scores()
             write_scores(output_folder(folder.scores), videos, scores)
             write_metrics(folder.metrics, metrics, epoch=result.epoch)
     return scores, metrics
@@ -111,4 +110,4 @@ def evaluate_run(
 def write_metrics(path: Path, metrics: Metrics, **more: Any) -> None:
     """Write figures as JSON, atomically; undefined ones are null, with the reason."""
     text = json.dumps({**more, **metrics.as_dict()}, indent=2, allow_nan=False)
-    record_text(path, text + "\n", {"what": "the figures of test videos"})
+    record_text(path, text + "\n", {"kind": METRICS_KIND})

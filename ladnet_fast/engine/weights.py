@@ -22,7 +22,9 @@ from ..nn.checkpoint import (
     known_options,
     state_of,
     unknown_options,
+    unwrapped,
 )
+from ..nn.hub import options_in_state_dict
 from ..nn.weight_files import read_weights_file
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
 from .config import Config, ConfigError, ModelConfig, load_config, read_sections
@@ -119,6 +121,8 @@ def _load(path: Path, impl: str | None, given: Mapping[str, Any] | None) -> LANe
     options: Mapping[str, Any]
     if _OPTIONS in metadata:
         options = _stored_options(path, metadata[_OPTIONS])
+    elif (said := options_in_state_dict(unwrapped(content, str(path)))) is not None:
+        options = said
     elif is_authors_layout(state):
         options, state = authors_layout(state, str(path))
     else:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import _values
 from ..ops import _impl
 from ..ops.ddl_loss import DDLTerms, ddl_loss
-from ..ops.ddl_loss.api import check_options
+from ..ops.ddl_loss.api import ALIGNMENT_FORMS, check_options
 
 #: Named sets of options. "paper" holds every term of the paper in its own form, with this project's
 #: values for what the paper leaves open; "mil" is the multiple-instance loss alone. They stay
@@ -28,6 +28,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "pairing": "batch_mean",
                 "select": "topk",
                 "detach": "none",
+                "alignment_form": "product",
             }
         ),
         "mil": MappingProxyType({"ranking_weight": 0.0, "alignment_weight": 0.0}),
@@ -67,6 +68,7 @@ class DDLLoss(nn.Module):
         select: str = "topk",
         detach: str = "none",
         impl: str = "auto",
+        alignment_form: str = "product",
     ) -> None:
         super().__init__()
         self.ranking_weight, self.alignment_weight, options = check_options(
@@ -79,6 +81,7 @@ class DDLLoss(nn.Module):
         self.select = options.select
         self.detach = options.detach
         self.impl = _values.choice("impl", impl, _impl.IMPLS)
+        self.alignment_form = _values.choice("alignment_form", alignment_form, ALIGNMENT_FORMS)
 
     @classmethod
     def from_preset(cls, name: str, **options: Any) -> DDLLoss:
@@ -127,6 +130,7 @@ class DDLLoss(nn.Module):
             select=self.select,
             detach=self.detach,
             impl=self.impl,
+            alignment_form=self.alignment_form,
         )
 
     def extra_repr(self) -> str:
@@ -135,5 +139,5 @@ class DDLLoss(nn.Module):
             f"ranking_weight={self.ranking_weight}, alignment_weight={self.alignment_weight}, "
             f"margin={self.margin}, topk_divisor={self.topk_divisor}, eps={self.eps}, "
             f"pairing={self.pairing!r}, select={self.select!r}, detach={self.detach!r}, "
-            f"impl={self.impl!r}"
+            f"impl={self.impl!r}, alignment_form={self.alignment_form!r}"
         )

@@ -115,10 +115,13 @@ def evaluate(
     ------
     ValueError
         If the sequences differ in length, a video's scores and ground truth differ in length,
-        a score is not finite, or a label is neither 0 nor 1; the message names the video.
+        a score is not finite, or a label is neither 0 nor 1; the message names the video. Also if
+        ``threshold`` is not finite.
     MissingExtraError
         If scikit-learn is not installed (extra "tools").
     """
+    if not math.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite number, got {threshold}")
     frames, truth = _checked(scores, ground_truth, labels, classes, names)
     is_anomalous = np.array([bool(label) for label in labels])
     lengths = np.array([len(video) for video in truth])

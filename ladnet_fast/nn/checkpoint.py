@@ -73,7 +73,7 @@ def state_of(content: Mapping[Any, Any], name: str) -> dict[str, Tensor]:
         If there is none, or an entry is no tensor of finite floating-point numbers; begins with
         ``name``.
     """
-    content = _unwrapped(content, name)
+    content = unwrapped(content, name)
     state: dict[str, Tensor] = {}
     for key, entry in content.items():
         plain = _PREFIX.sub("", key)
@@ -198,7 +198,8 @@ def check_fits(state: Mapping[str, Tensor], options: Mapping[str, Any], name: st
         )
 
 
-def _unwrapped(content: Mapping[Any, Any], name: str) -> Mapping[str, Any]:
+def unwrapped(content: Mapping[Any, Any], name: str) -> Mapping[str, Any]:
+    """Return the state dict that lies in what a file holds; the error begins with ``name``."""
     for _ in range(len(_WRAPPERS)):
         inside = [key for key in _WRAPPERS if _may_hold_weights(content.get(key))]
         if len(inside) > 1:

@@ -32,6 +32,8 @@ CARD = "README.md"
 
 #: Entry of the weights' metadata that holds the options; what a training run writes has it, too.
 _OPTIONS = "ladnet_fast.model"
+#: Entry of a state dict's metadata that holds them.
+STATE_OPTIONS = "ladnet_fast.model"
 _VERSION = "ladnet_fast"  # entry of config.json beside the options
 _CARD_ENTRIES = ("data", "figures", "extractor", "license", "notes")
 
@@ -204,6 +206,30 @@ def options_of(net: LANet) -> dict[str, Any]:
     if prior is not None:
         options |= {"prior_form": prior.form, "sigma": prior.sigma, "learn_prior": prior.learn}
     return options
+
+
+def describe_in_state_dict(
+    module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """Let a state dict say how its network was made, as its metadata; a hook of LANet.
+
+    Its entries stay what they are. ``torch.save`` keeps the metadata, also through
+    ``torch.nn.DataParallel``.
+    """
+    metadata[STATE_OPTIONS] = options_of(_as_lanet(module))  # type: ignore[arg-type]
+
+
+def options_in_state_dict(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the options that a state dict says; None where it has lost or never had them."""
+    metadata = getattr(state, "_metadata", None)
+    if not isinstance(metadata, Mapping):
+        return None
+    found = [
+        entry[STATE_OPTIONS]
+        for entry in metadata.values()
+        if isinstance(entry, Mapping) and isinstance(entry.get(STATE_OPTIONS), dict)
+    ]
+    return dict(found[0]) if len(found) == 1 else None
 
 
 def _as_lanet(net: HubMixin) -> LANet:

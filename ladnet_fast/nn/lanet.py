@@ -15,11 +15,11 @@ from .. import _values
 from ..ops import _checks, _impl, _memory, linear
 from ..ops.locality_attention.api import PRIORS
 from ..ops.score_head import score_head, serves
-from . import _plain
+from . import _arguments, _plain
 from ._size import check_affordable
 from .attention import LocalityAttention
-from .hub import HubMixin
-from .prior import FORMS, LocationPrior
+from .hub import HubMixin, describe_in_state_dict
+from .prior import FORMS, LocationPrior, check_sigma
 
 _UNDER_1 = math.nextafter(1.0, 0.0)
 
@@ -108,7 +108,7 @@ class LANet(HubMixin, nn.Module):
         hidden_dim = _values.whole_number("hidden_dim", hidden_dim)
         num_heads = _values.whole_number("num_heads", num_heads)
         kernel_size = _values.whole_number("kernel_size", kernel_size)
-        mlp_dims = _checked_widths(mlp_dims)
+        mlp_dims = _arguments.checked_widths(mlp_dims)
         if query_dim is not None:
             query_dim = _values.whole_number("query_dim", query_dim)
         if hidden_dim % num_heads:
@@ -128,7 +128,7 @@ class LANet(HubMixin, nn.Module):
             query_dim,
             _values.choice("prior", prior, PRIORS),
             _values.choice("prior_form", prior_form, FORMS),
-            _checked_sigma(sigma),
+            check_sigma(sigma),
             learn_prior,
             _values.choice("impl", impl, _impl.IMPLS),
         )
@@ -136,6 +136,7 @@ class LANet(HubMixin, nn.Module):
         self.mlp = _mlp(feature_dim, mlp_dims, dropout)
         self.classifier = nn.Conv1d(mlp_dims[-1], 1, kernel_size)
         self.reset_parameters()
+        self.register_state_dict_post_hook(describe_in_state_dict)
 
     def reset_parameters(self) -> None:
         """Draw new weights: Xavier-uniform for Linear and Conv1d, PyTorch's defaults elsewhere."""
@@ -245,8 +246,8 @@ class LANet(HubMixin, nn.Module):
         return torch.sigmoid(logits)
 
     def _check(self, x: Tensor, lengths: Tensor | None, query: Tensor | None) -> None:
-        _check_width("x", x, "feature_dim", self.feature_dim)
-        self._check_fits("x", x, self.attention.k)
+        _arguments.check_width("x", x, "feature_dim", self.feature_dim)
+        _arguments.check_fits(self, "x", x, self.attention.k)
         _memory.check_given("x", x)
         if lengths is not None:
             _checks.check_index_vector("lengths", lengths, x.shape[0], x)
@@ -258,38 +259,14 @@ class LANet(HubMixin, nn.Module):
                 f"give (B, T, {self.query_dim})"
             )
         if query is not None and self.query_dim is not None:
-            _check_width("query", query, "query_dim", self.query_dim)
+            _arguments.check_width("query", query, "query_dim", self.query_dim)
             if query.shape[:2] != x.shape[:2] or query.device != x.device:
                 raise ValueError(
                     f"query must cover the snippets of x: {tuple(x.shape[:2])} on {x.device}; got "
                     f"{tuple(query.shape[:2])} on {query.device}"
                 )
-            self._check_fits("query", query, self.attention.q)
+            _arguments.check_fits(self, "query", query, self.attention.q)
             _memory.check_given("query", query)
-
-    def _check_fits(self, name: str, x: Tensor, layer: nn.Module) -> None:
-        """Raise if the first layer to read ``x`` has weights of another dtype or device."""
-        weight = getattr(layer, "weight", None)
-        if not isinstance(weight, Tensor):
-            return
-        if x.dtype == weight.dtype and x.device == weight.device:
-            return
-        has, wants = (_checks.autocast_dtype(t) or t.dtype for t in (x, weight))
-        if (has == wants and x.device == weight.device) or not _plain.is_plain(self):
-            return  # somebody's own layers, or hooks on ours, may take what PyTorch's don't
-        if x.device != weight.device:
-            raise ValueError(
-                f"{name} is on {x.device}, but the network's weights are on {weight.device}; "
-                + _meeting_place(name, x.device, weight.device)
-            )
-        cast = (has, wants) != (x.dtype, weight.dtype)
-        of_norm = self.norm.weight.dtype == weight.dtype
-        raise TypeError(
-            f"{name} is {x.dtype}, but the network's weights are {weight.dtype}"
-            f"{' (autocast leaves float64 as it is)' if cast else ''}; convert it with "
-            f"{name}.to({'net.norm.weight.dtype' if of_norm else weight.dtype}), or the network "
-            f"with net.to({x.dtype})"
-        )
 
     @classmethod
     def from_authors_checkpoint(
@@ -346,50 +323,3 @@ def _mlp(width: int, dims: Sequence[int], dropout: float) -> nn.Sequential:
         layers.append(nn.Linear(width, dim))
         width = dim
     return nn.Sequential(*layers, nn.Dropout(dropout))
-
-
-def _meeting_place(name: str, given: torch.device, weights: torch.device) -> str:
-    """Say how input and weights come to one device; nothing can be moved off the meta device."""
-    if given.type == "meta":
-        return f"for shapes alone move the network, net.to('meta'), else give {name} with data"
-    if weights.type == "meta":
-        return (
-            f"make the network's memory with net.to_empty(device={str(given)!r}) and load its "
-            f"state dict"
-        )
-    return f"move it with {name}.to({str(weights)!r})"
-
-
-def _checked_widths(mlp_dims: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(mlp_dims, str | bytes) or not (
-        hasattr(mlp_dims, "__getitem__") and hasattr(mlp_dims, "__len__")
-    ):
-        raise ValueError(
-            f"mlp_dims must be a sequence of integers, such as (512, 128); "
-            f"got {_values.shown(mlp_dims)}"
-        )
-    widths = tuple(
-        _values.whole_number(f"mlp_dims[{i}]", mlp_dims[i]) for i in range(len(mlp_dims))
-    )
-    if not widths:
-        raise ValueError("mlp_dims is empty; give the output width of at least one layer")
-    return widths
-
-
-def _checked_sigma(sigma: float) -> float:
-    # softplus and 1 / (2 sigma) leave the range of the dtype beyond these.
-    limits = torch.finfo(torch.get_default_dtype())
-    allowed = (
-        f"a finite number greater than 0, from {limits.tiny:.3g} to {limits.max:.3g} in "
-        f"{limits.dtype}"
-    )
-    return float(_values.real_number("sigma", sigma, allowed, least=limits.tiny, most=limits.max))
-
-
-def _check_width(name: str, x: Tensor, option: str, width: int) -> None:
-    _checks.check_floating(name, x, 3, f"(B, T, {width})")
-    if x.shape[2] != width:
-        raise ValueError(
-            f"{name} has {x.shape[2]} features a snippet, but the network was made with "
-            f"{option} = {width}; pass {option}={x.shape[2]} to LANet or give other features"
-        )

@@ -40,7 +40,7 @@ def main() -> None:
         words = _words(args)
         return words[0] == sys.executable or inside(cwd) or any(map(inside, words))
 
-    class Popen(subprocess.Popen):  # type: ignore[type-arg]
+    class Popen(subprocess.Popen):
         def __init__(self, args: Any, *rest: Any, **options: Any) -> None:
             if is_build(args, options.get("cwd")):
                 args = [*answer, *_words(args)]

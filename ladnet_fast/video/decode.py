@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ladnet_fast._extras import import_extra
 from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.frames import resize
+from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.orientation import Orientation, orient, orientation_of, unpack
 
 Frame = npt.NDArray[np.uint8]
@@ -82,6 +83,19 @@ def announced_frames(path: str | os.PathLike[str]) -> int | None:
         return round(end * rate) if end and rate else None
 
 
+def frame_rate(path: str | os.PathLike[str]) -> float | None:
+    """Return the average number of frames per second, or None if the file doesn't say.
+
+    Raises
+    ------
+    VideoError
+        If the file is missing or is no video.
+    """
+    with _open(Path(path)) as container:
+        rate = _video_stream(container, Path(path)).average_rate
+    return float(rate) if rate else None
+
+
 def _read_frames(
     path: Path, size: tuple[int, int] | None, max_frames: int | None
 ) -> Iterator[Frame]:
@@ -105,22 +119,29 @@ def _read_frames(
 def _open(path: Path) -> Any:
     av = import_extra("av", extra="video", purpose="decode videos")
     if not path.is_file():
-        raise VideoError(f"{path}: no such file")
+        raise VideoError(explain_not_a_video(path) or f"{path}: no such file")
     try:
         # The full name: FFmpeg takes the start of a name such as "a:b.mp4" for a protocol.
-        return av.open(os.path.abspath(path))
+        container = av.open(os.path.abspath(path))
     except av.FFmpegError as error:
         raise VideoError(
-            f"{path}: not a video that FFmpeg can read, or its end is missing ({error.strerror}); "
-            "check that it plays and was copied completely"
+            explain_not_a_video(path)
+            or f"{path}: not a video that FFmpeg can read, or its end is missing "
+            f"({error.strerror}); check that it plays and was copied completely"
         ) from error
+    if container.format.name == "tty":  # FFmpeg would draw the letters
+        container.close()
+        raise VideoError(explain_not_a_video(path) or f"{path}: is text, not a video")
+    return container
 
 
 def _video_stream(container: Any, path: Path) -> Any:
     for stream in container.streams.video:
         if not stream.disposition & type(stream.disposition).attached_pic:  # cover art of music
             return stream
-    raise VideoError(f"{path}: holds no video stream; is it an audio file?")
+    raise VideoError(
+        explain_not_a_video(path) or f"{path}: holds no video stream; is it an audio file?"
+    )
 
 
 def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:

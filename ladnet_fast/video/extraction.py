@@ -23,8 +23,12 @@ from ladnet_fast.video.features import DEFAULT_BATCH, Progress, iter_features
 from ladnet_fast.video.frames import require_crops
 from ladnet_fast.video.i3d import FEATURE_DIM, I3D
 from ladnet_fast.video.listing import Listing
+from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.sources import Footage, require_distinct_names
 from ladnet_fast.video.weights import MEMBER_SHA256
+
+#: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
+PREPARATION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +174,14 @@ def extract_each(
     footage = [v if isinstance(v, Footage) else Footage(Path(v), Path(v).stem) for v in videos]
     require_distinct_names(footage)
     folder = Path(out_dir)
-    settings = {"crops": crops, **_network(model, dtype)}
+    settings = {"crops": crops, "preparation": PREPARATION, **_network(model, dtype)}
     targets = [feature_paths(folder, name, crops) for _, name in footage]
     if not overwrite:
         finished.check_existing(footage, targets, settings)
     check_outputs(
         [file for files in targets for file in files if not finished.is_cut_off(file)],
         [path for path, _ in footage],
+        kinds=[finished.KIND],
         overwrite=overwrite,
         remedy="use features that are there as they are, extract into another folder, or replace "
         "them (--overwrite, overwrite=True)",
@@ -212,8 +217,11 @@ def _extract_each(
     keeping = False
     with ExitStack() as stack:
         for (path, name), files in zip(footage, targets, strict=True):
-            if not path.is_file():
-                yield FailedVideo(path, name, f"no such video file: {path}")
+            problem = explain_not_a_video(path)
+            if problem is None and not path.is_file():
+                problem = f"no such video file: {path}"
+            if problem is not None:
+                yield FailedVideo(path, name, problem)
                 continue
             before = finished.features_of(path, files, settings)
             done = None if overwrite else before.features

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.accuracy import baselines, datasets, training
 from benchmarks.accuracy.grid import Setup, TrialConfig
+from ladnet_fast import DDLLoss
 from ladnet_fast.engine import Config, score_video, train
 
 from .accuracy_data import WIDTH, write_set
@@ -145,6 +146,14 @@ def test_trial_terms_are_their_formulas():
         value = training.trial_terms(scores, features, lengths, trial)
         assert value.item() == pytest.approx(2 * expected, rel=1e-4), name
     assert training.trial_terms(scores, features, lengths, TrialConfig()) is None
+
+
+def test_the_correlation_on_trial_is_the_one_of_the_package():
+    scores, features, lengths = random_bags()
+    trial = training.trial_terms(scores, features, lengths, TrialConfig(correlation_weight=1.0))
+    labels = torch.tensor([1, 0, 1])
+    terms = DDLLoss(alignment_form="correlation")(scores, features, labels, lengths)
+    torch.testing.assert_close(trial, terms.alignment)
 
 
 @pytest.mark.parametrize("name", ["correlation_weight", "crossentropy_weight"])

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 from safetensors import SafetensorError
 
+from ladnet_fast._memory import NotEnoughMemoryError
 from ladnet_fast._printable import printable
 from ladnet_fast.cli import _console
 from ladnet_fast.cli._console import (
@@ -88,6 +89,12 @@ def test_the_commands_consoles_have_no_emoji_codes() -> None:
 
 
 def test_a_style_is_for_the_mark_alone() -> None:
+    to = Console(file=io.StringIO(), force_terminal=True, color_system="standard", _environ={})
+    say("[b]x", mark="error:", style="bold red", to=to)
+    assert printed(to) == "\x1b[1;31merror: \x1b[0m[b]x\n"
+
+
+def test_a_cell_is_plain_text() -> None:
     assert plain("[b]x", "table.title") == Text("[b]x", style="table.title")
 
 
@@ -113,12 +120,13 @@ def raised(call) -> BaseException:
         (ValueError("not \udcff UTF-8\nsecond line"), "not \\udcff UTF-8\nsecond line"),
         (MemoryError(), "not enough memory; do less at a time"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"),
-         "not enough memory: 20.00 GiB were asked for at once"),
+         "not enough GPU memory: 20.00 GiB more were asked for; do less"),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 "
-                      "bytes."), "8,589,934,592 bytes (8.0 GiB) were asked for at once"),
+                      "bytes."), "not enough memory: 8.0 GiB more were asked for; do less"),
         (RuntimeError("CUDA error: out of memory"), "not enough memory; do less"),
-        (RuntimeError("Invalid buffer size: 7.28 TiB"), "7.28 TiB were asked for"),
+        (RuntimeError("Invalid buffer size: 7.28 TiB"), "not enough memory"),
         (RuntimeError("std::bad_alloc"), "not enough memory"),
+        (NotEnoughMemoryError("not enough memory; give less"), "not enough memory; give less"),
     ],
 )  # fmt: skip
 def test_an_expected_error_is_one_message(error: BaseException, message: str) -> None:

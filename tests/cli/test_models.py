@@ -202,7 +202,9 @@ def test_saved_state_dict_scores_with_what_the_message_says_to_write(
 ) -> None:
     path = tmp_path / "mine here.pt"
     torch.save(
-        OrderedDict(wrapped(net.state_dict(), how)), path, _use_new_zipfile_serialization=not old
+        OrderedDict(wrapped(dict(net.state_dict()), how)),
+        path,
+        _use_new_zipfile_serialization=not old,
     )
     command = ("score", manifest, "--model", path, "--out", tmp_path / "scores", "--no-plots")
     message = refusal(run(*command), "mine here.pt")
@@ -227,3 +229,34 @@ def test_what_a_message_says_to_save_is_read(tmp_path: Path, net: LANet) -> None
     loaded = load_model(tmp_path / "weights.pt", options=options)
     x = torch.randn(1, 9, 6)
     assert torch.equal(loaded(x).scores, net(x).scores)
+
+
+@pytest.mark.parametrize("wrap", [None, "state_dict", "model"])
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"prior": "logit", "prior_form": "exp_abs", "num_heads": 2},
+        {"prior": "none", "num_heads": 4, "mlp_dims": (16, 8, 4), "kernel_size": 3},
+        {"learn_prior": False, "sigma": 3.0},
+    ],
+)
+def test_a_state_dict_of_torch_save_says_itself_how_its_network_was_made(
+    run: Run, tmp_path: Path, options: dict, parallel: bool, wrap: str | None
+) -> None:
+    net = LANet(feature_dim=8, hidden_dim=16, **options).eval()
+    state = (torch.nn.DataParallel(net) if parallel else net).state_dict()
+    torch.save(state if wrap is None else {wrap: state, "epoch": 3}, tmp_path / "w.pt")
+    loaded = load_model(tmp_path / "w.pt")
+    x = torch.randn(2, 9, 8)
+    assert torch.equal(loaded(x).scores, net(x).scores)
+    np.save(tmp_path / "a.npy", x[0].numpy())
+    result = run("score", tmp_path / "a.npy", "--model", tmp_path / "w.pt", "--out", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+
+
+def test_the_entries_of_a_state_dict_stay_what_they_are() -> None:
+    net = LANet(feature_dim=8)
+    assert set(net.state_dict()) == {name for name, _ in net.named_parameters()}
+    assert all(isinstance(entry, torch.Tensor) for entry in net.state_dict().values())

@@ -305,7 +305,7 @@ def test_file_size_limit_of_the_system_gives_one_sentence(manifest: Path, tmp_pa
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert ".safetensors'" in done.stderr
+    assert ".safetensors: " in done.stderr
     assert "File too large" in done.stderr
     assert not list((tmp_path / "run").rglob("*.part"))
 

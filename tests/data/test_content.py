@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ladnet_fast.data import (
     DataError,
@@ -147,6 +148,52 @@ def test_every_encoding_that_is_offered_decodes_the_file(tmp_path):
 def test_no_command_is_offered_where_none_works(tmp_path, content):
     message = _error_of(READERS["list"], _file(tmp_path / "x.list", content))
     assert "iconv" not in message
+
+
+ROWS = _rows(7, 4)
+
+
+def _save_features(path: Path) -> None:
+    if path.suffix == ".mat" and "73" in path.name:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file["x"] = ROWS.T  # MATLAB stores columns
+        with path.open("r+b") as file:
+            file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+    elif path.suffix == ".mat":
+        pytest.importorskip("scipy.io").savemat(path, {"x": ROWS})
+    elif path.suffix == ".pt":
+        torch.save(torch.from_numpy(ROWS), path)
+    elif path.suffix == ".hdf":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["x"] = ROWS
+    else:
+        with path.open("wb") as file:
+            (np.savez if path.suffix == ".npz" else np.save)(file, ROWS)
+
+
+@pytest.mark.parametrize("name", ["x.mat", "x73.mat", "it's.pt", "x.npz", "x.hdf", "x.npy.bak"])
+def test_features_of_another_format_are_converted_by_the_printed_command(tmp_path, name):
+    path = tmp_path / name
+    _save_features(path)
+    _run_only_command(_error_of(load_features, path), tmp_path)
+    np.testing.assert_array_equal(load_features(path.with_suffix(".npy")), ROWS)
+
+
+def test_a_pickle_of_features_has_no_command(tmp_path):
+    path = _file(tmp_path / "x.pkl", pickle.dumps(ROWS))
+    message = _error_of(load_features, path)
+    assert "x.pkl is a Python pickle" in message
+    assert commands_in(message) == []
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-32"])
+def test_rows_of_text_in_another_encoding_are_converted(tmp_path, codec):
+    path = _file(tmp_path / "x.txt", "1 2\n3 4\n".encode(codec))
+    _run_only_command(_error_of(load_features, path), tmp_path)
+    np.testing.assert_array_equal(load_features(tmp_path / "x-utf8.txt"), [[1, 2], [3, 4]])
+    _file(path, b"PK\x03\x04")
+    assert "it is a zip archive" in _error_of(load_features, path)
 
 
 KINDS = {

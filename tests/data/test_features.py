@@ -141,6 +141,8 @@ def test_value_that_is_not_finite_names_the_crop(save):
         ("x.pkl", b"", DataError, r"read from \.npy, \.txt .* not from '\.pkl'"),
         ("x.txt", b"1 2\n3 four\n", DataError, r"x\.txt is not a table of numbers"),
         ("x.txt", b"1 2\n3\n", DataError, r"x\.txt is not a table of numbers"),
+        ("x.txt", b"", DataError, r"x\.txt: shape \(0, \d\) is neither"),
+        ("x.txt", b"# nothing\n", DataError, r"x\.txt: shape \(0, \d\) is neither"),
         ("x.h5::k", b"text", DataError, r"x\.h5 is not a readable HDF5 file"),
         ("x.h5", b"text", DataError, r"say which data set"),
         ("x.npy::k", b"", DataError, r"only HDF5 files have keys"),

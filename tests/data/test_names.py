@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from ladnet_fast.data import DataError, FeatureSource, Video, read_manifest, write_manifest
+from ladnet_fast.data import (
+    DataError,
+    FeatureSource,
+    Video,
+    read_list,
+    read_manifest,
+    write_manifest,
+)
 
 NO_FILE = [
     ("./x", "'x'"),
@@ -43,6 +50,14 @@ def test_a_name_that_files_cannot_have_is_refused_with_its_reason(tmp_path, name
         read_manifest(path, check_files=False)
     with pytest.raises(ValueError, match=f"can't name a file.*{why}"):
         write_manifest(tmp_path / "out.csv", [Video(name, (FeatureSource(Path("x.npy")),), 1)])
+
+
+@pytest.mark.parametrize("line", ["/", "a/\x1b.npy", "a/\x00.npy", "x\ty.npy"])
+def test_a_list_names_the_line_of_such_a_name(tmp_path, line):
+    path = tmp_path / "x.list"
+    path.write_text(f"Abuse001.npy\n{line}\n")
+    with pytest.raises(DataError, match=r"x\.list.*(line 2: .*name|binary data)"):
+        read_list(path, "ucf-i3d", labels="optional", check_files=False)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -14,6 +14,7 @@ from ladnet_fast.data import (
     stratified_folds,
     train_validation_split,
 )
+from ladnet_fast.data._wording import options_named
 
 
 def _videos(normal: int, **classes: int) -> list[Video]:
@@ -115,3 +116,15 @@ def test_select_split_lists_the_splits_there_are():
     assert select_split(videos, "s1") == videos[1::2]
     with pytest.raises(ValueError, match="no video has split 'train'; the splits are: s0, s1"):
         select_split(videos, "train")
+
+
+def test_errors_name_options_at_the_command_line():
+    folds = stratified_folds(_videos(4), 2)
+    for call, message in (
+        (lambda: split_by_fold(_videos(4), 0), "or give --make-folds K"),
+        (lambda: split_by_fold(folds, 5), "--folds must be one of"),
+        (lambda: stratified_folds(_videos(2), 3), "--make-folds 3 folds need at least 3"),
+        (lambda: train_validation_split(_videos(4), fraction=2), "--validation must be in"),
+    ):
+        with options_named(), pytest.raises(ValueError, match=message):
+            call()

@@ -239,7 +239,8 @@ def test_progress_hears_of_every_part(run_it, videos: list[Path], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("repeats", 0), ("train_snippets", 15), ("lr", 0.0), ("seed", -1)]
+    ("option", "value"),
+    [("repeats", 0), ("train_snippets", 15), ("lr", 0.0), ("lr", np.inf), ("seed", -1)],
 )
 def test_an_option_out_of_range_is_named(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{option} must be .* got {value}"):

@@ -31,6 +31,7 @@ def test_the_papers_form_names_every_option_and_the_values_of_before():
         "pairing": "batch_mean",
         "select": "topk",
         "detach": "none",
+        "alignment_form": "product",
     }
 
 

@@ -77,6 +77,10 @@ def test_picture_is_written(tmp_path: Path, suffix: str) -> None:
     ("options", "message"),
     [
         ({"fps": 0}, "fps must be greater than 0"),
+        ({"fps": np.nan}, "fps must be greater than 0 and finite, got nan"),
+        ({"fps": np.inf}, "fps must be greater than 0 and finite, got inf"),
+        ({"threshold": np.nan}, "threshold must be a finite number, got nan"),
+        ({"threshold": -np.inf}, "threshold must be a finite number, got -inf"),
         ({"ground_truth": np.zeros(500)}, "doesn't fit num_frames=500"),
         ({"frames_per_snippet": 0}, "at least 1"),
     ],

@@ -48,7 +48,7 @@ def test_scores_are_the_mean_over_crops_however_many_go_together(
 def test_crops_in_one_file_score_as_crops_in_files(
     make_videos: MakeVideos, net: LANet, tmp_path: Path
 ) -> None:
-    (video,) = make_videos(1, crops=3)
+    (video,) = make_videos(1, crops=5)
     stacked = np.stack([load_features(source) for source in video.features], axis=1)
     np.save(tmp_path / "all.npy", stacked)
     together = dataclasses.replace(video, features=(FeatureSource(tmp_path / "all.npy"),))

@@ -102,7 +102,7 @@ def test_options_that_weights_do_not_show_are_asked_for_and_never_guessed(
 ) -> None:
     net = config.build()
     path = tmp_path / "mine.pt"
-    torch.save(net.state_dict(), path)
+    torch.save(dict(net.state_dict()), path)
     given: dict[str, object] = {}
     for name in open_options:
         with pytest.raises(ValueError, match=rf"its weights can't show: {name} \("):
@@ -120,7 +120,7 @@ def test_options_may_repeat_but_not_contradict_what_a_file_says(tmp_path: Path) 
     load_model(tmp_path, options={"prior": "logit", "mlp_dims": (16, 8)})
     with pytest.raises(ValueError, match="prior = 'logit'; options give 'additive'"):
         load_model(tmp_path, options={"prior": "additive"})
-    torch.save(CONFIG.build().state_dict(), tmp_path / "bare.pt")
+    torch.save(dict(CONFIG.build().state_dict()), tmp_path / "bare.pt")
     options = {"prior": "logit", "query_dim": None}
     with pytest.raises(ValueError, match="don't fit the model's options"):
         load_model(tmp_path / "bare.pt", options={**options, "hidden_dim": 32})
@@ -187,7 +187,7 @@ def test_archive_without_checksums_is_read(tmp_path: Path) -> None:
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
     try:
-        torch.save(CONFIG.build().state_dict(), tmp_path / "mine.pt")
+        torch.save(dict(CONFIG.build().state_dict()), tmp_path / "mine.pt")
     finally:
         torch.serialization.set_crc32_options(before)
     load_model(tmp_path / "mine.pt", options={"prior": "logit", "query_dim": None})

@@ -229,3 +229,9 @@ def test_missing_scikit_learn_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(MissingExtraError, match=r"ladnet-fast\[tools\]"):
         evaluate([[0.1, 0.9]], [[0, 1]], [1])
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, -np.inf])
+def test_a_threshold_that_is_no_number_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match=f"threshold must be a finite number, got {threshold}"):
+        evaluate([[0.1, 0.9]], [[0, 1]], [1], threshold=threshold)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from ladnet_fast import DDLLoss, LANet, LANetOutput
+from ladnet_fast.nn.prior import LARGEST_SIGMA, SMALLEST_SIGMA
 
 SMALL = {"feature_dim": 24, "hidden_dim": 16, "mlp_dims": (20, 12), "kernel_size": 3}
 
@@ -368,7 +369,7 @@ def test_on_the_meta_device_a_large_network_costs_nothing():
 
 
 @pytest.mark.parametrize("form", ["gaussian", "exp_abs"])
-@pytest.mark.parametrize("sigma", [torch.finfo().tiny, torch.finfo().max])
+@pytest.mark.parametrize("sigma", [SMALLEST_SIGMA, LARGEST_SIGMA])
 def test_the_least_and_the_largest_sigma_give_a_finite_prior(form, sigma):
     net = small(prior_form=form, sigma=sigma)
     assert all(entry.isfinite().all() for entry in net.state_dict().values())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ladnet_fast.video import VideoError, read_frames
-from ladnet_fast.video.decode import announced_frames
+from ladnet_fast.video.decode import announced_frames, frame_rate
 from ladnet_fast.video.frames import resize
 
 WriteVideo = Callable[..., Path]
@@ -177,6 +177,16 @@ def test_announced_frames_serve_a_progress_bar(
 ) -> None:
     path = write_video(tmp_path / name, noise)
     assert announced_frames(path) == len(noise)
+
+
+def test_the_rate_of_frames_is_the_files(
+    write_video: WriteVideo, noise: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "a:b.mkv", noise)
+    monkeypatch.chdir(tmp_path)
+    assert frame_rate("a:b.mkv") == 25
+    with pytest.raises(VideoError, match=r"absent\.mp4: no such file"):
+        frame_rate("absent.mp4")
 
 
 def test_without_pyav_the_package_imports_and_decoding_names_the_extra(tmp_path: Path) -> None:

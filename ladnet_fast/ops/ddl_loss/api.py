@@ -11,12 +11,14 @@ from torch import Tensor
 from ... import _values
 from .. import _checks, _impl, _memory
 from . import reference, schema
+from .correlation import correlation_loss
 
 CHOICES = {
     "pairing": ("batch_mean", "all_pairs", "one_to_one"),
     "select": ("topk", "all"),
     "detach": ("none", "score", "feature"),
 }
+ALIGNMENT_FORMS = ("product", "correlation")
 _NAME = "ddl_loss"
 _DOUBLE_MAX = sys.float_info.max
 
@@ -50,6 +52,7 @@ def ddl_loss(
     select: str = "topk",
     detach: str = "none",
     impl: str = "auto",
+    alignment_form: str = "product",
 ) -> DDLTerms:
     r"""Compute the losses of Discriminative Dynamics Learning for a batch of bags.
 
@@ -107,6 +110,11 @@ def ddl_loss(
         Which factor of the alignment receives no gradient.
     impl : {"auto", "reference", "native", "triton", "cuda"}
         Who computes; see :class:`ladnet_fast.use_impl`.
+    alignment_form : {"product", "correlation"}
+        "product" is the equation above. "correlation", this project's own form, replaces
+        :math:`L_{DA}` by :math:`\tfrac1N \sum_i (1 - \mathrm{corr}_t(ds_t, df_t))`, the correlation
+        over the pairs of bag i, 0 where one side doesn't vary or a bag has fewer than two pairs;
+        ``eps`` has no part in it. PyTorch computes it, whatever ``impl`` serves the other terms.
 
     Returns
     -------
@@ -125,6 +133,7 @@ def ddl_loss(
         ranking_weight, alignment_weight, margin, topk_divisor, eps, pairing, select, detach
     )
     _values.choice("impl", impl, _impl.IMPLS)
+    _values.choice("alignment_form", alignment_form, ALIGNMENT_FORMS)
     _check_tensors(scores, features, labels, lengths, cu_seqlens)
     either64 = torch.float64 in (scores.dtype, features.dtype)
     _check_range(either64, ranking_weight, alignment_weight, options)
@@ -152,6 +161,9 @@ def ddl_loss(
             scores, features, labels, lengths, cu_seqlens, *options, training, impl
         )
         mil, ranking, alignment = terms.unbind()
+    if alignment_form == "correlation":
+        with torch.autocast(scores.device.type, enabled=False):
+            alignment = correlation_loss(scores, features, lengths, cu_seqlens, detach)
     total = mil + ranking_weight * ranking + alignment_weight * alignment
     return DDLTerms(total, mil, ranking, alignment)
 
