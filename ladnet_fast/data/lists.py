@@ -130,7 +130,7 @@ def read_list(
         listing.parent if root is None or rules.hdf5 else Path(root),
         None if remap is None else (posix(remap[0]), posix(remap[1])),
     )
-    lines = list(_read_lines(listing, rules))
+    lines = list(_read_lines(listing, rules, labels == "required"))
     place.check_remap(lines)
     groups = _group_crops(listing, lines, rules)
     entries = [_entry(group) for group in groups]
@@ -184,7 +184,7 @@ def read_list(
     return videos
 
 
-def _read_lines(listing: Path, rules: Layout) -> Iterator[Line]:
+def _read_lines(listing: Path, rules: Layout, need_labels: bool) -> Iterator[Line]:
     lines = read_lines(listing, what="list")
     if rules.label_column == "csv":
         header = lines[0][1].replace(" ", "").lower()
@@ -195,9 +195,10 @@ def _read_lines(listing: Path, rules: Layout) -> Iterator[Line]:
             )
         for number, text in lines[1:]:
             cells = next(csv.reader([text]))
-            if len(cells) != 2 or not all(cell.strip() for cell in cells):
+            path, *rest = (cell.strip() for cell in cells)
+            if not path or len(rest) > 1 or (need_labels and rest in ([], [""])):
                 raise DataError(f"{listing}, line {number}: expected path,label, got {text!r}")
-            yield Line(number, PurePosixPath(posix(cells[0].strip())), cells[1].strip())
+            yield Line(number, PurePosixPath(posix(path)), "".join(rest) or None)
         return
     for number, text in lines:
         cell = None

@@ -17,6 +17,7 @@ from .._records import DamagedFileError, digest_of, record_of, recorded, verify,
 from .._tensors import tensors_digest
 from ..data import FeatureSource, Video
 from ..nn import LANet
+from ..ops._impl import requested
 from .plots import score_figure
 from .scoring import KIND, Scores, read_scores, score_path, write_scores
 
@@ -48,7 +49,7 @@ class ScoreFolder:
         self._network = {
             "version": __version__,
             "weights": tensors_digest(model.state_dict(), {"network": repr(model)}),
-            "impl": model.attention.impl,
+            "impl": requested(model.attention.impl),
             "device": next(model.parameters()).device.type,
             "torch": torch.__version__,
         }
