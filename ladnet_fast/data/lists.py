@@ -111,8 +111,14 @@ def read_list(
     ValueError
         If an argument is not allowed.
     """
-    _values.choice(name_of("layout"), layout, tuple(LAYOUTS))
-    _values.choice("labels", labels, get_args(Labels))
+    for name, given, allowed in (
+        (name_of("layout"), layout, tuple(LAYOUTS)),
+        ("labels", labels, get_args(Labels)),
+    ):
+        if not isinstance(given, str) or given not in allowed:
+            raise ValueError(
+                f"{name} must be one of {', '.join(allowed)}, got {_values.shown(given)}"
+            )
     check_files = _values.switch("check_files", check_files)
     normal_folders = _values.texts(name_of("normal_folders"), normal_folders, "folders' names")
     anomalous_folders = _values.texts(

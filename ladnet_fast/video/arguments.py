@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ladnet_fast._values import shown
-from ladnet_fast.video.i3d import I3D
 
 #: Precisions of the network.
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
 def require_model(model: object) -> None:
-    """Raise ValueError unless ``model`` is an I3D network."""
-    if not isinstance(model, I3D):
+    """Raise ValueError unless ``model`` is an I3D network, or has its first layer."""
+    first = getattr(getattr(model, "conv_1a", None), "conv", None)
+    if not isinstance(getattr(first, "weight", None), Tensor):
         raise ValueError(f"model must be an I3D, e.g. I3D.from_pretrained(); got {shown(model)}")
 
 
