@@ -132,8 +132,11 @@ def _extracted(
     from ..video.listing import MANIFEST
 
     place = folder.folder / FEATURES
-    files = [file for _, name in found.footage for file in feature_paths(place, name, crops)]
-    check_outputs([*files, place / MANIFEST], inputs, overwrite=True)
+    files = {name: feature_paths(place, name, crops) for _, name in found.footage}
+    for name, features in files.items():
+        folder.check_crops(name, features)
+    written = [file for features in files.values() for file in features]
+    check_outputs([*written, place / MANIFEST], inputs, overwrite=True)
     outcomes = extract_each(
         found.footage, place, crops=crops, device=device, overwrite=folder.overwrite,
         progress=progress,
