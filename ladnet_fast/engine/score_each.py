@@ -14,6 +14,7 @@ from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..nn import LANet
 from .inputs import Inputs, width_problem
+from .run_info import check_run_info
 from .score_files import KINDS, ScoreFolder
 from .scoring import MAX_SNIPPETS, Scores, score_video
 
@@ -97,7 +98,7 @@ def score_each(
     inputs = [*read, *files_of(found)]
     outputs = [file for name in names for file in folder.files(name, plot=plots)]
     check_outputs(outputs, inputs, kinds=KINDS, overwrite=folder.overwrite)
-    check_outputs([folder.folder / "run.json"], inputs, overwrite=True)
+    check_run_info(folder.folder, inputs)
     for place in {folder.folder, *(path.parent for path in outputs)}:
         remove_leftovers(place)
     extracted: Iterator[Video | UnscoredVideo] = iter(())
