@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from ._files import STATE
 from ._records import record_of, wrote
 
 _SHOWN = 3
@@ -69,6 +70,8 @@ def check_outputs(
     folders = [path for path in targets if path.is_dir()]
     if folders:
         raise OutputError(f"{folders[0]} is a folder, and a file of that name would be written")
+    for folder in {folder for path in targets for folder in (path.parent / STATE, path.parent)}:
+        _require_folder(folder)
     if overwrite:
         return
     there = [path for path in targets if os.path.lexists(path)]
@@ -90,6 +93,14 @@ def check_outputs(
             raise OutputError(
                 f"{path} would be replaced, but another command wrote it ({kind}); {remedy}"
             )
+
+
+def _require_folder(folder: Path) -> None:
+    """Refuse a folder that can't be made because a file of its name, or of a parent's, is there."""
+    while not folder.is_dir() and folder.parent != folder:
+        if os.path.lexists(folder):
+            raise OutputError(f"{folder} is a file, and results need a folder of that name")
+        folder = folder.parent
 
 
 def _is_ours(path: Path) -> bool:

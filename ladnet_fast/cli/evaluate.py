@@ -16,6 +16,7 @@ from .._outputs import check_outputs
 from .._records import record_text
 from ..data import LeftOut, Video, leave_out
 from ..engine import evaluate_scores, read_scores, run_info
+from ..engine.run_folder import files_of
 from ..engine.scoring import score_path
 from ..metrics.frames import Smoothing
 from . import _options as opt
@@ -101,7 +102,7 @@ def command(
         opt.report_left_out(left_out, len(whole))
         truth = dataclasses.replace(truth, left_out=left_out)
     read = [videos, *(path for path in (gt, anomalous_names, num_frames) if path is not None)]
-    read += [video.frame_labels for video in chosen if video.frame_labels is not None]
+    read += files_of(chosen)
     read += [score_path(scores, video.name) for video in chosen]
     target = out or scores / "metrics.json"
     check_outputs([target], read, kinds=[KIND], overwrite=overwrite)

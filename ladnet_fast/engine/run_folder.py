@@ -26,7 +26,7 @@ from .reporting import EpochRecord
 from .run_info import FILE as RUN_INFO
 from .run_info import KIND as RUN_INFO_KIND
 from .scoring import KIND as SCORES_KIND
-from .scoring import score_path
+from .scoring import KIND_OF_TESTED, score_path
 from .weights import CONFIG, WEIGHTS, save_model
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -37,7 +37,7 @@ SCORES = "scores"
 # What the files of a run are called in their records.
 _CONFIG, _MODEL = "the configuration of a run", "the model of a run"
 _HISTORY = "the history of a run"
-_KINDS = (_CONFIG, _MODEL, _HISTORY, RUN_INFO_KIND, SCORES_KIND, METRICS_KIND)
+_KINDS = (_CONFIG, _MODEL, _HISTORY, RUN_INFO_KIND, SCORES_KIND, KIND_OF_TESTED, METRICS_KIND)
 _REMEDY = "name another folder with --out, or move them away"
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._outputs import check_outputs
 from .._records import record_text
 from .._version import __version__
 
@@ -98,6 +99,20 @@ def write_run_info(
         info["earlier"] = [*earlier, before]
     record_text(path, json.dumps(info, indent=2, allow_nan=False) + "\n", {"kind": KIND})
     return path
+
+
+def check_run_info(
+    folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Refuse, before the work, a ``run.json`` in ``folder`` that is an input or somebody else's.
+
+    Raises
+    ------
+    OutputError
+        Names the file and what to do.
+    """
+    remedy = "name another folder with --out, or move it away"
+    check_outputs([Path(folder) / FILE], inputs, kinds=[KIND], remedy=remedy)
 
 
 def git_revision() -> str | None:

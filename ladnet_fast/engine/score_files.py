@@ -82,6 +82,25 @@ class ScoreFolder:
                 "--overwrite"
             )
 
+    def check_crops(self, name: str, features: Sequence[Path]) -> None:
+        """Refuse scores of another number of crops before features are extracted for them.
+
+        Raises
+        ------
+        OutputError
+            Names both, and what to do.
+        """
+        path = score_path(self.folder, name)
+        record = record_of(path) if path.is_file() and not self.overwrite else None
+        if record is None or record.made.get("kind") != KIND:
+            return
+        before, now = len(record.made.get("features", ())), len(features)
+        if before and before != now:
+            raise OutputError(
+                f"{path} holds scores of {before} crop{'s' * (before != 1)}, and now there are "
+                f"{now}; name another folder with --out, or replace them with --overwrite"
+            )
+
     def earlier(self, video: Video) -> Scores | None:
         """Return the scores that are there and would come out the same; None if there are none."""
         if self.overwrite:

@@ -238,9 +238,9 @@ def _extract_each(
             if problem is not None:
                 yield FailedVideo(path, name, problem)
                 continue
-            before = finished.features_of(path, files, settings)
-            done = None if overwrite else before.features
             try:
+                before = finished.features_of(path, files, settings)
+                done = None if overwrite else before.features
                 if done is None:
                     if model is None:
                         model = _pretrained(dtype, device)

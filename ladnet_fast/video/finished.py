@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ladnet_fast._outputs import OutputError
 from ladnet_fast._records import DamagedFileError, Record, record_of, verify, wrote
 from ladnet_fast.video import origin
+from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.feature_file import stored_rows
 from ladnet_fast.video.i3d import FEATURE_DIM
 from ladnet_fast.video.sources import Footage
@@ -65,7 +66,11 @@ def check_existing(
             if record is None or record.made.get("kind") != KIND or not video.is_file():
                 continue
             before = record.made["video"]
-            if origin.compare(video, before) == "other":
+            try:
+                found = origin.compare(video, before)
+            except VideoError:
+                break  # its turn comes: what can't be read is told then, beside the others
+            if found == "other":
                 raise OutputError(
                     f"{file} holds the features of another video, {before['path']}, not of "
                     f"{os.path.abspath(video)}; extract into another folder, rename the video, or "

@@ -88,3 +88,47 @@ def test_the_files_of_a_model_are_inputs_of_the_commands_that_read_it(
             assert result.exit_code == 1, result.output
             assert "is an input" in result.output
             assert target.read_bytes() == before
+
+
+def test_scores_of_test_videos_stay_what_the_training_wrote(
+    run: Run, split_manifest: Path, tmp_path: Path
+) -> None:
+    train = ("train", split_manifest, "--split", "train", "--test-split", "test", "--out",
+             tmp_path / "run", "--no-tensorboard", *SMALL)  # fmt: skip
+    assert run(*train).exit_code == 0
+    before = (tmp_path / "run" / "scores" / "v6.npy").read_bytes()
+    score = ("score", split_manifest, "--split", "test", "--model", tmp_path / "run", "--out",
+             tmp_path / "run" / "scores", "--no-plots")  # fmt: skip
+    result = run(*score)
+    assert result.exit_code == 1
+    assert "another command wrote it (scores of test videos)" in result.output
+    assert (tmp_path / "run" / "scores" / "v6.npy").read_bytes() == before
+    assert run(*score, "--overwrite").exit_code == 0
+    assert "were there" in run(*score).output
+    assert run(*train, "--resume").exit_code == 0
+
+
+@pytest.mark.parametrize("content", ["my notes", '{"mine": 1}', "[]", ""])
+def test_a_run_json_of_the_user_is_told_before_the_work_and_stays(
+    run: Run, results: Path, content: str
+) -> None:
+    theirs = results / "out" / "run.json"
+    theirs.parent.mkdir()
+    theirs.write_text(content)
+    for extra in ((), ("--overwrite",)):
+        result = run("score", results / "v0.npy", "--model", results / "run", "--out",
+                     theirs.parent, *extra)  # fmt: skip
+        assert result.exit_code == 1
+        assert "name another folder with --out, or move it away" in result.output
+        assert [path.name for path in theirs.parent.iterdir()] == ["run.json"]
+        assert theirs.read_text() == content
+
+
+@pytest.mark.parametrize("name", ["v1.npy", "gt1.npy", "videos.csv", "scores/v1.npy"])
+def test_figures_never_replace_what_the_list_names(run: Run, results: Path, name: str) -> None:
+    before = (results / name).read_bytes()
+    result = run("evaluate", results / "scores", results / "videos.csv", "--out", results / name,
+                 "--overwrite")  # fmt: skip
+    assert result.exit_code == 1
+    assert "is an input" in result.output
+    assert (results / name).read_bytes() == before
