@@ -32,9 +32,16 @@ def test_determinism_is_as_asked_inside_and_as_before_outside(
     before: tuple[bool, bool], asked: bool
 ) -> None:
     torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-    with pytest.raises(KeyError), private_random_state(CPU, asked):
-        assert determinism() == (asked or before[0], False)
-        raise KeyError
+    inside = []
+
+    def fail() -> None:
+        with private_random_state(CPU, asked):
+            inside.append(determinism())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert inside == [(asked or before[0], False)]
     assert determinism() == before
 
 
