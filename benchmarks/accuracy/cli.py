@@ -16,6 +16,7 @@ from ladnet_fast._files import atomic_write_text
 from .. import results
 
 RESULTS = results.FOLDER / "accuracy"
+LOCAL = results.LOCAL / "accuracy"
 
 
 def accuracy(
@@ -31,9 +32,7 @@ def accuracy(
         typer.Option(help="YAML file of configurations; default: MIL, DDL and the baselines."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of every configuration.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for runs and tables.")] = Path(
-        "accuracy-output"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for runs and tables.")] = LOCAL,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
     criterion: Annotated[
         str, typer.Option(help="Figure of the held-out bags that chooses the epoch.")
@@ -88,7 +87,7 @@ def accuracy_speed(
     preload: Annotated[str, typer.Option(help="training.preload: auto, true or false.")] = "auto",
     rounds: Annotated[int, typer.Option(min=1, help="Trainings on each side, in turns.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("accuracy-output"),
+    out: Annotated[Path, typer.Option(help="Folder for the result.")] = LOCAL,
 ) -> None:
     """Measure where the time of ``ladnet-fast train`` goes, beside the bare loop.
 

@@ -21,6 +21,7 @@ from ..metrics.frames import Smoothing
 from . import _options as opt
 from ._console import class_table, console, help_text, metrics_table, say
 
+KIND = "figures of evaluate"
 _EXAMPLE = r"""
 [bold]Examples[/]
 
@@ -103,7 +104,7 @@ def command(
     read += [video.frame_labels for video in chosen if video.frame_labels is not None]
     read += [score_path(scores, video.name) for video in chosen]
     target = out or scores / "metrics.json"
-    check_outputs([target], read, overwrite=overwrite)
+    check_outputs([target], read, kinds=[KIND], overwrite=overwrite)
     metrics = evaluate_scores(
         chosen,
         read_scores(scores, chosen),
@@ -131,7 +132,7 @@ def command(
     }
     run = run_info(command=sys.argv, extra={"options": options})
     content = json.dumps({"run": run, **metrics.as_dict()}, indent=2, allow_nan=False)
-    record_text(target, content + "\n", {"kind": "metrics"})
+    record_text(target, content + "\n", {"kind": KIND})
     console.print(metrics_table(metrics))
     if metrics.per_class:
         console.print(class_table(metrics))

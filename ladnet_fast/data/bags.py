@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ladnet_fast._values import as_whole, choice, count, sequence, shown, switch
 from ladnet_fast.data._arrays import hdf5_kept_open
 from ladnet_fast.data.features import (
     FeatureMatrix,
@@ -99,17 +100,15 @@ class BagDataset(Dataset[Bag]):
         memory: MemoryLimit | None = None,
     ) -> None:
         require_videos(videos)
-        for argument, value, allowed in (
-            ("sampling", sampling, get_args(Sampling)),
-            ("crops", crops, get_args(CropChoice)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{argument} must be one of {allowed}, got {value!r}")
-        if size is not None and (sampling == "none" or size < 1):
+        choice("sampling", sampling, get_args(Sampling))
+        choice("crops", crops, get_args(CropChoice))
+        preload = switch("preload", preload)
+        if size is not None and sampling == "none":
             raise ValueError(
                 f"size must be at least 1, and is for sampling 'linspace' and 'bins' only; "
-                f"got size={size} with sampling={sampling!r}"
+                f"got size={shown(size)} with sampling={sampling!r}"
             )
+        size = None if size is None else count("size", size)
         self.videos = list(videos)
         self.sampling = sampling
         self.size = size or (BINS if sampling == "bins" else MAX_SNIPPETS)
@@ -134,6 +133,7 @@ class BagDataset(Dataset[Bag]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Bag:
+        index = range(len(self))[index]  # one from the end is the same bag
         bag = self._kept.get(index)
         if bag is None:
             bag = self._read(index)
@@ -201,18 +201,20 @@ def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
     ValueError
         If there is no bag, one is longer than ``pad_to``, or some have queries and some not.
     """
+    if any(not isinstance(bag, Bag) for bag in sequence("bags", bags, "bags (Bag)")):
+        raise ValueError(f"bags must hold nothing but Bag; got {shown(bags)}")
     if len(bags) == 0:
         raise ValueError("bags is empty: a batch needs at least one bag")
     lengths = [len(bag.features) for bag in bags]
     longest = max(lengths)
-    if pad_to is not None and pad_to < longest:
+    padded = longest if pad_to is None else as_whole(pad_to)
+    if padded is None or padded < longest:
         raise ValueError(
-            f"pad_to must be at least the longest bag's {longest} snippets, got {pad_to}"
+            f"pad_to must be at least the longest bag's {longest} snippets, got {shown(pad_to)}"
         )
     queries = [bag.query for bag in bags if bag.query is not None]
     if queries and len(queries) != len(bags):
         raise ValueError(f"either every bag or none has a query, got {len(queries)}/{len(bags)}")
-    padded = longest if pad_to is None else pad_to
     return Batch(
         _pad([bag.features for bag in bags], padded),
         torch.tensor(lengths),

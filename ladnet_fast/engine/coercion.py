@@ -11,6 +11,8 @@ import types
 from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
+from .. import _values
+
 
 class ConfigError(ValueError):
     """A configuration has an unknown key or a value that is not allowed."""
@@ -18,11 +20,18 @@ class ConfigError(ValueError):
 
 _SHOWN = 200
 # YAML 1.1 takes 5e-4 and 1.5e3 for text: a point and a sign are missing.
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, in which training computes
 
-_short = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Of integers that Python refuses to write out too, in the words of other checks."""
+        return super().repr_int(x, level) if abs(x) < 10**100 else _values.shown(x)
+
+
+_short = _Short()
 _short.maxlevel, _short.maxlist, _short.maxdict = 3, 8, 8
 _short.maxstring = _short.maxother = _short.maxlong = 100
 

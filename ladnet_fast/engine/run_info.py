@@ -20,6 +20,7 @@ from .._records import record_text
 from .._version import __version__
 
 FILE = "run.json"
+KIND = "a run"
 _OPTIONAL = ("accelerate", "scikit-learn", "safetensors", "av")
 
 
@@ -95,7 +96,7 @@ def write_run_info(
         if not isinstance(earlier, list):
             raise ValueError(f"{path} does not describe a run; move it away and run again")
         info["earlier"] = [*earlier, before]
-    record_text(path, json.dumps(info, indent=2, allow_nan=False) + "\n", {"what": "a run"})
+    record_text(path, json.dumps(info, indent=2, allow_nan=False) + "\n", {"kind": KIND})
     return path
 
 

@@ -14,7 +14,7 @@ from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..nn import LANet
 from .inputs import Inputs, width_problem
-from .score_files import ScoreFolder
+from .score_files import KINDS, ScoreFolder
 from .scoring import MAX_SNIPPETS, Scores, score_video
 
 #: Called with a name, what is done and of how much (None: not known).
@@ -96,7 +96,7 @@ def score_each(
         raise DataError(f"two inputs are both named {name!r}; score them in two calls")
     inputs = [*read, *files_of(found)]
     outputs = [file for name in names for file in folder.files(name, plot=plots)]
-    check_outputs(outputs, inputs, overwrite=folder.overwrite)
+    check_outputs(outputs, inputs, kinds=KINDS, overwrite=folder.overwrite)
     check_outputs([folder.folder / "run.json"], inputs, overwrite=True)
     for place in {folder.folder, *(path.parent for path in outputs)}:
         remove_leftovers(place)

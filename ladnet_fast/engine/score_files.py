@@ -17,10 +17,12 @@ from .._records import DamagedFileError, digest_of, record_of, recorded, verify,
 from .._tensors import tensors_digest
 from ..data import FeatureSource, Video
 from ..nn import LANet
+from ..ops._impl import requested
 from .plots import score_figure
-from .scoring import Scores, read_scores, score_path, write_scores
+from .scoring import KIND, Scores, read_scores, score_path, write_scores
 
-KIND = "scores"
+PLOT = "plot"
+KINDS = (KIND, PLOT)
 
 
 class ScoreFolder:
@@ -47,7 +49,7 @@ class ScoreFolder:
         self._network = {
             "version": __version__,
             "weights": tensors_digest(model.state_dict(), {"network": repr(model)}),
-            "impl": model.attention.impl,
+            "impl": requested(model.attention.impl),
             "device": next(model.parameters()).device.type,
             "torch": torch.__version__,
         }
@@ -117,7 +119,7 @@ class ScoreFolder:
         shown = {"scores": torch.from_numpy(scores)}
         if ground_truth is not None:
             shown["ground_truth"] = torch.from_numpy(ground_truth)
-        made = {"kind": "plot", "shown": tensors_digest(shown, {}), **about}
+        made = {"kind": PLOT, "shown": tensors_digest(shown, {}), **about}
         record = record_of(path) if path.is_file() and not self.overwrite else None
         if record is not None and record.made == made and wrote(path):
             return

@@ -24,6 +24,7 @@ Scores = NDArray[np.float32]
 #: Called with a video's name, the number of videos done and of all.
 Progress = Callable[[str, int, int], None]
 
+KIND = "scores"  # what the records of these files call them
 MAX_SNIPPETS = 16_384
 
 
@@ -155,7 +156,7 @@ def write_scores(
     paths = []
     for video in videos:
         path = score_path(folder, video.name)
-        about = {"kind": "scores", "video": video.name} if made is None else made
+        about = {"kind": KIND, "video": video.name} if made is None else made
         # The table first: with the .npy, which other commands read, the video is done.
         table = path.with_name(path.name.removesuffix(".npy") + ".csv")
         record_text(table, _table(video, scores[video.name]), about)

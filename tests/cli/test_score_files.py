@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from ladnet_fast import use_impl
+
 Run = Callable[..., Result]
 
 
@@ -175,6 +177,18 @@ def test_another_model_scores_again(
     result = run("score", clip, "--model", tmp_path / "r2", "--out", out, "--no-plots")
     assert "were there" not in result.output
     assert not np.array_equal(np.load(out / "clip.npy"), first)
+
+
+def test_another_implementation_scores_again(run: Run, trained: Path, tmp_path: Path) -> None:
+    clip, out = features(tmp_path / "clip.npy"), tmp_path / "out"
+    arguments = ("score", clip, "--model", trained, "--out", out, "--no-plots")
+    with use_impl("reference"):
+        assert run(*arguments).exit_code == 0
+    assert "were there" not in run(*arguments).output
+    assert "were there" in run(*arguments).output
+    assert "were there" not in run(*arguments, "--impl", "reference").output
+    with use_impl("reference"):  # the same by another name
+        assert "were there" in run(*arguments).output
 
 
 BAD = {

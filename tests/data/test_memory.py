@@ -38,6 +38,17 @@ def test_samples_stay_in_memory_as_they_are_read_while_they_fit(
     np.testing.assert_array_equal(data[1].features, 0)  # did not fit: read each time
 
 
+def test_a_bag_in_memory_has_one_place_however_it_is_counted(make_video: MakeVideo) -> None:
+    videos = [make_video(f"v{i}") for i in range(2)]
+    data = BagDataset(videos, memory=MemoryLimit(5 * 4 * 4))
+    assert data[1] is data[-1]
+    assert data[np.int64(1)] is data[1]
+    assert data[0] is not data[0]  # no room for another one
+    for beyond in (2, -3):
+        with pytest.raises(IndexError):
+            data[beyond]
+
+
 def test_nothing_is_kept_unasked(make_video: MakeVideo) -> None:
     video = make_video()
     data = BagDataset([video])
