@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ladnet_fast._values import as_whole, choice, count, sequence, shown, switch
+from ladnet_fast.data._arrays import hdf5_kept_open
 from ladnet_fast.data.features import (
     FeatureMatrix,
     align_query,
@@ -19,6 +20,7 @@ from ladnet_fast.data.features import (
     load_query,
     query_width,
 )
+from ladnet_fast.data.memory import MemoryLimit
 from ladnet_fast.data.sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
 from ladnet_fast.data.video import DataError, FeatureSource, Video, require_videos
 
@@ -66,6 +68,8 @@ class BagDataset(Dataset[Bag]):
         Every crop is a sample, or only crop 0.
     preload : bool
         Read every sample now and keep it in memory: for small sets on slow disks.
+    memory : MemoryLimit, optional
+        Keep samples as they are read, as far as it allows; the others are read each time.
 
     Attributes
     ----------
@@ -93,6 +97,7 @@ class BagDataset(Dataset[Bag]):
         size: int | None = None,
         crops: CropChoice = "all",
         preload: bool = False,
+        memory: MemoryLimit | None = None,
     ) -> None:
         require_videos(videos)
         choice("sampling", sampling, get_args(Sampling))
@@ -108,24 +113,33 @@ class BagDataset(Dataset[Bag]):
         self.sampling = sampling
         self.size = size or (BINS if sampling == "bins" else MAX_SNIPPETS)
         self._check_queries()
-        self.samples = [
-            (index, crop)
-            for index, video in enumerate(self.videos)
-            for crop in range(1 if crops == "first" else count_crops(video))
-        ]
+        with hdf5_kept_open():
+            self.samples = [
+                (index, crop)
+                for index, video in enumerate(self.videos)
+                for crop in range(1 if crops == "first" else count_crops(video))
+            ]
         self.labels = torch.tensor([self.videos[index].known_label for index, _ in self.samples])
         first = self.videos[0]
         self.feature_dim = feature_width(first)
         self.query_dim = query_width(first)
-        self._kept: list[Bag] | None = None
+        self._memory = memory
+        self._kept: dict[int, Bag] = {}
         if preload:
-            self._kept = [self._read(index) for index in range(len(self))]
+            with hdf5_kept_open():
+                self._kept = {index: self._read(index) for index in range(len(self))}
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Bag:
-        return self._read(index) if self._kept is None else self._kept[index]
+        index = range(len(self))[index]  # one from the end is the same bag
+        bag = self._kept.get(index)
+        if bag is None:
+            bag = self._read(index)
+            if self._memory is not None and self._memory.take(_bytes(bag)):
+                self._kept[index] = bag
+        return bag
 
     def _read(self, index: int) -> Bag:
         video_index, crop = self.samples[index]
@@ -161,6 +175,10 @@ class BagDataset(Dataset[Bag]):
                 f"{source}: features are {matrix.shape[1]} wide, but those of the first video, "
                 f"{self.videos[0].name!r}, are {width}; all must come from one extractor"
             )
+
+
+def _bytes(bag: Bag) -> int:
+    return bag.features.nbytes + (0 if bag.query is None else bag.query.nbytes)
 
 
 def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:

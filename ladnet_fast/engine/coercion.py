@@ -59,8 +59,10 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if origin is Literal:
         # YAML reads an unquoted no as False, and "no" is what mixed_precision is called by default.
         value = "no" if value is False and "no" in args else value
-        if not isinstance(value, str) or value not in args:
-            raise ConfigError(f"{name} must be one of {', '.join(args)}; got {shown(value)}")
+        # By type too: 1 equals True.
+        if not isinstance(value, str | bool) or _typed(value) not in map(_typed, args):
+            allowed = ", ".join(str(arg).lower() if isinstance(arg, bool) else arg for arg in args)
+            raise ConfigError(f"{name} must be one of {allowed}; got {shown(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
@@ -78,6 +80,10 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false; got {shown(value)}")
     return value
+
+
+def _typed(value: Any) -> tuple[type, Any]:
+    return type(value), value
 
 
 def _number(name: str, value: Any) -> float:

@@ -163,8 +163,10 @@ class TrainingConfig:
         Ask torch for deterministic algorithms (an error where there is none).
     workers : int
         Processes that read features; 0 reads in the training process.
-    preload : bool
-        Keep all features in memory.
+    preload : "auto", True or False
+        Keep features in memory: True reads all bags before the first epoch, whatever they need;
+        "auto" keeps what the training process has read, up to 2 GiB and a quarter of the memory
+        that is free at the start; False reads every epoch anew. Results are the same.
     validation : float
         Part of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last one.
     validate_every : int
@@ -199,7 +201,7 @@ class TrainingConfig:
     seed: int = 0
     deterministic: bool = False
     workers: int = 0
-    preload: bool = False
+    preload: Literal["auto", True, False] = "auto"
     validation: float = 0.2
     validate_every: int = 1
     metric: Metric = "auto"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .._records import record_text, recorded, verify
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
+from ..data._arrays import hdf5_kept_open
 from ..nn import LANet
 
 Scores = NDArray[np.float32]
@@ -28,7 +29,13 @@ KIND, KIND_OF_TESTED = "scores", "scores of test videos"
 MAX_SNIPPETS = 16_384
 
 
-def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS) -> Scores:
+def score_video(
+    model: LANet,
+    video: Video,
+    *,
+    max_snippets: int = MAX_SNIPPETS,
+    crops: Sequence[Crop] | None = None,
+) -> Scores:
     """Score every snippet of a video at its full length.
 
     Parameters
@@ -40,6 +47,8 @@ def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS)
     max_snippets : int
         Crops go through the network together up to so many snippets, and always at least one crop:
         memory is bounded by this or by one crop of the video, whichever is larger.
+    crops : sequence of Crop, optional
+        All crops of the video as `iter_crops` yields them, where they have been read already.
 
     Returns
     -------
@@ -59,14 +68,15 @@ def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS)
     model.eval()
     try:
         total: NDArray[np.float64] | None = None
-        with torch.inference_mode():
-            for features, query in _crop_batches(model, video, max_snippets):
+        with torch.inference_mode(), hdf5_kept_open():
+            count = count_crops(video) if crops is None else len(crops)
+            for features, query in _crop_batches(model, video, max_snippets, crops, count):
                 scores = model(features, query=query).scores.double().sum(0).cpu().numpy()
                 total = scores if total is None else total + scores
     finally:
         model.train(training)
     assert total is not None, "a video has at least one crop"
-    mean = (total / count_crops(video)).astype(np.float32)
+    mean = (total / count).astype(np.float32)
     if not np.isfinite(mean).all():
         raise ValueError(
             f"{video.name}: the score of snippet {int(np.flatnonzero(~np.isfinite(mean))[0])} is "
@@ -95,7 +105,7 @@ def score_videos(
 
 
 def _crop_batches(
-    model: LANet, video: Video, max_snippets: int
+    model: LANet, video: Video, max_snippets: int, crops: Sequence[Crop] | None, left: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     wants_query = model.query_dim is not None
     if wants_query and video.query is None:
@@ -104,10 +114,10 @@ def _crop_batches(
             "but the video has none; fill the manifest's column query"
         )
     device = next(model.parameters()).device
-    together = max(1, max_snippets // num_snippets(video))
+    length = len(crops[0].features) if crops else num_snippets(video)
+    together = max(1, max_snippets // length)
     waiting: list[Crop] = []
-    left = count_crops(video)
-    for crop in iter_crops(video):
+    for crop in iter_crops(video) if crops is None else crops:
         if crop.features.shape[1] != model.feature_dim:
             raise ValueError(
                 f"{video.name}: features are {crop.features.shape[1]} wide, but the model was "
