@@ -48,7 +48,7 @@ def real_number(
     if isinstance(value, np.number):
         value = value.item()
     if (
-        not isinstance(value, int | float)
+        not isinstance(value, (int, float))
         or isinstance(value, bool)
         or not least <= value <= most  # false for NaN too
     ):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._records import record_text, recorded, verify
+from .._values import path as checked_path
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
 from ..data._arrays import hdf5_kept_open
 from ..nn import LANet
@@ -179,6 +180,7 @@ def read_scores(folder: str | os.PathLike[str], videos: Sequence[Video]) -> dict
     DamagedFileError
         If a file that ``score`` wrote has other bytes now.
     """
+    folder = checked_path("folder", folder)
     paths = {video.name: score_path(folder, video.name) for video in videos}
     missing = [path for path in paths.values() if not path.is_file()]
     if missing:

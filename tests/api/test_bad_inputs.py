@@ -139,7 +139,7 @@ def doors() -> Iterator[Door]:
     yield "LANet(query_dim)()", LANet(**SMALL, query_dim=8), {"x": X, "query": query}, {
         "query": [*tensors(query)[1:], query[..., :5], query.double(), query.bfloat16()],
     }  # fmt: skip
-    yield "use_impl", use_impl, {"name": "auto"}, {"name": NAMES}
+    yield "use_impl", use_impl, {"name": "auto"}, {"name": CHOICE}
     yield from data_doors()
     yield from other_doors()
 
@@ -166,7 +166,9 @@ def data_doors() -> Iterator[Door]:
         ("read_num_frames", read_num_frames),
     ):  # fmt: skip
         yield name, read, {"path": "good"}, {"path": [*PATHS, *NO_PATH, None]}
-    yield "read_frame_labels", data.read_frame_labels, {"path": "good"}, {"path": PATHS}
+    yield "read_frame_labels", data.read_frame_labels, {"path": "good"}, {
+        "path": [*PATHS, *NO_PATH, None],
+    }  # fmt: skip
     yield "read_manifest", data.read_manifest, {"path": "good"}, {"check_files": SWITCH}
     yield "write_manifest", data.write_manifest, {"path": "new.csv", "videos": VIDEOS}, {
         "path": [*NO_PATH, None], "videos": [*NO_LIST, [], [3], VIDEO, ["v"]],
@@ -320,9 +322,11 @@ def other_doors() -> Iterator[Door]:
     }  # fmt: skip
     save = {"path": "new.yaml", "config": engine.Config()}
     yield "save_config", engine.save_config, save, {"path": [*NO_PATH, None]}
-    yield "load_model", engine.load_model, {"source": "run"}, {"source": PATHS}
+    yield "load_model", engine.load_model, {"source": "run"}, {
+        "source": [*PATHS, *NO_PATH, None],
+    }  # fmt: skip
     yield "read_scores", engine.read_scores, {"folder": "s", "videos": VIDEOS}, {
-        "folder": ["missing", "junk"],
+        "folder": ["missing", "junk", *NO_PATH, None],
     }  # fmt: skip
     yield from video_doors()
 
