@@ -201,7 +201,7 @@ def extract_each(
         remedy="use features that are there as they are, extract into another folder, or replace "
         "them (--overwrite, overwrite=True)",
     )
-    listing = Listing(folder, may_replace=lambda file: overwrite or finished.is_ours(file))
+    listing = Listing(folder, may_replace=lambda file: overwrite or finished.is_gone(file))
     listing.check({name: files for (_, name), files in zip(footage, targets, strict=True)})
     for place in {folder, *(files[0].parent for files in targets)}:
         remove_leftovers(place)

@@ -96,9 +96,9 @@ def is_cut_off(file: Path) -> bool:
     return not wrote(file) and stored_rows(file, FEATURE_DIM) is None
 
 
-def is_ours(file: Path) -> bool:
-    """Tell whether an extraction wrote ``file``, or it is not there."""
-    return not file.exists() or wrote(file) or is_cut_off(file)
+def is_gone(file: Path) -> bool:
+    """Tell whether ``file`` is no whole feature file any more, or is not there."""
+    return not file.exists() or is_cut_off(file)
 
 
 def _whole(file: Path) -> Record | None:

@@ -254,6 +254,20 @@ def test_a_ground_truth_of_one_video_that_does_not_fit_costs_its_plot_alone(
     assert visible(tmp_path / "s", "*.png") == ["a.png"]
 
 
+@pytest.mark.parametrize("frames", [10, 99999])
+def test_a_number_of_frames_that_does_not_fit_costs_one_plot_alone(
+    run: Run, trained: Path, tmp_path: Path, frames: int
+) -> None:
+    for name in ("a", "b"):
+        features(tmp_path / f"{name}.npy")
+    path = tmp_path / "list.csv"
+    path.write_text(f"video,features,label,num_frames\na,a.npy,,{frames}\nb,b.npy,,\n")
+    result = run("score", path, "--model", trained, "--out", tmp_path / "s")
+    assert result.exit_code == 1
+    assert "a: is scored, but has no plot: 5 snippets of 16 frames cover 80" in result.output
+    assert {"a.npy", "a.csv", "b.npy", "b.csv", "b.png", "run.json"} == set(visible(tmp_path / "s"))
+
+
 @pytest.mark.parametrize("names", [("cam__1", "cam__2"), ("cam__0", "cam__1"), ("x__3", "x__4")])
 def test_a_folder_with_a_manifest_is_read_by_it(
     run: Run, trained: Path, tmp_path: Path, names: tuple[str, ...]

@@ -60,3 +60,17 @@ def test_a_video_that_cannot_be_read_any_more_costs_itself_alone(
         extract_to_files(videos, out, model=pixel_model)
     assert (out / "a.npy").read_bytes() == before
     assert (out / "b.npy").is_file()
+
+
+def test_a_set_keeps_its_number_of_crops(
+    videos: list[Path], pixel_model: I3D, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    extract_to_files(videos, out, model=pixel_model)
+    listed = (out / "videos.csv").read_text()
+    with pytest.raises(ValueError, match=r"the row of 'a' names other features, a\.npy"):
+        extract_to_files(videos[:1], out, model=pixel_model, crops=5)
+    assert (out / "videos.csv").read_text() == listed
+    assert not list(out.glob("a__*"))
+    extract_to_files(videos, out, model=pixel_model, crops=5, overwrite=True)
+    assert "a__0.npy;a__1.npy" in (out / "videos.csv").read_text()
