@@ -84,7 +84,9 @@ def check_outputs(
             f"{'it' if len(foreign) == 1 else 'them'}, or somebody has changed "
             f"{'it' if len(foreign) == 1 else 'them'} since; {remedy}"
         )
-    for path in there if kinds is not None else ():
+    if kinds is None:
+        return
+    for path in there:
         record = record_of(path)
         kind = "something else" if record is None else record.made.get("kind", "something else")
         if kind not in kinds:
