@@ -267,13 +267,13 @@ def training_line(summary: Summary) -> str:
 def write_study(summary: Summary, folder: Path, name: str) -> Path:
     """Write ``NAME.md`` and its plots; return the file."""
     path = folder / f"{name}.md"
-    atomic_write_text(path, _render("accuracy-study.md.j2", path, [summary]))
+    atomic_write_text(path, _render("accuracy-study.md.j2", path, [summary]).rstrip() + "\n")
     return path
 
 
 def write_page(summaries: Sequence[Summary], path: Path) -> Path:
     """Write the page of the docs, and its plots into the folder of the same name."""
-    atomic_write_text(path, _render("accuracy.md.j2", path, summaries))
+    atomic_write_text(path, _render("accuracy.md.j2", path, summaries).rstrip() + "\n")
     return path
 
 
