@@ -214,7 +214,10 @@ def _read(path: Path) -> Scores:
 
 
 def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
-    """Return the first and last frame of each of ``length`` snippets; None where not known."""
+    """Return the first and last frame of each of ``length`` snippets; None where not known.
+
+    Not known are frames that the video's number of frames contradicts by a snippet or more.
+    """
     total, each = video.num_frames, video.frames_per_snippet
     if each is None:
         if total is None:
@@ -223,6 +226,8 @@ def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
     else:
         edges = [t * each for t in range(length + 1)]
     last = edges[-1] if total is None else min(edges[-1], total)
+    if last <= edges[-2]:
+        return None
     return [(start, min(stop, last) - 1) for start, stop in itertools.pairwise(edges)]
 
 
