@@ -1,7 +1,10 @@
 """Long bags cut together from takes: the anomalous ones have foreign footage spliced in.
 
-A splice replaces whole snippets, and I3D sees every snippet by itself. So cutting features together
-gives exactly what I3D would give for the frames cut together, and the frame-level truth is exact.
+Blocks are whole snippets, and I3D sees every snippet by itself. So putting features in a row gives
+exactly what I3D would give for the frames in a row, and the frame-level truth is exact.
+
+Neither a cut nor a cross-fade nor a single odd snippet tells an anomalous bag: normal ones have all
+of these too.
 """
 
 from __future__ import annotations
@@ -15,31 +18,21 @@ import numpy.typing as npt
 
 from ladnet_fast._files import atomic_path
 from ladnet_fast.data import FeatureSource, Video, write_manifest
-from ladnet_fast.demo.features import Takes
-from ladnet_fast.demo.footage import is_held_out
+from ladnet_fast.demo.effects import FADE_SNIPPETS, fade_truth
+from ladnet_fast.demo.reels import HELD_OUT, TRAIN, FadeReel, Origin, Reel, Stock
 from ladnet_fast.video.i3d import SNIPPET_FRAMES
 
-TRAIN, HELD_OUT = "train", "held-out"
-SPLICES = (1, 3)
-SPLICE_SNIPPETS = (6, 24)
+#: Of an anomalous bag: stretches and bursts of foreign footage, and their lengths in snippets.
+STRETCHES, STRETCH_SNIPPETS = (1, 2), (8, 20)
+BURSTS, BURST_SNIPPETS = (1, 3), (1, 3)
 GAP_SNIPPETS = 8
+#: How often a stretch begins, and ends, with a cross-fade instead of a cut.
+FADED = 0.75
+#: How often a block of footage is a cross-fade, or a take with one disturbed snippet.
+FADE_RATE, DISTURBANCE_RATE = 0.06, 0.12
 MANIFEST = "videos.csv"
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reel:
-    """Takes that bags are cut from.
-
-    Attributes
-    ----------
-    features : ndarray
-        (takes, snippets, D) float32.
-    origins : list of (str, int)
-        For every take the video's name and the segment of it that is shown.
-    """
-
-    features: npt.NDArray[np.float32]
-    origins: list[tuple[str, int]]
+Rows = tuple[npt.NDArray[np.float32], list[tuple[Origin, ...]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,68 +48,35 @@ class SplicedBag:
     features : ndarray
         (T, D) float32.
     truth : ndarray
-        (T,) uint8, 1 where the snippet is foreign.
-    origins : list of (str, int)
-        (T,): the video and the segment that every snippet comes from.
+        (T,) uint8, 1 where the snippet is foreign; in a cross-fade from weight 0.5 on.
+    origins : list of tuple of (str, int)
+        (T,): the videos and segments that every snippet shows, two in a cross-fade.
     """
 
     name: str
     label: int
     features: npt.NDArray[np.float32]
     truth: npt.NDArray[np.uint8]
-    origins: list[tuple[str, int]] = field(repr=False)
-
-
-def make_reels(clips: Sequence[Takes]) -> dict[tuple[str, str], Reel]:
-    """Sort takes by where they may occur.
-
-    Returns
-    -------
-    dict
-        ``(split, kind)`` -> Reel for the splits "train" and "held-out" and the kinds
-        "background" and "foreign". The background's segments are shared out between the splits;
-        the held-out foreign video is in no reel of training.
-    """
-    chosen: dict[tuple[str, str], list[tuple[Takes, int]]] = {}
-    for takes in clips:
-        for index, segment in enumerate(takes.segments.tolist()):
-            if takes.clip.role == "background":
-                key = (HELD_OUT if is_held_out(segment) else TRAIN, "background")
-            else:
-                key = (TRAIN if takes.clip.role == "foreign" else HELD_OUT, "foreign")
-            chosen.setdefault(key, []).append((takes, index))
-    return {
-        key: Reel(
-            np.stack([takes.features[index] for takes, index in entries]),
-            [(takes.clip.name, int(takes.segments[index])) for takes, index in entries],
-        )
-        for key, entries in chosen.items()
-    }
+    origins: list[tuple[Origin, ...]] = field(repr=False)
 
 
 def make_bags(
-    background: Reel,
-    foreign: Reel,
-    *,
-    count: int,
-    snippets: int,
-    prefix: str,
-    rng: np.random.Generator,
+    stock: Stock, *, count: int, snippets: int, prefix: str, rng: np.random.Generator
 ) -> list[SplicedBag]:
     """Cut ``count`` bags of ``snippets`` snippets; every second one is anomalous.
 
-    Background and foreign footage are cut in the same rhythm, so a cut by itself tells nothing. An
-    anomalous bag has 1 to 3 splices of 6 to 24 snippets with 8 or more of background between them;
-    in bags under 144 snippets these shrink.
+    Background and foreign footage are cut in the same rhythm and disturbed as often. An anomalous
+    bag has 1 or 2 stretches of 8 to 20 snippets, most of them cross-faded at either end, and 1 to 3
+    bursts of 1 to 3 snippets, with 8 or more of background between any two; in short bags all of
+    these shrink, and bags under 64 snippets have one stretch without fades.
     """
     bags = []
     for index in range(count):
         label = index % 2
-        features, origins = _play(background, snippets, rng)
+        features, origins = _play(stock.background, snippets, rng, stock.between)
         truth = np.zeros(snippets, np.uint8)
-        for start, stop in _places(snippets, rng) if label else ():
-            features[start:stop], origins[start:stop] = _play(foreign, stop - start, rng)
-            truth[start:stop] = 1
+        for start, stop, burst in _places(snippets, rng) if label else ():
+            _splice(stock, (start, stop), burst, features, origins, truth, rng)
         kind = "anomalous" if label else "normal"
         bags.append(SplicedBag(f"{prefix}-{index:03d}-{kind}", label, features, truth, origins))
     return bags
@@ -152,34 +112,89 @@ def write_bags(folder: Path, train: Sequence[SplicedBag], held_out: Sequence[Spl
     return manifest
 
 
+def _splice(
+    stock: Stock,
+    place: tuple[int, int],
+    burst: bool,
+    features: npt.NDArray[np.float32],
+    origins: list[tuple[Origin, ...]],
+    truth: npt.NDArray[np.uint8],
+    rng: np.random.Generator,
+) -> None:
+    """Put foreign footage at a place, of which half of every cross-fade is still background."""
+    start, stop = place
+    features[start:stop], origins[start:stop] = _play(stock.foreign, stop - start, rng)
+    truth[start:stop] = 1
+    room = not burst and stop - start >= 2 * FADE_SNIPPETS
+    # Both are drawn in any case, so that one bag's length does not change the next one's dice.
+    fades = rng.random(2) < FADED
+    for chosen, reel, first in (
+        (fades[0], stock.entering, start),
+        (fades[1], stock.leaving, stop - FADE_SNIPPETS),
+    ):
+        if chosen and room and len(reel.features):
+            index = int(rng.integers(len(reel.features)))
+            there = slice(first, first + FADE_SNIPPETS)
+            features[there] = reel.features[index]
+            origins[there] = [reel.origins[index]] * FADE_SNIPPETS
+            truth[there] = fade_truth(enters=reel is stock.entering)
+
+
 def _play(
-    reel: Reel, snippets: int, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float32], list[tuple[str, int]]]:
-    """Show takes one after the other, 2 or more consecutive snippets of each."""
+    reel: Reel, snippets: int, rng: np.random.Generator, fades: FadeReel | None = None
+) -> Rows:
+    """Show takes one after the other, 2 or more consecutive snippets of each.
+
+    Some have a disturbed snippet, and with ``fades`` some blocks are cross-fades.
+    """
     length = reel.features.shape[1]
     rows: list[npt.NDArray[np.float32]] = []
-    origins: list[tuple[str, int]] = []
+    origins: list[tuple[Origin, ...]] = []
     while len(origins) < snippets:
+        if fades is not None and len(fades.features) and rng.random() < FADE_RATE:
+            index = int(rng.integers(len(fades.features)))
+            rows.append(fades.features[index])
+            origins += [fades.origins[index]] * FADE_SNIPPETS
+            continue
         take = int(rng.integers(len(reel.features)))
         shown = int(rng.integers(min(2, length), length + 1))
         start = int(rng.integers(0, length - shown + 1))
-        rows.append(reel.features[take, start : start + shown])
-        origins += [reel.origins[take]] * shown
+        block = reel.features[take]
+        if len(reel.disturbed) and rng.random() < DISTURBANCE_RATE:
+            index = int(rng.integers(len(reel.disturbed)))
+            take, position = reel.places[index].tolist()
+            start = int(
+                rng.integers(max(0, position - shown + 1), min(position, length - shown) + 1)
+            )
+            block = reel.features[take].copy()
+            block[position] = reel.disturbed[index]
+        rows.append(block[start : start + shown])
+        origins += [(reel.origins[take],)] * shown
     return np.concatenate(rows)[:snippets].copy(), origins[:snippets]
 
 
-def _places(snippets: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Draw splices [start, stop) with background between any two; short bags get shorter ones."""
-    wanted = int(rng.integers(SPLICES[0], SPLICES[1] + 1))
-    longest = max(1, min(SPLICE_SNIPPETS[1], snippets // (2 * SPLICES[1])))
-    lengths = rng.integers(min(SPLICE_SNIPPETS[0], longest), longest + 1, size=wanted)
+def _places(snippets: int, rng: np.random.Generator) -> list[tuple[int, int, bool]]:
+    """Draw [start, stop) of stretches and bursts, in mixed order, with background between any two.
+
+    The third value tells bursts. Of a faded stretch, the place includes the fades.
+    """
+    short = snippets < 64
+    stretches = 1 if short else int(rng.integers(STRETCHES[0], STRETCHES[1] + 1))
+    bursts = 0 if short else int(rng.integers(BURSTS[0], BURSTS[1] + 1))
+    longest = max(1, min(STRETCH_SNIPPETS[1], snippets // 8))
+    shortest = min(STRETCH_SNIPPETS[0], longest)
+    lengths = [(int(rng.integers(shortest, longest + 1)), False) for _ in range(stretches)]
+    lengths += [
+        (int(rng.integers(BURST_SNIPPETS[0], BURST_SNIPPETS[1] + 1)), True) for _ in range(bursts)
+    ]
+    lengths = [lengths[i] for i in rng.permutation(len(lengths))]
     gap = min(GAP_SNIPPETS, snippets // 16)
     # Starts as they would be without splices and gaps, then moved to make room for these.
-    spare = snippets - int(lengths.sum()) - gap * (wanted - 1)
-    starts = np.sort(rng.integers(0, spare + 1, size=wanted))
+    spare = snippets - sum(length for length, _ in lengths) - gap * (len(lengths) - 1)
+    starts = np.sort(rng.integers(0, spare + 1, size=len(lengths)))
     places, shift = [], 0
-    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-        places.append((start + shift, start + shift + length))
+    for start, (length, burst) in zip(starts.tolist(), lengths, strict=True):
+        places.append((start + shift, start + shift + length, burst))
         shift += length + gap
     return places
 

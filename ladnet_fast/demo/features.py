@@ -1,24 +1,26 @@
-"""I3D features of every take, computed once and kept in the cache."""
+"""I3D features of every take and cross-fade, computed once and kept in the cache."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._records import DamagedFileError
-from ladnet_fast._tensors import load_tensors, save_tensors
 from ladnet_fast.demo.augment import TAKE_SNIPPETS, Take, plan_takes, render
+from ladnet_fast.demo.effects import (
+    FADE_SNIPPETS,
+    Disturbance,
+    cross_fade,
+    disturb,
+    fade_weights,
+    plan_disturbances,
+    plan_fades,
+)
 from ladnet_fast.demo.errors import DemoError
 from ladnet_fast.demo.footage import (
     MAX_FRAMES,
@@ -28,6 +30,7 @@ from ladnet_fast.demo.footage import (
     require_length,
     segments,
 )
+from ladnet_fast.demo.store import Entry, entry_key, kept_entry
 from ladnet_fast.video import I3D, snippet_features
 from ladnet_fast.video.frames import Frame
 from ladnet_fast.video.i3d import SNIPPET_FRAMES
@@ -35,12 +38,12 @@ from ladnet_fast.video.weights import MEMBER_SHA256
 
 #: Of the augmentations; not the user's seed, so that another seed finds the features in the cache.
 AUGMENTATION_SEED = 2022
-#: Part of every key: raise it when decoding, augmenting or extracting gives other numbers.
-CACHE_VERSION = 2
 STORYBOARD_FRAMES = 5
-_TAKES_TOGETHER = 2  # 8 snippets at once are fastest on a CPU
+_TOGETHER = 8  # so many snippets at once are fastest on a CPU
 
-log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+Loader = Callable[[Clip, int], Frame]
 
 
 class FeatureExtractor(Protocol):
@@ -89,6 +92,10 @@ class Takes:
         (takes, snippets, D) float32.
     segments : ndarray
         (takes,) int64, the segment of the video that each take shows.
+    disturbed : ndarray
+        (n, D) float32: single snippets of these takes, disturbed.
+    places : ndarray
+        (n, 2) int64: the take and the snippet in it that each of them replaces.
     storyboard : ndarray
         (5, h, w, 3) uint8, frames spread over the video.
     cached : bool
@@ -97,6 +104,34 @@ class Takes:
 
     clip: Clip
     num_frames: int
+    features: npt.NDArray[np.float32]
+    segments: npt.NDArray[np.int64]
+    disturbed: npt.NDArray[np.float32]
+    places: npt.NDArray[np.int64]
+    storyboard: Frame
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fades:
+    """Cross-fades from one take to another.
+
+    Attributes
+    ----------
+    before, after : Clip
+        The videos, which may be the same.
+    features : ndarray
+        (fades, snippets, D) float32.
+    segments : ndarray
+        (fades, 2) int64: the segment of each video that is shown.
+    storyboard : ndarray
+        (5, h, w, 3) uint8, frames spread over one fade.
+    cached : bool
+        Whether the features were in the cache.
+    """
+
+    before: Clip
+    after: Clip
     features: npt.NDArray[np.float32]
     segments: npt.NDArray[np.int64]
     storyboard: Frame
@@ -108,9 +143,11 @@ def clip_takes(
     *,
     side: int,
     num_takes: int,
+    num_disturbed: int,
     extractor: FeatureExtractor,
     cache: Path,
-    progress: Callable[[int, int], None] | None = None,
+    load: Loader = load_footage,
+    progress: Progress | None = None,
 ) -> Takes:
     """Return the features of ``num_takes`` takes of a video, from the cache if they are there.
 
@@ -123,12 +160,14 @@ def clip_takes(
         The video.
     side : int
         Short side that its frames are brought to.
-    num_takes : int
-        How many takes.
+    num_takes, num_disturbed : int
+        How many takes, and how many single snippets of these with a disturbance.
     extractor : FeatureExtractor
         Called only if the cache lacks something.
     cache : Path
         Folder of the cache; need not exist.
+    load : callable
+        Gives the frames of a video.
     progress : callable, optional
         Called with the snippets done and their number.
 
@@ -139,75 +178,154 @@ def clip_takes(
     VideoError
         If the video is damaged.
     """
-    key = _key(clip, side, num_takes, extractor.identity)
-    path = cache / f"{key}.safetensors"
-    total = num_takes * TAKE_SNIPPETS
-    entry = _read(path, key)
-    cached = entry is not None
-    if entry is None:
-        footage = load_footage(clip, side)
-        pieces = segments(len(footage))
-        plan = plan_takes(num_takes, len(pieces), AUGMENTATION_SEED)
-        rows: list[npt.NDArray[np.float32]] = []
-        for first in range(0, num_takes, _TAKES_TOGETHER):
-            together = plan[first : first + _TAKES_TOGETHER]
-            frames = [render(footage, take, pieces[take.segment]) for take in together]
-            rows.append(_checked(extractor(np.concatenate(frames)), len(frames)))
-            if progress is not None:
-                progress((first + len(together)) * TAKE_SNIPPETS, total)
-        entry = {
-            "features": np.concatenate(rows),
-            "segments": np.array([take.segment for take in plan], np.int64),
-            "storyboard": _storyboard(footage),
-            "num_frames": np.array([len(footage)], np.int64),
+    total = num_takes * TAKE_SNIPPETS + num_disturbed
+    plan = plan_disturbances(num_disturbed, num_takes, AUGMENTATION_SEED)
+
+    def compute() -> Entry:
+        frames = load(clip, side)
+        takes = plan_takes(num_takes, len(segments(len(frames))), AUGMENTATION_SEED)
+        describe = _Describer(extractor, total, progress)
+        rows = describe(render_take(frames, take) for take in takes)
+        extra = describe(_disturbed(frames, takes[entry.take], entry) for entry in plan)
+        return {
+            "features": rows.reshape(num_takes, TAKE_SNIPPETS, -1),
+            "segments": np.array([take.segment for take in takes], np.int64),
+            "disturbed": extra if num_disturbed else rows[:0],
+            "storyboard": _storyboard(frames),
+            "num_frames": np.array([len(frames)], np.int64),
         }
-        remove_leftovers(cache)
-        tensors = {name: torch.from_numpy(array) for name, array in entry.items()}
-        save_tensors(path, tensors, {"key": key})
-    elif progress is not None:
+
+    # The plan for one segment stands for the augmentation's own settings.
+    settings = _settings(side, extractor) | {
+        "content": clip.sha256,
+        "takes": [asdict(take) for take in plan_takes(num_takes, 1, AUGMENTATION_SEED)],
+        "disturbances": [asdict(entry) for entry in plan],
+    }
+    entry, cached = kept_entry(cache, entry_key(settings), compute)
+    if cached and progress is not None:
         progress(total, total)
     num_frames = int(entry["num_frames"][0])
     require_length(clip, num_frames)  # the entry may come from a run where it had another part
     return Takes(
-        clip, num_frames, entry["features"], entry["segments"], entry["storyboard"], cached
+        clip=clip,
+        num_frames=num_frames,
+        features=entry["features"],
+        segments=entry["segments"],
+        disturbed=entry["disturbed"],
+        places=np.array([[d.take, d.position] for d in plan], np.int64).reshape(-1, 2),
+        storyboard=entry["storyboard"],
+        cached=cached,
     )
 
 
-def _key(clip: Clip, side: int, num_takes: int, identity: str) -> str:
-    # The plan for one segment stands for the augmentation's own settings.
-    example: list[Take] = plan_takes(num_takes, 1, AUGMENTATION_SEED)
-    settings = {
-        "version": CACHE_VERSION,
-        "content": clip.sha256,
-        "extractor": identity,
-        "side": side,
-        "frames": [MAX_FRAMES, SEGMENT_FRAMES, SNIPPET_FRAMES, TAKE_SNIPPETS],
-        "takes": [asdict(take) for take in example],
+def pair_fades(
+    before: tuple[Clip, Sequence[int]],
+    after: tuple[Clip, Sequence[int]],
+    *,
+    side: int,
+    count: int,
+    extractor: FeatureExtractor,
+    cache: Path,
+    load: Loader = load_footage,
+    progress: Progress | None = None,
+) -> Fades:
+    """Return the features of ``count`` cross-fades from one video to another, or within one.
+
+    Parameters
+    ----------
+    before, after : (Clip, sequence of int)
+        A video, and its segments that may be shown.
+    side, extractor, cache, load, progress
+        As for `clip_takes`.
+    count : int
+        How many fades.
+
+    Raises
+    ------
+    DemoError, VideoError
+        As for `clip_takes`.
+    """
+    plan = plan_fades(count, list(before[1]), list(after[1]), AUGMENTATION_SEED)
+    total = count * FADE_SNIPPETS
+
+    def compute() -> Entry:
+        first, second = load(before[0], side), load(after[0], side)
+        describe = _Describer(extractor, total, progress)
+
+        def fade(one: Take, other: Take) -> Frame:
+            return cross_fade(
+                render_take(first, one, FADE_SNIPPETS), render_take(second, other, FADE_SNIPPETS)
+            )
+
+        rows = describe(fade(*takes) for takes in plan)
+        return {
+            "features": rows.reshape(count, FADE_SNIPPETS, -1),
+            "storyboard": _storyboard(fade(*plan[0])),
+        }
+
+    settings = _settings(side, extractor) | {
+        "content": [before[0].sha256, after[0].sha256],
+        "fades": [[asdict(take) for take in takes] for takes in plan],
+        "weights": fade_weights().tolist(),
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    entry, cached = kept_entry(cache, entry_key(settings), compute)
+    if cached and progress is not None:
+        progress(total, total)
+    shown = np.array([[one.segment, other.segment] for one, other in plan], np.int64)
+    return Fades(before[0], after[0], entry["features"], shown, entry["storyboard"], cached)
 
 
-def _read(path: Path, key: str) -> dict[str, Any] | None:
-    """Read an entry of the cache if every byte is as it was written, else return None."""
-    if not path.exists():
-        return None
-    try:
-        metadata, tensors = load_tensors(path)
-        if metadata != {"key": key}:
-            raise DamagedFileError(f"{path} is the entry of something else")
-    except DamagedFileError as error:
-        log.warning("%s; the features are computed again", error)
-        return None
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+def render_take(footage: Frame, take: Take, snippets: int = TAKE_SNIPPETS) -> Frame:
+    """Show a take of a video, given all the video's frames."""
+    return render(footage, take, segments(len(footage))[take.segment], snippets=snippets)
 
 
-def _checked(features: npt.NDArray[np.float32], takes: int) -> npt.NDArray[np.float32]:
-    if features.ndim != 2 or len(features) != takes * TAKE_SNIPPETS:
-        raise DemoError(
-            f"the feature extractor must return {takes * TAKE_SNIPPETS} rows for "
-            f"{takes * TAKE_SNIPPETS * SNIPPET_FRAMES} frames, got shape {features.shape}"
-        )
-    return features.reshape(takes, TAKE_SNIPPETS, -1).astype(np.float32, copy=False)
+class _Describer:
+    """Gives snippets to the extractor in suitable numbers, and tells of progress."""
+
+    def __init__(
+        self, extractor: FeatureExtractor, total: int, progress: Progress | None = None
+    ) -> None:
+        self.extractor, self.total, self.progress = extractor, total, progress
+        self.done = 0
+
+    def __call__(self, stretches: Iterable[Frame]) -> npt.NDArray[np.float32]:
+        """Describe the snippets of all stretches, in order: (n, D)."""
+        rows: list[npt.NDArray[np.float32]] = []
+        waiting: list[Frame] = []
+        for stretch in stretches:
+            waiting += np.split(stretch, len(stretch) // SNIPPET_FRAMES)
+            while len(waiting) >= _TOGETHER:
+                rows.append(self._describe(waiting[:_TOGETHER]))
+                waiting = waiting[_TOGETHER:]
+        if waiting:
+            rows.append(self._describe(waiting))
+        return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
+
+    def _describe(self, snippets: list[Frame]) -> npt.NDArray[np.float32]:
+        features = self.extractor(np.concatenate(snippets))
+        if features.ndim != 2 or len(features) != len(snippets):
+            raise DemoError(
+                f"the feature extractor must return {len(snippets)} rows for "
+                f"{len(snippets) * SNIPPET_FRAMES} frames, got shape {features.shape}"
+            )
+        self.done += len(snippets)
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+        return features.astype(np.float32, copy=False)
+
+
+def _settings(side: int, extractor: FeatureExtractor) -> dict[str, Any]:
+    return {
+        "extractor": extractor.identity,
+        "side": side,
+        "frames": [MAX_FRAMES, SEGMENT_FRAMES, SNIPPET_FRAMES, TAKE_SNIPPETS, FADE_SNIPPETS],
+    }
+
+
+def _disturbed(footage: Frame, take: Take, entry: Disturbance) -> Frame:
+    start = entry.position * SNIPPET_FRAMES
+    return disturb(render_take(footage, take)[start : start + SNIPPET_FRAMES], entry.kind)
 
 
 def _storyboard(footage: Frame) -> Frame:

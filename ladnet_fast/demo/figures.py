@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,44 +14,49 @@ from ladnet_fast.engine import score_figure
 from ladnet_fast.video.frames import Frame
 from ladnet_fast.video.i3d import SNIPPET_FRAMES
 
-_WITHOUT = "#8a8a8a"
-_NAMES = {"score": "with DDL", "ground truth": "foreign footage"}
+#: Colours and lines of the curves, in order; the first is drawn by the package's own plot.
+_STYLES = (("#1f5fa8", "-"), ("#8a8a8a", "-"), ("#c77700", "-"), ("#2f7d4f", "--"))
 
 
 def save_bag_plot(
-    path: Path,
-    with_ddl: npt.NDArray[np.float32],
-    without_ddl: npt.NDArray[np.float32],
-    truth: npt.NDArray[np.uint8],
+    path: Path, curves: Mapping[str, npt.NDArray[np.float32]], truth: npt.NDArray[np.uint8]
 ) -> None:
-    """Write a ``.png`` of a bag's scores with and without DDL, the foreign footage shaded.
+    """Write a ``.png`` of a bag's scores by every configuration, the foreign footage shaded.
 
     Parameters
     ----------
     path : Path
         File to write, atomically.
-    with_ddl, without_ddl : ndarray
-        (T,) scores.
+    curves : mapping of str to ndarray
+        (T,) scores by the configuration's name.
     truth : ndarray
         (T,) of 0 and 1.
     """
-    figure = score_figure(with_ddl, ground_truth=np.repeat(truth, SNIPPET_FRAMES))
+    (first, scores), *others = curves.items()
+    figure = score_figure(scores, ground_truth=np.repeat(truth, SNIPPET_FRAMES))
     (axes,) = figure.axes
-    axes.stairs(
-        without_ddl,
-        np.arange(len(without_ddl) + 1) * SNIPPET_FRAMES,
-        baseline=None,
-        color=_WITHOUT,
-        linewidth=1,
-        label="without DDL",
-    )
+    for index, (name, scores) in enumerate(others, start=1):
+        colour, line = _STYLES[index % len(_STYLES)]
+        axes.stairs(
+            scores,
+            np.arange(len(scores) + 1) * SNIPPET_FRAMES,
+            baseline=None,
+            color=colour,
+            linestyle=line,
+            linewidth=1.2,
+            label=name,
+        )
+    shown = {"score": first, "ground truth": "foreign footage"}
     handles, labels = axes.get_legend_handles_labels()
+    entries = {str(label): handle for label, handle in zip(labels, handles, strict=True)}
+    if "ground truth" in entries:
+        entries["ground truth"] = entries.pop("ground truth")  # after the curves
     axes.legend(
-        handles,
-        [_NAMES.get(label, label) for label in labels],
+        list(entries.values()),
+        [shown.get(label, label) for label in entries],
         loc="lower right",
         bbox_to_anchor=(1, 1),  # above the axes: no curve hides behind it
-        ncols=len(labels),
+        ncols=len(entries),
         fontsize=8,
         frameon=False,
     )

@@ -1,4 +1,4 @@
-"""Train on the bags with and without DDL, and score the held-out ones."""
+"""Train one configuration on the bags, and score the held-out ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ladnet_fast.data import read_manifest, select_split
-from ladnet_fast.demo.bags import HELD_OUT, TRAIN
 from ladnet_fast.demo.options import DemoOptions
+from ladnet_fast.demo.reels import HELD_OUT, TRAIN
+from ladnet_fast.demo.variants import Variant
 from ladnet_fast.engine import Config, Reporter, evaluate_scores, score_videos, train, write_scores
 from ladnet_fast.engine.run import CHECKPOINT
 from ladnet_fast.engine.scoring import Scores
@@ -20,26 +21,25 @@ class Trial:
     """One training and what it gave on the held-out bags; ``scores`` by bag."""
 
     seed: int
-    ddl: bool
+    variant: str
     scores: Mapping[str, Scores]
     metrics: Metrics
     seconds: float
 
     @property
     def name(self) -> str:
-        """Name of its folders: ``ddl-seed0`` or ``mil-seed0``."""
-        return trial_name(self.seed, self.ddl)
+        """Name of its folders, for example ``ddl-seed0``."""
+        return trial_name(self.seed, self.variant)
 
 
-def trial_name(seed: int, ddl: bool) -> str:
+def trial_name(seed: int, variant: str) -> str:
     """Return the name of a training's folders."""
-    return f"{'ddl' if ddl else 'mil'}-seed{seed}"
+    return f"{variant}-seed{seed}"
 
 
-def demo_config(options: DemoOptions, *, ddl: bool, seed: int) -> Config:
+def demo_config(options: DemoOptions, variant: Variant, seed: int) -> Config:
     """Return the training's configuration: the package's defaults but for what is said here."""
-    return Config().replace(
-        loss={"ddl": ddl},
+    return variant.config.replace(
         training={
             "epochs": options.epochs,
             "t_max": max(60, options.epochs),
@@ -58,8 +58,8 @@ def run_trial(
     manifest: Path,
     out: Path,
     options: DemoOptions,
+    variant: Variant,
     *,
-    ddl: bool,
     seed: int,
     reporter: Reporter | None = None,
     command: Sequence[str] | None = None,
@@ -69,9 +69,9 @@ def run_trial(
     The bags are read from the manifest, as any user's would be.
     """
     videos = read_manifest(manifest)
-    name = trial_name(seed, ddl)
+    name = trial_name(seed, variant.key)
     result = train(
-        demo_config(options, ddl=ddl, seed=seed),
+        demo_config(options, variant, seed),
         select_split(videos, TRAIN),
         run_dir=out / "runs" / name,
         reporter=reporter,
@@ -81,4 +81,4 @@ def run_trial(
     held_out = select_split(videos, HELD_OUT)
     scores = score_videos(result.model, held_out)
     write_scores(out / "scores" / name, held_out, scores)
-    return Trial(seed, ddl, scores, evaluate_scores(held_out, scores), result.seconds)
+    return Trial(seed, variant.key, scores, evaluate_scores(held_out, scores), result.seconds)

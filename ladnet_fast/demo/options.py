@@ -17,7 +17,7 @@ class DemoOptions:
     seed : int
         Of the bags and of the first training; trainings that follow count up from it.
     repeats : int
-        Trainings with and as many without DDL, over the same bags, each with another seed.
+        Trainings of each configuration, over the same bags, each with another seed.
     epochs : int
         Passes over the training bags.
     batch_size : int
@@ -31,20 +31,28 @@ class DemoOptions:
     background_takes, foreign_takes, held_out_foreign_takes : int
         Takes (of 4 snippets) of the background video, of all foreign training videos together (but
         at least 4 of each) and of the held-out video: what I3D has to look at.
+    fades : int
+        Cross-fades (of 6 snippets) in each split: so many into foreign footage, as many out of it,
+        and as many within the background. Training has at least one each way for every video.
+    disturbances, foreign_disturbances : int
+        Disturbed snippets of the background, and of each foreign video.
     """
 
     seed: int = 0
     repeats: int = 3
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 8
     lr: float = 5e-4
     train_bags: int = 32
     train_snippets: int = 200
     held_out_bags: int = 24
     held_out_snippets: int = 300
-    background_takes: int = 42
-    foreign_takes: int = 24
-    held_out_foreign_takes: int = 16
+    background_takes: int = 28
+    foreign_takes: int = 16
+    held_out_foreign_takes: int = 10
+    fades: int = 4
+    disturbances: int = 20
+    foreign_disturbances: int = 4
 
     def __post_init__(self) -> None:
         # Fewer takes than background segments leave some out; three have training and held-out.
@@ -52,6 +60,7 @@ class DemoOptions:
             "seed": 0, "repeats": 1, "epochs": 1, "batch_size": 2, "train_bags": 2,
             "held_out_bags": 2, "train_snippets": 16, "held_out_snippets": 16,
             "background_takes": 3, "foreign_takes": 1, "held_out_foreign_takes": 1,
+            "fades": 0, "disturbances": 0, "foreign_disturbances": 0,
         }  # fmt: skip
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
@@ -66,3 +75,7 @@ class DemoOptions:
         if role == "held-out foreign":
             return self.held_out_foreign_takes
         return max(TAKE_SNIPPETS, self.foreign_takes // foreign_videos)
+
+    def disturbed(self, role: str) -> int:
+        """Return how many disturbed snippets of a video to make."""
+        return self.disturbances if role == "background" else self.foreign_disturbances

@@ -4,62 +4,25 @@ from __future__ import annotations
 
 import base64
 import shlex
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ladnet_fast._extras import import_extra
 from ladnet_fast._files import atomic_write_text
 from ladnet_fast._printable import printable
-from ladnet_fast.demo.learn import Trial
+from ladnet_fast.demo.intervals import COVERAGE, FIGURES, RESAMPLES
+from ladnet_fast.demo.outcome import Outcome, signed
 
 TEMPLATE = "report.html.j2"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number with and without DDL: the mean over the trainings, the least and the greatest."""
-
-    name: str
-    with_ddl: tuple[float, float, float]
-    without_ddl: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """The two trainings of one seed."""
-
-    seed: int
-    with_ddl: Trial
-    without_ddl: Trial
-
-
-def pair_trials(trials: Sequence[Trial]) -> list[Repeat]:
-    """Put the trainings of every seed side by side."""
-    by_kind = {(trial.seed, trial.ddl): trial for trial in trials}
-    seeds = sorted({trial.seed for trial in trials})
-    return [Repeat(seed, by_kind[seed, True], by_kind[seed, False]) for seed in seeds]
-
-
-def summarise(repeats: Sequence[Repeat]) -> list[Figure]:
-    """Return AUC and AP over all frames of the held-out bags, with and without DDL."""
-    return [
-        Figure(
-            label,
-            _spread([getattr(repeat.with_ddl.metrics, name) for repeat in repeats]),
-            _spread([getattr(repeat.without_ddl.metrics, name) for repeat in repeats]),
-        )
-        for name, label in (("auc", "AUC"), ("ap", "AP"))
-    ]
 
 
 def write_report(
     path: Path,
     *,
-    repeats: Sequence[Repeat],
+    outcome: Outcome,
     clips: Sequence[Mapping[str, Any]],
+    fades: Sequence[Mapping[str, Any]],
     bags: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     run: Mapping[str, Any],
@@ -71,10 +34,12 @@ def write_report(
     ----------
     path : Path
         The ``.html`` file.
-    repeats : sequence of Repeat
-        The results.
+    outcome : Outcome
+        The figures and what they show.
     clips : sequence of mapping
         ``name``, ``role``, ``frames``, ``size``, ``takes`` and ``picture`` (a file) of each video.
+    fades : sequence of mapping
+        ``before``, ``after`` and ``picture`` of each pair of videos that fade into each other.
     bags : sequence of mapping
         ``name``, ``anomalous`` and ``picture`` of each held-out bag.
     settings : mapping
@@ -97,21 +62,22 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"inline": _inline, "printable": printable, "shell": shlex.join}
+    environment.filters |= {
+        "inline": _inline, "printable": printable, "shell": shlex.join, "signed": signed,
+    }  # fmt: skip
     html = environment.get_template(TEMPLATE).render(
-        repeats=repeats,
-        figures=[asdict(figure) for figure in summarise(repeats)],
+        outcome=outcome,
+        names=FIGURES,
+        coverage=round(100 * COVERAGE),
+        resamples=RESAMPLES,
         clips=clips,
+        fades=fades,
         bags=bags,
         settings=settings,
         run=run,
         credit=credit,
     )
     atomic_write_text(path, html)
-
-
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    return statistics.fmean(values), min(values), max(values)
 
 
 def _inline(picture: Path) -> str:

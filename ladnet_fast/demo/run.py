@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import atomic_write_text, cache_folder
 from ladnet_fast.demo import footage
-from ladnet_fast.demo.bags import HELD_OUT, TRAIN, SplicedBag, make_bags, make_reels, write_bags
-from ladnet_fast.demo.features import FeatureExtractor, I3DExtractor, Takes, clip_takes
+from ladnet_fast.demo.bags import SplicedBag, make_bags, write_bags
+from ladnet_fast.demo.extraction import all_features
+from ladnet_fast.demo.features import Fades, FeatureExtractor, I3DExtractor, Takes
 from ladnet_fast.demo.figures import save_bag_plot, save_storyboard
 from ladnet_fast.demo.footage import Clip
 from ladnet_fast.demo.learn import Trial, run_trial, trial_name
 from ladnet_fast.demo.options import DemoOptions
+from ladnet_fast.demo.outcome import Outcome, compare
 from ladnet_fast.demo.output import replacing, require_apart, require_replaceable
-from ladnet_fast.demo.report import Figure, Repeat, pair_trials, summarise, write_report
+from ladnet_fast.demo.reels import HELD_OUT, TRAIN, make_stock
+from ladnet_fast.demo.report import write_report
+from ladnet_fast.demo.variants import Variant, variants
 from ladnet_fast.engine import Reporter, run_info
 
 RESULTS, REPORT, RUN = "results.json", "report.html", "run.json"
@@ -44,13 +47,14 @@ class DemoProgress:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo gave; ``figures`` are AUC and AP with and without DDL."""
+    """What the demo gave; ``num_cached`` of ``num_entries`` feature files were in the cache."""
 
     out: Path
     report: Path
-    repeats: list[Repeat]
-    figures: list[Figure]
+    trials: list[Trial]
+    outcome: Outcome
     num_cached: int
+    num_entries: int
     seconds: float
 
 
@@ -64,7 +68,9 @@ def run_demo(
     progress: DemoProgress | None = None,
     command: Sequence[str] | None = None,
 ) -> DemoResult:
-    """Splice videos into bags, train with and without DDL, score held-out bags, write a report.
+    """Splice videos into bags, train side by side, score held-out bags, write a report.
+
+    Trained are the multiple-instance loss without and with the location prior, and DDL.
 
     Parameters
     ----------
@@ -120,80 +126,59 @@ def run_demo(
     clips = footage.assign_roles(paths)
     side = footage.common_side(clips)
     progress.stage("computing I3D features (once)")
-    takes = _features(clips, side, options, extractor or I3DExtractor(cache), cache, progress)
+    takes, fades = all_features(
+        clips,
+        side=side,
+        options=options,
+        extractor=extractor or I3DExtractor(cache),
+        cache=cache / "demo-features",
+        progress=progress.features,
+    )
 
     progress.stage("cutting bags")
-    bags = _bags(takes, options)
+    bags = _bags(takes, fades, options)
+    chosen, notes = variants()
     with replacing(folder, marks=(RESULTS, REPORT)) as work:
         manifest = write_bags(work / "bags", bags[TRAIN], bags[HELD_OUT])
-        progress.stage("training with and without DDL")
-        trials = _trials(manifest, work, options, progress, command)
+        progress.stage("training: " + "; ".join(variant.label for variant in chosen))
+        trials = _trials(manifest, work, options, chosen, progress, command)
         progress.stage("writing the report")
-        repeats = pair_trials(trials)
-        figures = summarise(repeats)
+        outcome = compare(trials, chosen, bags[HELD_OUT], notes)
         run = run_info(command=command, seed=options.seed)
         settings = _settings(options, side, clips)
-        pictures = _plots(work / "plots", bags[HELD_OUT], repeats[0])
         write_report(
             work / REPORT,
-            repeats=repeats,
+            outcome=outcome,
             clips=[_describe(work / "footage", i, entry) for i, entry in enumerate(takes)],
-            bags=pictures,
+            fades=[_describe_fades(work / "footage", i, entry) for i, entry in enumerate(fades)],
+            bags=_plots(work / "plots", bags[HELD_OUT], chosen, trials, options.seed),
             settings=settings,
             run=run,
             credit=footage.SHIPPED_CREDIT if videos is None else "",
         )
         _write_json(work / RUN, run)
-        _write_json(work / RESULTS, _results(trials, figures, settings, clips))
+        _write_json(work / RESULTS, _results(trials, outcome, settings, clips))
     return DemoResult(
         out=folder,
         report=folder / REPORT,
-        repeats=repeats,
-        figures=figures,
-        num_cached=sum(entry.cached for entry in takes),
+        trials=trials,
+        outcome=outcome,
+        num_cached=sum(entry.cached for entry in takes) + sum(entry.cached for entry in fades),
+        num_entries=len(takes) + len(fades),
         seconds=time.monotonic() - started,
     )
 
 
-def _features(
-    clips: Sequence[Clip],
-    side: int,
-    options: DemoOptions,
-    extractor: FeatureExtractor,
-    cache: Path,
-    progress: DemoProgress,
-) -> list[Takes]:
-    foreign = sum(clip.role == "foreign" for clip in clips)
-    takes = []
-    with keep_freed_memory():
-        for clip in clips:
-
-            def report(done: int, total: int, name: str = clip.name) -> None:
-                progress.features(name, done, total)
-
-            takes.append(
-                clip_takes(
-                    clip,
-                    side=side,
-                    num_takes=options.takes(clip.role, foreign),
-                    extractor=extractor,
-                    cache=cache / "demo-features",
-                    progress=report,
-                )
-            )
-    return takes
-
-
-def _bags(takes: Sequence[Takes], options: DemoOptions) -> dict[str, list[SplicedBag]]:
-    reels = make_reels(takes)
+def _bags(
+    takes: Sequence[Takes], fades: Sequence[Fades], options: DemoOptions
+) -> dict[str, list[SplicedBag]]:
     sizes = {
         TRAIN: (options.train_bags, options.train_snippets),
         HELD_OUT: (options.held_out_bags, options.held_out_snippets),
     }
     return {
         split: make_bags(
-            reels[split, "background"],
-            reels[split, "foreign"],
+            make_stock(split, takes, fades),
             count=count,
             snippets=snippets,
             prefix=split,
@@ -207,37 +192,41 @@ def _trials(
     manifest: Path,
     work: Path,
     options: DemoOptions,
+    chosen: Sequence[Variant],
     progress: DemoProgress,
     command: Sequence[str] | None,
 ) -> list[Trial]:
     plan = [
-        (options.seed + repeat, ddl) for repeat in range(options.repeats) for ddl in (True, False)
+        (options.seed + repeat, variant) for repeat in range(options.repeats) for variant in chosen
     ]
     return [
         run_trial(
             manifest,
             work,
             options,
-            ddl=ddl,
+            variant,
             seed=seed,
-            reporter=progress.training(number, len(plan), trial_name(seed, ddl)),
+            reporter=progress.training(number, len(plan), trial_name(seed, variant.key)),
             command=command,
         )
-        for number, (seed, ddl) in enumerate(plan, start=1)
+        for number, (seed, variant) in enumerate(plan, start=1)
     ]
 
 
-def _plots(folder: Path, bags: Sequence[SplicedBag], repeat: Repeat) -> list[dict[str, Any]]:
+def _plots(
+    folder: Path,
+    bags: Sequence[SplicedBag],
+    chosen: Sequence[Variant],
+    trials: Sequence[Trial],
+    seed: int,
+) -> list[dict[str, Any]]:
     """Draw every bag, the anomalous ones first."""
+    shown = {trial.variant: trial for trial in trials if trial.seed == seed}
     pictures = []
     for bag in sorted(bags, key=lambda bag: -bag.label):
         picture = folder / f"{bag.name}.png"
-        save_bag_plot(
-            picture,
-            repeat.with_ddl.scores[bag.name],
-            repeat.without_ddl.scores[bag.name],
-            bag.truth,
-        )
+        curves = {variant.label: shown[variant.key].scores[bag.name] for variant in chosen}
+        save_bag_plot(picture, curves, bag.truth)
         pictures.append({"name": bag.name, "anomalous": bool(bag.label), "picture": picture})
     return pictures
 
@@ -256,6 +245,12 @@ def _describe(folder: Path, index: int, takes: Takes) -> dict[str, Any]:
     }
 
 
+def _describe_fades(folder: Path, index: int, fades: Fades) -> dict[str, Any]:
+    picture = folder / f"fade-{index:02d}.png"
+    save_storyboard(picture, fades.storyboard)
+    return {"before": fades.before.name, "after": fades.after.name, "picture": picture}
+
+
 def _settings(options: DemoOptions, side: int, clips: Sequence[Clip]) -> dict[str, Any]:
     return {
         **{name.replace("_", " "): value for name, value in asdict(options).items()},
@@ -269,18 +264,18 @@ def _settings(options: DemoOptions, side: int, clips: Sequence[Clip]) -> dict[st
 
 def _results(
     trials: Sequence[Trial],
-    figures: Sequence[Figure],
+    outcome: Outcome,
     settings: dict[str, Any],
     clips: Sequence[Clip],
 ) -> dict[str, Any]:
     return {
         "what": "ladnet_fast demo: shows that it works, no benchmark",
-        "figures": [asdict(figure) for figure in figures],
+        **asdict(outcome),
         "trials": [
             {
                 "name": trial.name,
                 "seed": trial.seed,
-                "ddl": trial.ddl,
+                "variant": trial.variant,
                 "seconds": round(trial.seconds, 1),
                 "metrics": trial.metrics.as_dict(),
             }

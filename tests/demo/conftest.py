@@ -18,12 +18,15 @@ TINY = DemoOptions(
     epochs=1,
     batch_size=4,
     train_bags=4,
-    train_snippets=24,
+    train_snippets=64,
     held_out_bags=2,
-    held_out_snippets=32,
+    held_out_snippets=64,
     background_takes=6,
     foreign_takes=8,
     held_out_foreign_takes=4,
+    fades=1,
+    disturbances=4,
+    foreign_disturbances=2,
 )
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from ladnet_fast.demo import DemoError
-from ladnet_fast.demo.features import Takes, clip_takes
-from ladnet_fast.demo.footage import Clip, assign_roles
+from ladnet_fast.demo.effects import FADE_SNIPPETS
+from ladnet_fast.demo.features import Fades, Takes, clip_takes, pair_fades
+from ladnet_fast.demo.footage import Clip, assign_roles, load_footage
 
-SIDE, TAKES = 36, 5
+SIDE, TAKES, DISTURBED = 36, 5, 3
 
 
 @pytest.fixture
@@ -20,10 +21,9 @@ def clip(videos: list[Path]) -> Clip:
 
 @pytest.fixture
 def compute(tmp_path: Path) -> Callable[..., Takes]:
-    def call(clip: Clip, extractor, *, side: int = SIDE, num_takes: int = TAKES, **rest) -> Takes:
-        return clip_takes(
-            clip, side=side, num_takes=num_takes, extractor=extractor, cache=tmp_path / "c", **rest
-        )
+    def call(clip: Clip, extractor, **changes) -> Takes:
+        settings = {"side": SIDE, "num_takes": TAKES, "num_disturbed": DISTURBED, **changes}
+        return clip_takes(clip, extractor=extractor, cache=tmp_path / "c", **settings)
 
     return call
 
@@ -34,7 +34,8 @@ def test_features_are_computed_once(clip: Clip, compute, make_extractor) -> None
     second = compute(clip, extractor)
     assert (first.cached, second.cached, extractor.calls) == (False, True, 0)
     assert first.features.shape == (TAKES, 4, 6)
-    for name in ("features", "segments", "storyboard", "num_frames"):
+    assert first.disturbed.shape == (DISTURBED, 6)
+    for name in ("features", "segments", "disturbed", "places", "storyboard", "num_frames"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
@@ -48,7 +49,13 @@ def test_a_renamed_video_is_found_in_the_cache(
 
 @pytest.mark.parametrize(
     "change",
-    [{"side": 32}, {"num_takes": TAKES + 1}, {"identity": "another"}, {"content": True}],
+    [
+        {"side": 32},
+        {"num_takes": TAKES + 1},
+        {"num_disturbed": 0},
+        {"identity": "another"},
+        {"content": True},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_anything_that_changes_the_numbers_misses_the_cache(
@@ -136,7 +143,7 @@ def test_a_cached_video_can_still_be_too_short_for_another_part(
 def test_progress_counts_snippets(clip: Clip, compute, make_extractor) -> None:
     seen: list[tuple[int, int]] = []
     compute(clip, make_extractor(), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(8, 20), (16, 20), (20, 20)]
+    assert seen == [(8, 23), (16, 23), (20, 23), (23, 23)]
 
 
 def test_an_extractor_that_returns_too_few_rows_is_refused(clip: Clip, compute) -> None:
@@ -148,3 +155,88 @@ def test_an_extractor_that_returns_too_few_rows_is_refused(clip: Clip, compute) 
 
     with pytest.raises(DemoError, match=r"must return 8 rows for 128 frames, got shape \(1, 6\)"):
         compute(clip, Short())
+
+
+def test_a_disturbed_snippet_belongs_to_the_one_it_replaces(
+    clip: Clip, compute, make_extractor
+) -> None:
+    takes = compute(clip, make_extractor(), num_disturbed=4)  # blur, dark, flash, freeze
+    assert takes.places.shape == (4, 2)
+    before = takes.features[takes.places[:, 0], takes.places[:, 1], :3].mean(axis=1)
+    blur, dark, flash, freeze = takes.disturbed[:, :3].mean(axis=1)
+    assert blur == pytest.approx(before[0], abs=0.02)
+    assert dark == pytest.approx(0.2 * before[1], abs=0.01)
+    assert flash == pytest.approx(1 - 0.3 * (1 - before[2]), abs=0.01)
+    assert freeze == pytest.approx(before[3], abs=0.02)
+
+
+# ---- cross-fades --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fade(videos: list[Path], tmp_path: Path) -> Callable[..., Fades]:
+    clips = assign_roles(videos)
+
+    def call(extractor, before=(0, (2, 5)), after=(3, (0, 1)), **changes) -> Fades:
+        settings = {"side": SIDE, "count": 1, "cache": tmp_path / "c", **changes}
+        return pair_fades(
+            (clips[before[0]], before[1]),
+            (clips[after[0]], after[1]),
+            extractor=extractor,
+            **settings,
+        )
+
+    return call
+
+
+def test_a_fade_leads_from_one_videos_colour_to_the_others(fade, make_extractor) -> None:
+    fades = fade(make_extractor(), count=2)
+    assert fades.features.shape == (2, FADE_SNIPPETS, 6)
+    blue = fades.features[..., 2] - fades.features[..., 1]  # the street is green, the sea is blue
+    assert (np.diff(blue, axis=1) > 0).all()
+    assert {tuple(pair) for pair in fades.segments.tolist()} <= {
+        (one, other) for one in (2, 5) for other in (0, 1)
+    }
+
+
+def test_fades_are_computed_once_and_each_way_by_itself(fade, make_extractor) -> None:
+    first = fade(make_extractor())
+    extractor = make_extractor()
+    again = fade(extractor)
+    assert (first.cached, again.cached, extractor.calls) == (False, True, 0)
+    np.testing.assert_array_equal(first.features, again.features)
+    np.testing.assert_array_equal(first.segments, again.segments)
+    with pytest.raises(KeyboardInterrupt):
+        fade(make_extractor(fail_after=0), before=(3, (0, 1)), after=(0, (2, 5)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": 2},
+        {"side": 32},
+        {"before": (0, (0, 1))},
+        {"before": (1, (0, 1))},
+        {"after": (3, (1, 0))},
+    ],
+    ids=str,
+)
+def test_other_fades_miss_the_cache(fade, make_extractor, change: dict) -> None:
+    fade(make_extractor())
+    with pytest.raises(KeyboardInterrupt):  # it asks for features
+        fade(make_extractor(fail_after=0), **change)
+
+
+def test_a_cached_fade_reads_no_video(fade, make_extractor) -> None:
+    fade(make_extractor())
+    read: list[str] = []
+
+    def load(clip: Clip, side: int) -> np.ndarray:
+        read.append(clip.name)
+        return load_footage(clip, side)
+
+    assert fade(make_extractor(), load=load).cached
+    assert not read
+    with pytest.raises(KeyboardInterrupt):
+        fade(make_extractor("another", fail_after=0), load=load)
+    assert read == ["street", "sea"]

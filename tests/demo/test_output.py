@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,7 @@ def test_what_a_killed_demo_left_is_gone_after_the_next(
     videos: list[Path], tmp_path: Path, make_extractor, tiny: DemoOptions
 ) -> None:
     parent = tmp_path / "parent"
+    tiny = replace(tiny, fades=0, disturbances=0, foreign_disturbances=0)
     arguments = [str(parent / "out"), str(tmp_path / "cache"), json.dumps(asdict(tiny))]
     child = subprocess.Popen(
         [sys.executable, "-c", WAITING, *arguments, *map(str, videos)],

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from ladnet_fast._printable import printable
 from ladnet_fast.data import read_manifest, select_split
 from ladnet_fast.demo import DemoError, DemoOptions, DemoProgress, DemoResult, run_demo
 from ladnet_fast.demo.report import write_report
+from ladnet_fast.demo.variants import variants
 from ladnet_fast.engine import (
     Reporter,
     evaluate_scores,
+    load_config,
     load_model,
     read_scores,
     run_info,
@@ -69,6 +72,8 @@ def test_the_folder_holds_bags_models_scores_plots_and_report(finished: DemoResu
     }  # fmt: skip
     held_out = select_split(read_manifest(out / "bags" / "videos.csv"), "held-out")
     assert {path.stem for path in (out / "plots").iterdir()} == {video.name for video in held_out}
+    keys = [row.key for row in result.outcome.rows]
+    assert {path.name for path in (out / "runs").iterdir()} == {f"{key}-seed0" for key in keys}
     for name in ("ddl-seed0", "mil-seed0"):
         written = read_scores(out / "scores" / name, held_out)
         model = load_model(out / "runs" / name)
@@ -79,22 +84,34 @@ def test_the_folder_holds_bags_models_scores_plots_and_report(finished: DemoResu
 def test_figures_are_those_of_the_written_scores(finished: DemoResult) -> None:
     result = finished
     held_out = select_split(read_manifest(result.out / "bags" / "videos.csv"), "held-out")
-    metrics = evaluate_scores(held_out, read_scores(result.out / "scores/mil-seed0", held_out))
-    auc, ap = result.figures
-    assert (auc.name, ap.name) == ("AUC", "AP")
-    assert auc.without_ddl == (metrics.auc,) * 3
-    assert ap.without_ddl == (metrics.ap,) * 3
     saved = json.loads((result.out / "results.json").read_text())
-    assert saved["trials"][1]["metrics"]["auc"] == metrics.auc
+    for row, trial in zip(result.outcome.rows, saved["trials"], strict=True):
+        assert trial["variant"] == row.key
+        scores = read_scores(result.out / "scores" / f"{row.key}-seed0", held_out)
+        metrics = evaluate_scores(held_out, scores)
+        for name, figure in row.figures.items():
+            assert figure.mean == pytest.approx(getattr(metrics, name), abs=1e-12)
+            assert trial["metrics"][name] == getattr(metrics, name)
+    assert [row["key"] for row in saved["rows"]] == [row.key for row in result.outcome.rows]
+
+
+def test_differences_are_those_of_the_rows(finished: DemoResult) -> None:
+    rows = {row.key: row for row in finished.outcome.rows}
+    assert finished.outcome.differences
+    for difference in finished.outcome.differences:
+        for name, figure in difference.figures.items():
+            sides = (rows[key].figures[name].mean for key in (difference.key, difference.against))
+            assert figure.mean == pytest.approx(next(sides) - next(sides), abs=1e-12)
+            assert figure.low <= figure.high
 
 
 def test_with_and_without_ddl_differ_in_the_loss_alone(finished: DemoResult) -> None:
-    out = finished.out
     with_ddl, without = (
-        (out / "runs" / name / "config.yaml").read_text() for name in ("ddl-seed0", "mil-seed0")
+        load_config(finished.out / "runs" / name / "config.yaml")
+        for name in ("ddl-seed0", "mil-seed0")
     )
     assert with_ddl != without
-    assert with_ddl.replace("ddl: true", "ddl: false") == without
+    assert with_ddl.replace(loss={"ddl": False}) == without
 
 
 def test_the_report_stands_alone_and_says_what_it_is(
@@ -104,9 +121,19 @@ def test_the_report_stands_alone_and_says_what_it_is(
     html = result.report.read_text(encoding="utf-8")
     assert "It is no benchmark." in html
     assert not re.search(r"(src|href)=[\"'](?!data:)", html)
-    assert html.count("data:image/png;base64,") == tiny.held_out_bags + 4
-    for spread in (result.figures[0].with_ddl, result.figures[1].without_ddl):
-        assert f"{spread[0]:.4f}" in html
+    pictures = tiny.held_out_bags + 4 + 8  # videos; fades within the background, and each way
+    assert html.count("data:image/png;base64,") == pictures
+    for row in (*result.outcome.rows, *result.outcome.differences):
+        assert row.label in html
+    for row in result.outcome.rows:
+        for figure in row.figures.values():
+            assert f"{figure.mean:.4f}" in html
+            assert f"{figure.low:.4f} to {figure.high:.4f}" in html
+    for difference in result.outcome.differences:
+        for figure in difference.figures.values():
+            assert f"{figure.mean:+.4f}" in html
+    for text in (*result.outcome.sentences, *result.outcome.notes):
+        assert text in unescape(html)
     for text in ("street", "sea", "held-out foreign", "torch", "ladnet-fast demo", "short side 36"):
         assert text in html
     assert "Blender" not in html  # the credit is for the shipped videos
@@ -127,7 +154,8 @@ def test_the_report_shows_any_name_as_it_is(finished: DemoResult, tmp_path: Path
     report = tmp_path / "report.html"
     write_report(
         report,
-        repeats=finished.repeats,
+        outcome=finished.outcome,
+        fades=[{"before": name, "after": name, "picture": picture} for name in NASTY_NAMES],
         clips=[{"name": name, **clip} for name in NASTY_NAMES],
         bags=[],
         settings={f"sha256 of {name}": name for name in NASTY_NAMES},
@@ -141,6 +169,7 @@ def test_the_report_shows_any_name_as_it_is(finished: DemoResult, tmp_path: Path
     text = "".join(seen)
     for name in NASTY_NAMES:
         assert f"\n  {printable(name)}, foreign" in text
+        assert f"from {printable(name)} to {printable(name)}\n" in text
         assert f"sha256 of {printable(name)}{printable(name)}\n" in text
     assert printable(shlex.join(NASTY_NAMES)) in text
 
@@ -160,10 +189,10 @@ def test_the_same_seed_gives_the_same_scores(
 ) -> None:
     again = run_it(tmp_path / "again", videos)
     files = sorted((finished.out / "scores").rglob("*.npy"))
-    assert len(files) == 4
+    assert len(files) == 2 * len(finished.outcome.rows)
     for path in files:
         assert path.read_bytes() == (again.out / path.relative_to(finished.out)).read_bytes()
-    assert again.figures == finished.figures
+    assert again.outcome == finished.outcome
 
 
 def test_another_seed_gives_other_bags_from_the_same_cached_features(
@@ -173,7 +202,8 @@ def test_another_seed_gives_other_bags_from_the_same_cached_features(
     other = run_it(
         tmp_path / "other", videos, extractor=extractor, options=dataclasses.replace(tiny, seed=7)
     )
-    assert (finished.num_cached, other.num_cached, extractor.calls) == (0, 4, 0)
+    assert (finished.num_cached, other.num_cached, extractor.calls) == (0, 12, 0)
+    assert finished.num_entries == other.num_entries == 12
     name = "bags/train-000-normal.npy"
     assert (finished.out / name).read_bytes() != (other.out / name).read_bytes()
 
@@ -232,15 +262,37 @@ def test_progress_hears_of_every_part(run_it, videos: list[Path], tmp_path: Path
             return Reporter()
 
     run_it(tmp_path / "out", videos, progress=Listener())
+    keys = [entry.key for entry in variants()[0]]
+    labels = "; ".join(entry.label for entry in variants()[0])
     assert heard == [
-        "computing I3D features (once)", "street", "cats", "dogs", "sea", "cutting bags",
-        "training with and without DDL", "1/2 ddl-seed0", "2/2 mil-seed0", "writing the report",
+        "computing I3D features (once)", "street", "cats", "dogs", "sea",
+        "street to street", "street to cats", "cats to street", "street to dogs", "dogs to street",
+        "street to street", "street to sea", "sea to street", "cutting bags",
+        f"training: {labels}",
+        *[f"{number}/{len(keys)} {key}-seed0" for number, key in enumerate(keys, start=1)],
+        "writing the report",
     ]  # fmt: skip
+
+
+def test_no_fades_and_no_disturbances_give_a_demo_too(
+    run_it, videos: list[Path], tiny: DemoOptions, tmp_path: Path
+) -> None:
+    plain = dataclasses.replace(tiny, fades=0, disturbances=0, foreign_disturbances=0)
+    result = run_it(tmp_path / "out", videos, options=plain)
+    assert result.num_entries == 4
+    assert "cross-fade from <strong>" not in result.report.read_text()
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("repeats", 0), ("train_snippets", 15), ("lr", 0.0), ("lr", np.inf), ("seed", -1)],
+    [
+        ("repeats", 0),
+        ("fades", -1),
+        ("train_snippets", 15),
+        ("lr", 0.0),
+        ("lr", np.inf),
+        ("seed", -1),
+    ],
 )
 def test_an_option_out_of_range_is_named(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{option} must be .* got {value}"):
