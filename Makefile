@@ -1,5 +1,5 @@
 # Two commands for a fresh machine: `make demo` and `make test`. Both build .venv first.
-# Needs python3 (3.11 or newer) with venv and pip, git, make; a C++17 compiler for the fast kernels.
+# Needs python3 (3.10 or newer) with venv and pip, git, make; a C++17 compiler for the fast kernels.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,7 +11,7 @@ PIP_ARGS ?=
 # Test processes; each uses up to two threads.
 WORKERS  ?= 2
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo test test-fast compat lint format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp
@@ -23,6 +23,11 @@ test: $(VENV)/dev.stamp
 # What an edit should not break; leaves out builds, sanitizers and whole training runs.
 test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
+
+# The tests of operators, networks and data with other releases of torch, one environment after
+# another: make compat COMPAT='2.9.1@python3.10 2.14.1'. Gigabytes of downloads, up to an hour.
+compat:
+	$(PYTHON) .ci/compat $(COMPAT)
 
 lint: $(VENV)/dev.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
@@ -36,7 +41,7 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info ladnet_fast/*.so
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 is too old: 3.11 or newer is needed; name another with PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "python3 is too old: 3.10 or newer is needed; name another with PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
 # An install is repeated when what it depends on has changed.

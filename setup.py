@@ -3,8 +3,8 @@
 LADNET_BUILD says what to build: ``auto`` (what this machine can; without a compiler the package
 still installs and its plain PyTorch reference serves), ``cpu`` and ``cuda`` (that and the CPU's
 module; fail if it cannot be built), ``none`` (pure Python). nvcc decides about CUDA, not a GPU.
-LADNET_CUDA_ARCHS overrides for which GPUs, e.g. ``90-real;120``. MAX_JOBS limits the parallel
-compiler processes. torch is not needed to build.
+LADNET_CUDA_ARCHS overrides for which GPUs, e.g. ``90-real;120``; else those that nvcc knows.
+MAX_JOBS limits the parallel compiler processes. torch is not needed to build.
 """
 
 from __future__ import annotations

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
+from importlib import metadata
 from types import ModuleType
+
+#: Modules whose package is called otherwise.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
 class MissingExtraError(ImportError):
@@ -35,7 +41,23 @@ def import_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] != top:
             raise
         raise MissingExtraError(
-            f"{top} is needed to {purpose} and is not installed; "
-            f"install it with: pip install 'ladnet-fast[{extra}]'",
+            f"{top} is needed to {purpose} and is not installed; install it with: "
+            f"pip install {requirement(top, extra)} (all of this kind: pip install "
+            f"'ladnet-fast[{extra}]', or in a clone pip install '.[{extra}]')",
             name=error.name,
         ) from error
+
+
+def requirement(top: str, extra: str) -> str:
+    """Return what pip installs for the module ``top``, in quotes, as this package requires it."""
+    name = _DISTRIBUTIONS.get(top, top)
+    try:
+        required = metadata.requires("ladnet-fast") or []
+    except metadata.PackageNotFoundError:
+        return name
+    for line in required:
+        wanted, _, marker = line.partition(";")
+        is_it = re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0].lower() == name
+        if is_it and extra in re.findall(r"""extra\s*==\s*['"]([^'"]+)""", marker):
+            return shlex.quote(wanted.strip())
+    return name

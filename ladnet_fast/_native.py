@@ -5,9 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+_FROM_SOURCE = "install from source (pip install . in a clone, or --no-binary ladnet-fast)"
 _REMEDY = {
-    "_cpu": "LADNET_BUILD=cpu in the environment",
-    "_cuda": "LADNET_BUILD=cuda in the environment, on a machine with nvcc,",
+    "_cpu": f"to build it, or to see why that fails, {_FROM_SOURCE} with LADNET_BUILD=cpu in the "
+    "environment",
+    "_cuda": f"published wheels have none: {_FROM_SOURCE} with LADNET_BUILD=cuda in the "
+    "environment, on a machine with nvcc",
 }
 
 
@@ -17,8 +20,7 @@ def _load(name: str) -> tuple[ModuleType | None, str | None]:
         return import_module(f"ladnet_fast.{name}"), None
     except ImportError as error:
         return None, (
-            f"the compiled module ladnet_fast.{name} cannot be loaded ({error}); reinstall with "
-            f"{_REMEDY[name]} to build it or to see why that fails"
+            f"the compiled module ladnet_fast.{name} cannot be loaded ({error}); {_REMEDY[name]}"
         )
 
 

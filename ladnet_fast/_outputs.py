@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ._records import wrote
+from ._files import STATE
+from ._records import record_of, wrote
 
 _SHOWN = 3
 
@@ -19,6 +20,7 @@ def check_outputs(
     outputs: Iterable[str | os.PathLike[str]],
     inputs: Iterable[str | os.PathLike[str]],
     *,
+    kinds: Collection[str] | None = None,
     overwrite: bool = False,
     remedy: str = "name another place with --out, or replace them with --overwrite",
 ) -> None:
@@ -31,6 +33,9 @@ def check_outputs(
     inputs : iterable of path-like
         Every file that will be read; those that don't exist are no harm. Links count as what they
         point to.
+    kinds : collection of str or None
+        What will be written there, as records call it. A file of ours of another kind is in the
+        way like somebody else's: figures don't replace a model. None: any kind of ours.
     overwrite : bool
         Replace files that this package did not write. Inputs are never replaced.
     remedy : str
@@ -65,9 +70,12 @@ def check_outputs(
     folders = [path for path in targets if path.is_dir()]
     if folders:
         raise OutputError(f"{folders[0]} is a folder, and a file of that name would be written")
+    for folder in {folder for path in targets for folder in (path.parent / STATE, path.parent)}:
+        _require_folder(folder)
     if overwrite:
         return
-    foreign = [path for path in targets if os.path.lexists(path) and not _is_ours(path)]
+    there = [path for path in targets if os.path.lexists(path)]
+    foreign = [path for path in there if not _is_ours(path)]
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         names = ", ".join(map(str, foreign[:_SHOWN])) + more
@@ -76,6 +84,23 @@ def check_outputs(
             f"{'it' if len(foreign) == 1 else 'them'}, or somebody has changed "
             f"{'it' if len(foreign) == 1 else 'them'} since; {remedy}"
         )
+    if kinds is None:
+        return
+    for path in there:
+        record = record_of(path)
+        kind = "something else" if record is None else record.made.get("kind", "something else")
+        if kind not in kinds:
+            raise OutputError(
+                f"{path} would be replaced, but another command wrote it ({kind}); {remedy}"
+            )
+
+
+def _require_folder(folder: Path) -> None:
+    """Refuse a folder that can't be made because a file of its name, or of a parent's, is there."""
+    while not folder.is_dir() and folder.parent != folder:
+        if os.path.lexists(folder):
+            raise OutputError(f"{folder} is a file, and results need a folder of that name")
+        folder = folder.parent
 
 
 def _is_ours(path: Path) -> bool:

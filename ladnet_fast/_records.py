@@ -19,8 +19,8 @@ from typing import Any
 from ._files import STATE, atomic_path, atomic_write_text, sha256_of
 
 _FORMAT = "ladnet_fast.record.1"
-# Digests of files that this process has read whole: by path, size and time of the last change.
-_known: dict[tuple[str, int, int], str] = {}
+# Digests of files that this process has read whole: by path, number, size and time.
+_known: dict[tuple[str, int, int, int], str] = {}
 
 
 class DamagedFileError(ValueError):
@@ -165,7 +165,7 @@ def verify(path: str | os.PathLike[str]) -> Record | None:
 def digest_of(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file; read once for each process while size and time stay."""
     status = os.stat(path)
-    key = (os.path.abspath(path), status.st_size, status.st_mtime_ns)
+    key = (os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
     if key not in _known:
         _known[key] = sha256_of(path)
     return _known[key]

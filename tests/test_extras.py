@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from importlib import metadata
+
 import pytest
 
-from ladnet_fast._extras import MissingExtraError, import_extra
+from ladnet_fast._extras import MissingExtraError, import_extra, requirement
 
 
 def test_an_installed_package_is_returned():
@@ -25,3 +28,19 @@ def test_an_error_inside_an_installed_package_is_not_blamed_on_the_extra(tmp_pat
     with pytest.raises(ModuleNotFoundError, match="another_absent_package") as caught:
         import_extra("broken_package", extra="tools", purpose="plot")
     assert not isinstance(caught.value, MissingExtraError)
+
+
+@pytest.mark.parametrize(
+    ("top", "extra", "name"),
+    [
+        ("yaml", "tools", "pyyaml"),
+        ("sklearn", "tools", "scikit-learn"),
+        ("av", "video", "av"),
+        ("h5py", "tools", "h5py"),
+    ],
+)
+def test_the_remedy_names_the_package_as_pip_knows_it(top: str, extra: str, name: str) -> None:
+    """It works before this package is on any index, too."""
+    (wanted,) = shlex.split(requirement(top, extra))
+    assert wanted.lower().startswith(f"{name}>=")
+    assert name in (line.split(">")[0].lower() for line in metadata.requires("ladnet-fast") or [])

@@ -259,3 +259,11 @@ def test_a_tensor_file_has_the_permissions_of_any_other_file(tmp_path):
     save_tensors(tmp_path / "x.safetensors", TENSORS, {})
     (tmp_path / "plain").touch()
     assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("file", ["out", "out/deep/.ladnet", "out/deep"])
+def test_a_file_in_the_place_of_a_folder_is_named_before_anything_is_made(tmp_path, file):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("x")
+    with pytest.raises(OutputError, match=f"{file} is a file"):
+        check_outputs([tmp_path / "out" / "deep" / "x.npy"], [], overwrite=True)

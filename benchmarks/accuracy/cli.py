@@ -6,7 +6,7 @@ import datetime
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from ladnet_fast._files import atomic_write_text
 from .. import results
 
 RESULTS = results.FOLDER / "accuracy"
+LOCAL = results.LOCAL / "accuracy"
 
 
 def accuracy(
@@ -31,9 +32,7 @@ def accuracy(
         typer.Option(help="YAML file of configurations; default: MIL, DDL and the baselines."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0, 1, ... of every configuration.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for runs and tables.")] = Path(
-        "accuracy-output"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for runs and tables.")] = LOCAL,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 2,
     criterion: Annotated[
         str, typer.Option(help="Figure of the held-out bags that chooses the epoch.")
@@ -85,8 +84,10 @@ def accuracy(
 def accuracy_speed(
     manifest: Annotated[str, typer.Argument(help="CSV file, or NAME=CSV file.")],
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of both.")] = 2,
-    preload: Annotated[bool, typer.Option("--preload", help="training.preload=true.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("accuracy-output"),
+    preload: Annotated[str, typer.Option(help="training.preload: auto, true or false.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Trainings on each side, in turns.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the result.")] = LOCAL,
 ) -> None:
     """Measure where the time of ``ladnet-fast train`` goes, beside the bare loop.
 
@@ -95,16 +96,30 @@ def accuracy_speed(
     from . import speed
 
     try:
-        found = speed.measure(manifest, epochs, preload=preload)
+        found = speed.measure(
+            manifest, epochs, preload=_preload(preload), rounds=rounds, threads=threads
+        )
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
     words = ["python", "-m", "benchmarks", "accuracy-speed", _place(manifest)]
-    words += ["--epochs", str(epochs), *(["--preload"] if preload else [])]
+    words += ["--epochs", str(epochs)]
+    words += ["--preload", preload] if preload != "auto" else []
+    words += ["--rounds", str(rounds)] if rounds > 1 else []
+    words += ["--threads", str(threads)] if threads > 1 else []
     found = {"command": shlex.join(words), **found}
-    path = out / f"speed-{found['dataset']}{'-preload' if preload else ''}.json"
+    kind = {"auto": "", "true": "-preload", "false": "-no-preload"}[preload]
+    path = out / f"speed-{found['dataset']}{kind}{'' if threads == 1 else f'-{threads}t'}.json"
     atomic_write_text(path, json.dumps(found, indent=1) + "\n")
     typer.echo(json.dumps(found, indent=1))
     typer.echo(f"written: {path}")
+
+
+def _preload(text: str) -> Literal["auto", True, False]:
+    if text == "auto":
+        return "auto"
+    if text not in ("true", "false"):
+        raise typer.BadParameter(f"--preload must be auto, true or false; got {text!r}")
+    return text == "true"
 
 
 def accuracy_report(

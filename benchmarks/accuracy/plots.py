@@ -11,6 +11,7 @@ from ladnet_fast._files import atomic_path
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "ladnet_fast",  # the same numbers give the same file
+    "svg.fonttype": "none",  # text as text: a quarter of the size
     "font.size": 9,
     "axes.grid": True,
     "grid.alpha": 0.3,

@@ -72,11 +72,19 @@ def read_folder(folder: Path) -> list[Summary]:
 def speed_table(speeds: Sequence[dict[str, Any]]) -> str:
     """Return where the engine's time goes, a column a measurement."""
     names = list(speeds[0]["parts"]) if speeds else []
-    head = [f"{s['dataset']}{', preloaded' if s['preload'] else ''}" for s in speeds]
+    kinds = {"auto": "", True: ", preload: true", False: ", preload: false"}
+    head = [f"{s['dataset']}{kinds[s['preload']]}" for s in speeds]
     rows = [
         ["bags", *(str(s["bags"]) for s in speeds)],
-        ["the bare loop", *(f"{s['bare']:.2f}" for s in speeds)],
-        ["`ladnet-fast train`", *(f"{s['engine']:.2f}" for s in speeds)],
+        *(
+            [title, *(f"{s[side]:.2f}" if side in s else "" for s in speeds)]
+            for side, title in (
+                ("bare", "the bare loop"),
+                ("bare_scoring", "scoring held-out videos, by itself"),
+                ("engine", "`ladnet-fast train`"),
+                ("first", "its first epoch, which reads"),
+            )
+        ),
         *([f"of it {name}", *(f"{s['parts'][name]:.2f}" for s in speeds)] for name in names),
     ]
     lines = [["processor seconds an epoch", *head], ["---"] * (len(head) + 1), *rows]
@@ -259,13 +267,13 @@ def training_line(summary: Summary) -> str:
 def write_study(summary: Summary, folder: Path, name: str) -> Path:
     """Write ``NAME.md`` and its plots; return the file."""
     path = folder / f"{name}.md"
-    atomic_write_text(path, _render("accuracy-study.md.j2", path, [summary]))
+    atomic_write_text(path, _render("accuracy-study.md.j2", path, [summary]).rstrip() + "\n")
     return path
 
 
 def write_page(summaries: Sequence[Summary], path: Path) -> Path:
     """Write the page of the docs, and its plots into the folder of the same name."""
-    atomic_write_text(path, _render("accuracy.md.j2", path, summaries))
+    atomic_write_text(path, _render("accuracy.md.j2", path, summaries).rstrip() + "\n")
     return path
 
 

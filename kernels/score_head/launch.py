@@ -18,6 +18,13 @@ BACKWARD_ROWS = 32
 #: Programs that share the backward pass, each with a part of its own for the weight's gradient. A
 #: constant, not the number of multiprocessors: the same sums in the same order on every GPU.
 MAX_PARTS = 512
+#: Channels that a program reads at a time, at most.
+CHANNELS = 64
+#: The passes whose float32 products, multiplied without tensor cores, spill registers with so many
+#: channels, by the release of Triton that compiles them; and in releases after these.
+_SPILLING: dict[tuple[int, int], tuple[str, ...]] = {(3, 5): ("backward",), (3, 6): (), (3, 7): ()}
+_SPILLING_LATER = ("forward", "backward")
+_RELEASE = (int(triton.__version__.split(".")[0]), int(triton.__version__.split(".")[1]))
 #: Elements that are 16 bytes or more in every dtype, and the least size of a matrix product.
 _ALIGNED = 16
 
@@ -45,7 +52,7 @@ def plan_forward(
     slopes : Tensor or None
         (B, T) float32 contiguous, to be filled where the backward pass will need it.
     """
-    B, T, C = x.shape
+    B, T, _ = x.shape
     taps = weight.shape[2]
     unit = _unit(x)
     return Launch(
@@ -66,7 +73,7 @@ def plan_forward(
             "UNIT": unit,
             "TAPS": taps,
             "BLOCK_T": FORWARD_ROWS,
-            "BLOCK_C": max(_ALIGNED, min(64, triton.next_power_of_2(C))),
+            "BLOCK_C": _channels(x, "forward"),
             "BLOCK_TAPS": max(_ALIGNED, triton.next_power_of_2(taps)),
         },
         num_warps=4,
@@ -105,7 +112,7 @@ def plan_backward(
     B, T, C = x.shape
     taps = weight.shape[2]
     unit = _unit(x)
-    block_c = max(_ALIGNED, min(64, triton.next_power_of_2(C)))
+    block_c = _channels(x, "backward")
     blocks = B * triton.cdiv(T, BACKWARD_ROWS)
     return Launch(
         score_head_backward,
@@ -137,6 +144,14 @@ def plan_backward(
         num_warps=4,
         num_stages=1,
     )
+
+
+def _channels(x: Tensor, pass_: str) -> int:
+    """Return how many channels a program reads at a time."""
+    most = CHANNELS
+    if x.element_size() == 4 and pass_ in _SPILLING.get(_RELEASE, _SPILLING_LATER):
+        most = CHANNELS // 2
+    return max(_ALIGNED, min(most, triton.next_power_of_2(x.shape[2])))
 
 
 def _unit(x: Tensor) -> int:

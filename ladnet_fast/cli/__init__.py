@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import TextIO
 
 from .._extras import MissingExtraError, import_extra
 
@@ -18,5 +20,16 @@ def main() -> None:
     from ._signals import end_in_order
     from .app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        print_any_name(stream)
     end_in_order()
     app(prog_name="ladnet-fast")
+
+
+def print_any_name(stream: TextIO | None) -> None:
+    """Let a stream escape what its encoding lacks; a name then doesn't end the command.
+
+    Files and pipes have the system's encoding on Windows, and ASCII in some containers.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")

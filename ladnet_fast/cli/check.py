@@ -17,9 +17,12 @@ from .._records import record_text
 from ..data import Axes, Video, read_manifest
 from ..data.check import Report, check_videos
 from ..engine import load_model, run_info
+from ..engine.run_folder import files_of
+from ..engine.weights import CONFIG, WEIGHTS
 from . import _options as opt
 from ._console import console, help_text, progress_bar, say
 
+KIND = "findings of check"
 _SHOWN = 20
 _COLOURS = {"error": "bold red", "warning": "yellow"}
 _EXAMPLE = r"""
@@ -92,12 +95,15 @@ def command(
         sizes = {name: getattr(net, name) for name in ("feature_dim", "query_dim", "kernel_size")}
     if json_file is not None:
         read = [videos, test, gt, anomalous_names, num_frames, root, model]
-        files = [s.path for video in (*chosen, *tested) for s in video.features]
-        files += [video.frame_labels for video in (*chosen, *tested) if video.frame_labels]
+        files = files_of([*chosen, *tested])
+        files += [] if model is None else [model / name for name in (WEIGHTS, CONFIG)]
         check_outputs(
-            [json_file], [*(path for path in read if path is not None), *files],
-            overwrite=overwrite, remedy="name another --json file, or say --overwrite",
-        )  # fmt: skip
+            [json_file],
+            [*(path for path in read if path is not None), *files],
+            kinds=[KIND],
+            overwrite=overwrite,
+            remedy="name another --json file, or say --overwrite",
+        )
     with progress_bar("checking") as progress:
         report = check_videos(
             chosen,
@@ -113,7 +119,7 @@ def command(
     if json_file is not None:
         content = {**report.as_dict(), "run": run_info(command=sys.argv)}
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-        record_text(json_file, text + "\n", {"kind": "check"})
+        record_text(json_file, text + "\n", {"kind": KIND})
         say(f"written to {json_file}")
     if report.errors:
         raise typer.Exit(1)

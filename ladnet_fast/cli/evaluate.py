@@ -16,11 +16,13 @@ from .._outputs import check_outputs
 from .._records import record_text
 from ..data import LeftOut, Video, leave_out
 from ..engine import evaluate_scores, read_scores, run_info
+from ..engine.run_folder import files_of
 from ..engine.scoring import score_path
 from ..metrics.frames import Smoothing
 from . import _options as opt
 from ._console import class_table, console, help_text, metrics_table, say
 
+KIND = "figures of evaluate"
 _EXAMPLE = r"""
 [bold]Examples[/]
 
@@ -100,10 +102,10 @@ def command(
         opt.report_left_out(left_out, len(whole))
         truth = dataclasses.replace(truth, left_out=left_out)
     read = [videos, *(path for path in (gt, anomalous_names, num_frames) if path is not None)]
-    read += [video.frame_labels for video in chosen if video.frame_labels is not None]
+    read += files_of(chosen)
     read += [score_path(scores, video.name) for video in chosen]
     target = out or scores / "metrics.json"
-    check_outputs([target], read, overwrite=overwrite)
+    check_outputs([target], read, kinds=[KIND], overwrite=overwrite)
     metrics = evaluate_scores(
         chosen,
         read_scores(scores, chosen),
@@ -131,7 +133,7 @@ def command(
     }
     run = run_info(command=sys.argv, extra={"options": options})
     content = json.dumps({"run": run, **metrics.as_dict()}, indent=2, allow_nan=False)
-    record_text(target, content + "\n", {"kind": "metrics"})
+    record_text(target, content + "\n", {"kind": KIND})
     console.print(metrics_table(metrics))
     if metrics.per_class:
         console.print(class_table(metrics))

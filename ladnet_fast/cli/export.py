@@ -10,6 +10,7 @@ import typer
 from ._console import help_text, say
 
 # Names only: what they stand for is imported by the command, since it takes a while.
+KIND = "export"
 _FORMATS = ("onnx", "torch")
 _EXAMPLE = """
 [bold]Examples[/]
@@ -55,13 +56,15 @@ def command(
         raise typer.BadParameter("give the folder of a run, or --i3d, but not both")
     from .._outputs import check_outputs
     from .._records import recorded
+    from ..engine.weights import CONFIG, WEIGHTS
     from ..export import FORMATS, SUFFIXES
 
     name = Path("i3d") if run is None else run.parent if run.is_file() else run
     target = out or name.with_name(name.name + SUFFIXES[format_])
-    check_outputs([target], [] if run is None else [run], overwrite=overwrite)
+    read = [] if run is None else [run, *(run / name for name in (WEIGHTS, CONFIG))]
+    check_outputs([target], read, kinds=[KIND], overwrite=overwrite)
     net = _network(run)
-    with recorded(target, {"command": "export", "format": format_}) as temporary:
+    with recorded(target, {"kind": KIND, "format": format_}) as temporary:
         FORMATS[format_](net, temporary)
     say(f"{target}: {target.stat().st_size:,} bytes")
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from .._locks import folder_lock
-from .._outputs import check_outputs
 from ..engine import write_run_info
+from ..engine.run_info import check_run_info
 from . import _failures
 from . import _options as opt
 from ._console import help_text, say
@@ -65,7 +65,7 @@ def command(
     footage = find_footage(videos)
     if not any(path.is_file() for path, _ in footage):  # before the weights are fetched
         raise FileNotFoundError(f"no such video file: {', '.join(str(f.path) for f in footage)}")
-    check_outputs([out / "run.json"], [path for path, _ in footage], overwrite=True)
+    check_run_info(out, [path for path, _ in footage])
     outcomes = extract_with_bar(
         footage, out, crops=crops, device=on, overwrite=overwrite, precision=precision
     )

@@ -196,7 +196,7 @@ def _truth(found: Inputs, truth: GroundTruth) -> dict[str, Any]:
 def _plot(
     folder: ScoreFolder, done: Sequence[ScoredVideo], shades: Mapping[str, Any], fps: float | None
 ) -> list[tuple[str, str]]:
-    """Draw what is not drawn yet; return the videos whose own ground truth doesn't fit."""
+    """Draw what is not drawn yet; return the videos whose lengths don't fit."""
     failures: list[tuple[str, str]] = []
     with progress_bar("plotting") as progress:
         for index, entry in enumerate(done):
@@ -209,7 +209,10 @@ def _plot(
                 except (ValueError, OSError) as error:
                     failures.append((video.name, f"is scored, but has no plot: {error}"))
                     continue
-            folder.plot(video, entry.scores, ground_truth=frames, fps=fps or entry.fps)
+            try:
+                folder.plot(video, entry.scores, ground_truth=frames, fps=fps or entry.fps)
+            except ValueError as error:  # num_frames that the scores don't fit
+                failures.append((video.name, f"is scored, but has no plot: {error}"))
     return failures
 
 

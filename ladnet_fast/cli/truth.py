@@ -21,6 +21,7 @@ from ..engine import GroundTruth, run_info
 from . import _options as opt
 from ._console import console, help_text, progress_bar, say
 
+KIND = "ground truth"
 _SHOWN = 3
 _EXAMPLE = r"""
 [bold]Examples[/]
@@ -91,6 +92,7 @@ def command(
     check_outputs(
         [*([] if out is None else [out]), *targets.values()],
         [*(path for path in read if path is not None), *_files_of(chosen)],
+        kinds=[KIND],
         overwrite=overwrite,
     )
     made = _made(annotations, videos, source, split)
@@ -136,7 +138,7 @@ def _made(
     annotations: Path, videos: Path, source: GroundTruth, split: str | None
 ) -> dict[str, Any]:
     return {
-        "kind": "ground truth",
+        "kind": KIND,
         "annotations": str(annotations.resolve()),
         "videos": str(videos.resolve()),
         "split": split,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,17 +108,68 @@ def _text_delimiter(path: Path) -> str | None:
         return "," if b"," in file.readline() else None
 
 
+class _KeptOpen(threading.local):
+    """HDF5 files that stay open in this thread: by process and by what the file is on the disk."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.files: dict[tuple[int, str, int, int, int], Any] = {}
+
+
+_kept_open = _KeptOpen()
+_MOST_OPEN = 32  # a process may open 1,024 files on most systems, 256 on macOS
+
+
+@contextmanager
+def hdf5_kept_open() -> Iterator[None]:
+    """Open every HDF5 file once while the block lasts, instead of once for each data set.
+
+    A file that changes on the disk is opened again. Forked processes open files of their own: a
+    handle of HDF5 must not be shared.
+    """
+    _kept_open.users += 1
+    try:
+        yield
+    finally:
+        _kept_open.users -= 1
+        if not _kept_open.users:
+            for key in _own_keys():
+                _kept_open.files.pop(key).close()
+
+
+def keep_hdf5_open(_worker: int) -> None:
+    """Keep HDF5 files open until this process ends: for a worker, which may inherit no block."""
+    _kept_open.users += 1
+
+
+def _own_keys() -> list[tuple[int, str, int, int, int]]:
+    # A forked process leaves the files of its parent alone: closing them would unlock them there.
+    return [key for key in _kept_open.files if key[0] == os.getpid()]
+
+
 @contextmanager
 def _hdf5_file(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(f"HDF5 file {path} does not exist or is not a file")
+    if not _kept_open.users:
+        with _opened_hdf5(path) as file:
+            yield file
+        return
+    status = path.stat()
+    key = (os.getpid(), str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in _kept_open.files:
+        for old in [k for k in _own_keys() if k[1] == key[1]] or _own_keys()[: -_MOST_OPEN + 1]:
+            _kept_open.files.pop(old).close()
+        _kept_open.files[key] = _opened_hdf5(path)
+    yield _kept_open.files[key]
+
+
+def _opened_hdf5(path: Path) -> Any:
     h5py = import_extra("h5py", extra="tools", purpose=f"read {path}")
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(path, "r")
     except OSError as error:
         raise DataError(f"{path} is not a readable HDF5 file: {error}") from error
-    with file:
-        yield file
 
 
 @contextmanager

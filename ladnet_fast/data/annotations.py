@@ -10,6 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ladnet_fast._values import count, shown
+from ladnet_fast._values import path as checked_path
 from ladnet_fast.data._annotation_lines import (
     Interval,
     Line,
@@ -55,7 +57,7 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, 
 
 def annotation_lines(path: str | os.PathLike[str]) -> dict[str, Line]:
     """Read what `read_annotations` reads, with the numbers of frames that lines state."""
-    return _read(Path(path), "annotation file", parse_annotation)
+    return _read(checked_path("path", path), "annotation file", parse_annotation)
 
 
 def read_num_frames(path: str | os.PathLike[str]) -> dict[str, int]:
@@ -69,7 +71,7 @@ def read_num_frames(path: str | os.PathLike[str]) -> dict[str, int]:
     dict of str to int
         By the video's name without folder and suffix.
     """
-    lines = _read(Path(path), "file of frame numbers", parse_num_frames)
+    lines = _read(checked_path("path", path), "file of frame numbers", parse_num_frames)
     return {name: line.num_frames for name, line in lines.items() if line.num_frames is not None}
 
 
@@ -121,11 +123,16 @@ def intervals_to_frames(
     Raises
     ------
     ValueError
-        If ``boundaries`` is unknown, or an interval ends after ``num_frames + slack``.
+        If ``boundaries`` is unknown, or an interval ends after ``num_frames + slack``; also if
+        another argument is not allowed.
     """
     check_boundaries(boundaries)
+    num_frames = count("num_frames", num_frames, least=0)
+    slack = count("slack", slack, least=0)
+    if class_name is not None and not isinstance(class_name, str):
+        raise ValueError(f"class_name must be text, or None; got {shown(class_name)}")
     frames = np.zeros(num_frames, dtype=np.uint8)
-    for interval in intervals:
+    for interval in _checked_intervals(intervals):
         if class_name is not None and interval.class_name != class_name:
             continue
         first = max(interval.start - (boundaries == "[s-1,e)"), 0)
@@ -139,6 +146,19 @@ def intervals_to_frames(
     return frames
 
 
+def _checked_intervals(intervals: Iterable[Interval]) -> list[Interval]:
+    try:
+        given = list(intervals)
+    except TypeError:
+        raise ValueError(f"intervals must be a list of Interval; got {shown(intervals)}") from None
+    for interval in given:
+        if not isinstance(interval, Interval):
+            raise ValueError(f"intervals must hold nothing but Interval; got {shown(interval)}")
+        for field in ("start", "end"):
+            count(f"{field} of intervals", getattr(interval, field), least=0)
+    return given
+
+
 def end_of(interval: Interval, boundaries: Boundaries) -> int:
     """Return the first frame, counted from 0, after an interval."""
     return interval.end + (boundaries == "[s,e]")
@@ -146,8 +166,8 @@ def end_of(interval: Interval, boundaries: Boundaries) -> int:
 
 def check_boundaries(boundaries: object) -> None:
     """Raise ValueError that lists the allowed conventions if ``boundaries`` is none of them."""
-    if boundaries not in get_args(Boundaries):
+    if not isinstance(boundaries, str) or boundaries not in get_args(Boundaries):
         raise ValueError(
             f"{name_of('boundaries')} must be one of {', '.join(get_args(Boundaries))}: which "
-            f"frames the annotation's 'start end' stands for; got {boundaries!r}"
+            f"frames the annotation's 'start end' stands for; got {shown(boundaries)}"
         )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ladnet_fast._values import as_whole, choice, count, sequence, shown, switch
+from ladnet_fast.data._arrays import hdf5_kept_open
 from ladnet_fast.data.features import (
     FeatureMatrix,
     align_query,
@@ -18,6 +20,7 @@ from ladnet_fast.data.features import (
     load_query,
     query_width,
 )
+from ladnet_fast.data.memory import MemoryLimit
 from ladnet_fast.data.sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
 from ladnet_fast.data.video import DataError, FeatureSource, Video, require_videos
 
@@ -65,6 +68,8 @@ class BagDataset(Dataset[Bag]):
         Every crop is a sample, or only crop 0.
     preload : bool
         Read every sample now and keep it in memory: for small sets on slow disks.
+    memory : MemoryLimit, optional
+        Keep samples as they are read, as far as it allows; the others are read each time.
 
     Attributes
     ----------
@@ -92,41 +97,49 @@ class BagDataset(Dataset[Bag]):
         size: int | None = None,
         crops: CropChoice = "all",
         preload: bool = False,
+        memory: MemoryLimit | None = None,
     ) -> None:
         require_videos(videos)
-        for argument, value, allowed in (
-            ("sampling", sampling, get_args(Sampling)),
-            ("crops", crops, get_args(CropChoice)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{argument} must be one of {allowed}, got {value!r}")
-        if size is not None and (sampling == "none" or size < 1):
+        choice("sampling", sampling, get_args(Sampling))
+        choice("crops", crops, get_args(CropChoice))
+        preload = switch("preload", preload)
+        if size is not None and sampling == "none":
             raise ValueError(
                 f"size must be at least 1, and is for sampling 'linspace' and 'bins' only; "
-                f"got size={size} with sampling={sampling!r}"
+                f"got size={shown(size)} with sampling={sampling!r}"
             )
+        size = None if size is None else count("size", size)
         self.videos = list(videos)
         self.sampling = sampling
         self.size = size or (BINS if sampling == "bins" else MAX_SNIPPETS)
         self._check_queries()
-        self.samples = [
-            (index, crop)
-            for index, video in enumerate(self.videos)
-            for crop in range(1 if crops == "first" else count_crops(video))
-        ]
+        with hdf5_kept_open():
+            self.samples = [
+                (index, crop)
+                for index, video in enumerate(self.videos)
+                for crop in range(1 if crops == "first" else count_crops(video))
+            ]
         self.labels = torch.tensor([self.videos[index].known_label for index, _ in self.samples])
         first = self.videos[0]
         self.feature_dim = feature_width(first)
         self.query_dim = query_width(first)
-        self._kept: list[Bag] | None = None
+        self._memory = memory
+        self._kept: dict[int, Bag] = {}
         if preload:
-            self._kept = [self._read(index) for index in range(len(self))]
+            with hdf5_kept_open():
+                self._kept = {index: self._read(index) for index in range(len(self))}
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Bag:
-        return self._read(index) if self._kept is None else self._kept[index]
+        index = range(len(self))[index]  # one from the end is the same bag
+        bag = self._kept.get(index)
+        if bag is None:
+            bag = self._read(index)
+            if self._memory is not None and self._memory.take(_bytes(bag)):
+                self._kept[index] = bag
+        return bag
 
     def _read(self, index: int) -> Bag:
         video_index, crop = self.samples[index]
@@ -164,6 +177,10 @@ class BagDataset(Dataset[Bag]):
             )
 
 
+def _bytes(bag: Bag) -> int:
+    return bag.features.nbytes + (0 if bag.query is None else bag.query.nbytes)
+
+
 def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
     """Pad bags with zeros to one length; `lengths` keeps the true one.
 
@@ -184,18 +201,20 @@ def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
     ValueError
         If there is no bag, one is longer than ``pad_to``, or some have queries and some not.
     """
+    if any(not isinstance(bag, Bag) for bag in sequence("bags", bags, "bags (Bag)")):
+        raise ValueError(f"bags must hold nothing but Bag; got {shown(bags)}")
     if len(bags) == 0:
         raise ValueError("bags is empty: a batch needs at least one bag")
     lengths = [len(bag.features) for bag in bags]
     longest = max(lengths)
-    if pad_to is not None and pad_to < longest:
+    padded = longest if pad_to is None else as_whole(pad_to)
+    if padded is None or padded < longest:
         raise ValueError(
-            f"pad_to must be at least the longest bag's {longest} snippets, got {pad_to}"
+            f"pad_to must be at least the longest bag's {longest} snippets, got {shown(pad_to)}"
         )
     queries = [bag.query for bag in bags if bag.query is not None]
     if queries and len(queries) != len(bags):
         raise ValueError(f"either every bag or none has a query, got {len(queries)}/{len(bags)}")
-    padded = longest if pad_to is None else pad_to
     return Batch(
         _pad([bag.features for bag in bags], padded),
         torch.tensor(lengths),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladnet_fast._records import verify
+from ladnet_fast._values import as_whole, shown
 from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array
 from ladnet_fast.data._conversions import reshape_command
 from ladnet_fast.data.axes import crop_axis
@@ -65,8 +66,7 @@ def load_features(
         shape = _checked_shape(source, array)
         axis = crop_axis(shape, axes, source)
         crops = 1 if axis is None else shape[axis]
-        if not 0 <= crop < crops:
-            raise ValueError(f"{source}: crop must be in 0..{crops - 1}, got {crop}")
+        crop = _checked_crop(str(source), crop, crops)
         part = array[:] if axis is None else array[crop] if axis == 0 else array[:, crop]
         with np.errstate(over="ignore"):  # float64 beyond float32's range: reported below
             features = np.array(part, dtype=np.float32, order="C")
@@ -124,8 +124,7 @@ def load_crop(video: Video, crop: int) -> FeatureMatrix:
     """Load crop ``crop`` of ``video``, wherever it is stored."""
     if len(video.features) == 1:
         return load_features(video.features[0], crop=crop, axes=video.axes)
-    if not 0 <= crop < len(video.features):
-        raise ValueError(f"{video.name}: crop must be in 0..{len(video.features) - 1}, got {crop}")
+    crop = _checked_crop(video.name, crop, len(video.features))
     source = video.features[crop]
     return load_features(source, axes=_single_crop(video, source)[1])
 
@@ -135,6 +134,13 @@ def load_query(video: Video) -> FeatureMatrix | None:
     if video.query is None:
         return None
     return load_features(video.query, axes=_single_crop(video, video.query)[1])
+
+
+def _checked_crop(where: str, crop: int, crops: int) -> int:
+    number = as_whole(crop)
+    if number is None or not 0 <= number < crops:
+        raise ValueError(f"{where}: crop must be in 0..{crops - 1}, got {shown(crop)}")
+    return number
 
 
 def _shape_of(video: Video) -> tuple[int, ...]:

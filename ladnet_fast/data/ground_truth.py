@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from ladnet_fast import _values
 from ladnet_fast.data._annotation_lines import Interval, Line, base_name
 from ladnet_fast.data._truth_causes import (
     Counted,
@@ -89,18 +91,23 @@ def load_ground_truth(
         If an argument is not allowed.
     """
     require_videos(videos)
+    _values.sequence("num_snippets", num_snippets, "integers, one for each video")
+    _values.choice("counted", counted, get_args(Counted))
+    check_labels = _values.switch("check_labels", check_labels)
     if len(num_snippets) != len(videos):
         raise ValueError(
             f"num_snippets must have one entry per video: {len(videos)}, got {len(num_snippets)}"
         )
-    for video, snippets in zip(videos, num_snippets, strict=True):
-        if snippets < 1:
-            raise ValueError(f"num_snippets of {video.name!r} must be at least 1, got {snippets}")
+    num_snippets = [
+        _values.count(f"num_snippets of {video.name!r}", snippets)
+        for video, snippets in zip(videos, num_snippets, strict=True)
+    ]
     lengths = [
         ground_truth_length(video, snippets, length_rule=length_rule)
         for video, snippets in zip(videos, num_snippets, strict=True)
     ]
-    kind = None if source is None else _kind(Path(source))
+    path = None if source is None else _values.path("source", source)
+    kind = None if path is None else _kind(path)
     if kind == "annotations":
         check_boundaries(boundaries)
     elif boundaries is not None:
@@ -108,17 +115,17 @@ def load_ground_truth(
             f"{give('boundaries', boundaries)} is for annotation files; "
             "vectors with a value for each frame have no boundaries to interpret"
         )
-    if source is None:
+    if path is None:
         truth = [
             _from_own_file(video, snippets, length, counted)
             for video, snippets, length in zip(videos, num_snippets, lengths, strict=True)
         ]
     elif kind == "annotations":
         assert boundaries is not None
-        truth = _from_annotations(videos, num_snippets, lengths, Path(source), boundaries, counted)
+        truth = _from_annotations(videos, num_snippets, lengths, path, boundaries, counted)
     else:
         truth = _from_concatenated(
-            videos, num_snippets, lengths, Path(source), left_out, length_rule, counted
+            videos, num_snippets, lengths, path, left_out, length_rule, counted
         )
     if check_labels:
         _check_labels(videos, truth, source)

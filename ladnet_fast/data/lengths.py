@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from ladnet_fast._values import count, shown
 from ladnet_fast.data._wording import give, name_of
 from ladnet_fast.data.video import Video
 
@@ -29,13 +30,15 @@ def ground_truth_length(
     Raises
     ------
     ValueError
-        If the rule needs a number that ``video`` doesn't have.
+        If the rule needs a number that ``video`` doesn't have, or an argument is not allowed.
     """
-    if length_rule not in get_args(LengthRule):
+    if not isinstance(length_rule, str) or length_rule not in get_args(LengthRule):
         raise ValueError(
             f"{name_of('length_rule')} must be one of {', '.join(get_args(LengthRule))}, "
-            f"got {length_rule!r}"
+            f"got {shown(length_rule)}"
         )
+    if num_snippets is not None:
+        num_snippets = count("num_snippets", num_snippets)
     remedy = f"fill the manifest's column num_frames, or give {give('num_frames')} with a list"
     if length_rule == "auto":
         length_rule = "snippets" if video.num_frames is None else "num_frames"

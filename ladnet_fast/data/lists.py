@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
+from ladnet_fast import _values
 from ladnet_fast.data._annotation_lines import base_name
 from ladnet_fast.data._label_rules import (
     Entry,
@@ -110,27 +111,42 @@ def read_list(
     ValueError
         If an argument is not allowed.
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"{name_of('layout')} must be one of {', '.join(LAYOUTS)}, got {layout!r}")
-    if labels not in get_args(Labels):
-        raise ValueError(f"labels must be one of {', '.join(get_args(Labels))}, got {labels!r}")
+    for name, given, allowed in (
+        (name_of("layout"), layout, tuple(LAYOUTS)),
+        ("labels", labels, get_args(Labels)),
+    ):
+        if not isinstance(given, str) or given not in allowed:
+            raise ValueError(
+                f"{name} must be one of {', '.join(allowed)}, got {_values.shown(given)}"
+            )
+    check_files = _values.switch("check_files", check_files)
+    normal_folders = _values.texts(name_of("normal_folders"), normal_folders, "folders' names")
+    anomalous_folders = _values.texts(
+        name_of("anomalous_folders"), anomalous_folders, "folders' names"
+    )
     if anomalous_names is not None and (normal_folders or anomalous_folders):
         raise ValueError(
             f"{name_of('anomalous_names')} and {name_of('normal_folders')} or "
             f"{name_of('anomalous_folders')} exclude each other: either tells every label"
         )
     check_axes(axes)
-    rules, listing = LAYOUTS[layout], Path(path)
+    rules, listing = LAYOUTS[layout], _values.path("path", path)
+    root = None if root is None else _values.path(name_of("root"), root)
+    queries = None if queries is None else _values.path(name_of("queries"), queries)
+    if split is not None and not isinstance(split, str):
+        raise ValueError(f"split must be text, or None; got {_values.shown(split)}")
+    if frames_per_snippet is not None:
+        frames_per_snippet = _values.count(name_of("frames_per_snippet"), frames_per_snippet)
     if rules.hdf5 and root is None:
         raise ValueError(
             f"layout {layout!r} needs {give('root')}: the HDF5 file whose keys the list names"
         )
     place = Place(
         listing,
-        listing.parent if root is None or rules.hdf5 else Path(root),
-        None if remap is None else (posix(remap[0]), posix(remap[1])),
+        listing.parent if root is None or rules.hdf5 else root,
+        None if remap is None else _checked_remap(remap),
     )
-    lines = list(_read_lines(listing, rules))
+    lines = list(_read_lines(listing, rules, labels == "required"))
     place.check_remap(lines)
     groups = _group_crops(listing, lines, rules)
     entries = [_entry(group) for group in groups]
@@ -138,7 +154,7 @@ def read_list(
     label_rules = LabelRules(
         rules,
         listing,
-        read_anomalous_names(anomalous_names, names, listing),
+        read_anomalous_names(_checked_names(anomalous_names), names, listing),
         folder_labels(
             normal_folders, anomalous_folders, [entry.folders for entry in entries], listing
         ),
@@ -146,8 +162,10 @@ def read_list(
     )
     sources = None
     if rules.hdf5 and root is not None:
-        sources = hdf5_sources(groups, Path(root), check_files)
+        sources = hdf5_sources(groups, root, check_files)
     query_of = find_queries(queries, place, names)
+    if num_frames is not None and not isinstance(num_frames, Mapping):
+        num_frames = _values.path(name_of("num_frames"), num_frames)
     frames_of = lengths_of(num_frames, names, listing)
 
     videos = []
@@ -184,7 +202,31 @@ def read_list(
     return videos
 
 
-def _read_lines(listing: Path, rules: Layout) -> Iterator[Line]:
+def _checked_remap(remap: tuple[str, str]) -> tuple[str, str]:
+    given = _values.texts(name_of("remap"), remap, "two prefixes, the old and the new one")
+    if len(given) != 2:
+        raise ValueError(
+            f"{name_of('remap')} must be two prefixes, the old and the new one; "
+            f"got {_values.shown(remap)}"
+        )
+    return posix(given[0]), posix(given[1])
+
+
+def _checked_names(
+    names: Iterable[str] | str | os.PathLike[str] | None,
+) -> list[str] | Path | None:
+    """Take names as a list, and text or what is path-like as the path of a file of them."""
+    if names is None:
+        return None
+    name = name_of("anomalous_names")
+    if isinstance(names, (str, os.PathLike)):
+        return _values.path(name, names)
+    if not isinstance(names, Iterable) or isinstance(names, bytes):
+        raise ValueError(f"{name} must be names, or a file of them; got {_values.shown(names)}")
+    return list(_values.texts(name, list(names), "names"))
+
+
+def _read_lines(listing: Path, rules: Layout, need_labels: bool) -> Iterator[Line]:
     lines = read_lines(listing, what="list")
     if rules.label_column == "csv":
         header = lines[0][1].replace(" ", "").lower()
@@ -195,9 +237,10 @@ def _read_lines(listing: Path, rules: Layout) -> Iterator[Line]:
             )
         for number, text in lines[1:]:
             cells = next(csv.reader([text]))
-            if len(cells) != 2 or not all(cell.strip() for cell in cells):
+            path, *rest = (cell.strip() for cell in cells)
+            if not path or len(rest) > 1 or (need_labels and rest in ([], [""])):
                 raise DataError(f"{listing}, line {number}: expected path,label, got {text!r}")
-            yield Line(number, PurePosixPath(posix(cells[0].strip())), cells[1].strip())
+            yield Line(number, PurePosixPath(posix(path)), "".join(rest) or None)
         return
     for number, text in lines:
         cell = None

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from ladnet_fast._files import atomic_write_text
+from ladnet_fast._values import path as checked_path
+from ladnet_fast._values import switch
 from ladnet_fast.data._text import read_text
 from ladnet_fast.data.video import (
     FRAMES_PER_SNIPPET,
@@ -67,7 +69,8 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     DataError
         If a column or a cell is wrong; the message gives the line.
     """
-    path = Path(path)
+    path = checked_path("path", path)
+    check_files = switch("check_files", check_files)
     text = read_text(path, what="manifest")
     reader = csv.reader(io.StringIO(text), strict=True)
     videos: list[Video] = []
@@ -117,7 +120,7 @@ def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> Non
     """
     require_videos(videos)
     require_unique_names(videos)
-    path = Path(path)
+    path = checked_path("path", path)
     base = Path(os.path.abspath(path.parent))
 
     def relative(source: FeatureSource | Path | None) -> str:

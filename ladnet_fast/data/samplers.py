@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from ladnet_fast._values import count, shown
+
 
 def _generator(seed: int, *stream: int) -> torch.Generator:
     """Return a generator of its own for every (seed, stream), unlike seed + epoch."""
@@ -23,9 +25,22 @@ def _generator(seed: int, *stream: int) -> torch.Generator:
 
 
 def _check_epoch(epoch: int) -> int:
-    if epoch < 0:
-        raise ValueError(f"epoch must be 0 or more, got {epoch}")
-    return epoch
+    return count("epoch", epoch, least=0, most=None, allowed="0 or more")
+
+
+def _check_seed(seed: int) -> int:
+    return count("seed", seed, least=None, most=None)
+
+
+def _check_labels(labels: Sequence[int] | Tensor) -> Tensor:
+    try:
+        checked = torch.as_tensor(labels)
+        good = checked.dim() == 1 and bool(((checked == 0) | (checked == 1)).all())
+    except (TypeError, ValueError, RuntimeError):  # no numbers, or none that can be read
+        good = False
+    if not good:
+        raise ValueError(f"labels must be one 0 or 1 for each sample; got {shown(labels)}")
+    return checked
 
 
 class EpochSampler(Sampler[int]):
@@ -43,9 +58,7 @@ class EpochSampler(Sampler[int]):
     """
 
     def __init__(self, size: int, *, seed: int = 0) -> None:
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
-        self.size, self.seed, self.epoch = size, seed, 0
+        self.size, self.seed, self.epoch = count("size", size), _check_seed(seed), 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration gives."""
@@ -85,13 +98,10 @@ class BalancedBatchSampler(Sampler[list[int]]):
     drop_last = False  # read by Accelerate when it shares batches among processes
 
     def __init__(self, labels: Sequence[int] | Tensor, batch_size: int, *, seed: int = 0) -> None:
-        labels = torch.as_tensor(labels)
-        if labels.dim() != 1 or not bool(((labels == 0) | (labels == 1)).all()):
-            raise ValueError("labels must be one 0 or 1 for each sample")
-        if batch_size < 2:
-            raise ValueError(
-                f"batch_size must be at least 2 to hold both classes, got {batch_size}"
-            )
+        labels = _check_labels(labels)
+        batch_size = count(
+            "batch_size", batch_size, least=2, allowed="at least 2 to hold both classes"
+        )
         self.members = {value: torch.nonzero(labels == value).flatten() for value in (1, 0)}
         for value, members in self.members.items():
             if len(members) == 0:
@@ -100,7 +110,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
                     "balanced batches need both classes"
                 )
         self.per_batch = {1: (batch_size + 1) // 2, 0: batch_size // 2}
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.batch_size, self.seed, self.epoch = batch_size, _check_seed(seed), 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration gives."""

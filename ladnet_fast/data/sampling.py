@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ladnet_fast._values import count, shown
+
 MAX_SNIPPETS = 200
 BINS = 32
 
@@ -17,8 +19,7 @@ def linspace_indices(length: int, size: int = MAX_SNIPPETS) -> NDArray[np.int64]
     ``floor(linspace(0, length - 1, size))`` when ``length > size``, else ``0 .. length - 1``;
     int64, so that no length overflows.
     """
-    _check_size("length", length)
-    _check_size("size", size)
+    length, size = count("length", length), count("size", size, most=None)
     if length <= size:
         return np.arange(length, dtype=np.int64)
     return np.linspace(0, length - 1, size).astype(np.int64)
@@ -43,8 +44,8 @@ def linspace_sample(
         `collate` pads a batch, and its ``lengths`` keep the true length.
     """
     _check_matrix(features)
+    size = count("size", size, most=None)
     if len(features) <= size:
-        _check_size("size", size)
         return features
     return features[linspace_indices(len(features), size)]
 
@@ -68,7 +69,13 @@ def bin_mean(features: NDArray[np.floating[Any]], bins: int = BINS) -> NDArray[n
         In the dtype of ``features``; means are accumulated in float64.
     """
     _check_matrix(features)
-    _check_size("bins", bins)
+    kind = getattr(features.dtype, "kind", None)  # PyTorch's dtypes have none
+    if kind is None or kind not in "fiub":
+        raise ValueError(
+            f"features must be a NumPy array of real numbers; got {type(features).__name__} of "
+            f"{features.dtype}"
+        )
+    bins = count("bins", bins)
     edges = np.linspace(0, len(features), bins + 1).astype(np.int64)
     # reduceat gives the row at the edge itself for an empty bin.
     sums = np.add.reduceat(features, edges[:-1], axis=0, dtype=np.float64)
@@ -77,12 +84,12 @@ def bin_mean(features: NDArray[np.floating[Any]], bins: int = BINS) -> NDArray[n
 
 
 def _check_matrix(features: NDArray[np.floating[Any]]) -> None:
+    if not (hasattr(features, "ndim") and hasattr(features, "shape")):
+        raise ValueError(
+            f"features must be a NumPy array of shape (T, D); got {shown(features)}, "
+            f"{type(features).__name__}"
+        )
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
             f"features must have shape (T, D) with T and D at least 1, got {features.shape}"
         )
-
-
-def _check_size(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ladnet_fast._values import as_real, count, shown
 from ladnet_fast.data._wording import either
 from ladnet_fast.data.video import Video, require_videos
 
@@ -14,6 +15,8 @@ from ladnet_fast.data.video import Video, require_videos
 def select_split(videos: Sequence[Video], split: str) -> list[Video]:
     """Return the videos of one split; ValueError lists the splits there are if it has none."""
     require_videos(videos)
+    if split is not None and not isinstance(split, str):
+        raise ValueError(f"split must be text, the name of a split; got {shown(split)}")
     chosen = [video for video in videos if video.split == split]
     if not chosen:
         splits = sorted({str(video.split) for video in videos})
@@ -30,6 +33,7 @@ def split_by_fold(videos: Sequence[Video], fold: int) -> tuple[list[Video], list
         If a video has no fold, or ``fold`` holds no video or all of them.
     """
     require_videos(videos)
+    fold = count(either("fold", "--folds"), fold, least=None, allowed="one of the folds")
     for video in videos:
         if video.fold is None:
             remedy = either("assign folds with stratified_folds(videos, k)", "give --make-folds K")
@@ -69,8 +73,7 @@ def stratified_folds(videos: Sequence[Video], k: int, *, seed: int = 0) -> list[
         If ``k`` is less than 2, or a label has fewer than ``k`` videos.
     """
     require_videos(videos)
-    if k < 2:
-        raise ValueError(f"{either('k', '--make-folds')} must be at least 2, got {k}")
+    k = count(either("k", "--make-folds"), k, least=2)
     fold_of: dict[int, int] = {}
     dealt = 0
     for label, members in _by_label(videos, seed).items():
@@ -111,8 +114,10 @@ def train_validation_split(
         If ``fraction`` is not in (0, 1), or a label has only one video.
     """
     require_videos(videos)
-    if not 0 < fraction < 1:
-        raise ValueError(f"{either('fraction', '--validation')} must be in (0, 1), got {fraction}")
+    part = as_real(fraction)
+    if part is None or not 0 < part < 1:
+        name = either("fraction", "--validation")
+        raise ValueError(f"{name} must be in (0, 1), got {shown(fraction)}")
     held_out: set[int] = set()
     for label, members in _by_label(videos, seed).items():
         if len(members) < 2:
@@ -130,6 +135,7 @@ def train_validation_split(
 
 def _by_label(videos: Sequence[Video], seed: int) -> dict[int, list[int]]:
     """Shuffle the indices of each label's videos, then group them by class."""
+    seed = count("seed", seed, least=0, most=None)
     order = np.random.default_rng(seed).permutation(len(videos)).tolist()
     return {
         label: sorted(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ladnet_fast._values import path as checked_path
 from ladnet_fast.data._arrays import map_npy
 from ladnet_fast.data._content import binary_kind
 from ladnet_fast.data._conversions import beside, conversion, python_command
@@ -43,7 +44,7 @@ def read_frame_labels(path: str | os.PathLike[str]) -> FrameLabels:
         If it is of another format (the message says how to convert the common ones), corrupt,
         empty, of higher rank, or has a value other than 0 and 1.
     """
-    path = Path(path)
+    path = checked_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"ground truth {path} does not exist or is not a file")
     is_npy = path.suffix.lower() == ".npy"

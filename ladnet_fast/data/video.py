@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal, get_args
 
+import numpy as np
+
+from ladnet_fast._values import as_real, count, path, sequence, shown, texts
 from ladnet_fast.data._wording import give
 
 #: Order of the first two axes of a feature file (a, b, D).
@@ -38,6 +41,14 @@ class FeatureSource:
     path: Path
     key: str | None = None
 
+    def __post_init__(self) -> None:
+        # Text is taken for the path that it is; slots of a frozen class are set like this.
+        object.__setattr__(self, "path", path("path of a feature source", self.path))
+        if self.key is not None and not isinstance(self.key, str):
+            raise ValueError(
+                f"key of a feature source must be text, or None; got {shown(self.key)}"
+            )
+
     @classmethod
     def parse(
         cls, source: FeatureSource | str | os.PathLike[str], base: Path | None = None
@@ -45,13 +56,14 @@ class FeatureSource:
         """Read ``"dir/x.npy"`` or ``"all.h5::key"``; relative paths start from ``base``."""
         if isinstance(source, FeatureSource):
             return source
+        if not isinstance(source, str):
+            source = path("source", source)
         text, separator, key = os.fspath(source).partition(KEY_SEPARATOR)
         if not text or (separator and not key):
             raise ValueError(
                 f"feature source must be 'path' or 'path{KEY_SEPARATOR}key', got {str(source)!r}"
             )
-        path = Path(text)
-        return cls(path if base is None else base / path, key or None)
+        return cls(Path(text) if base is None else base / text, key or None)
 
     def __str__(self) -> str:
         return f"{self.path}{KEY_SEPARATOR}{self.key}" if self.key else str(self.path)
@@ -108,25 +120,54 @@ class Video:
     axes: Axes | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name of a video must be text; got {shown(self.name)}")
         if not self.name:
             raise ValueError("name of a video must not be empty")
-        if not self.features:
-            raise ValueError(f"{self.name}: features must name at least one file")
+        self._check_files()
         check_axes(self.axes, owner=f"{self.name}: ")
-        if self.label not in (0, 1, None):
-            raise ValueError(
-                f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known), "
-                f"got {self.label!r}"
-            )
-        for field in ("num_frames", "frames_per_snippet"):
+        if self.label is not None:
+            label = int(self.label) if isinstance(self.label, (bool, np.bool_)) else self.label
+            if as_real(label) not in (0, 1):
+                raise ValueError(
+                    f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known), "
+                    f"got {shown(self.label)}"
+                )
+            self._set("label", int(label))
+        for field, least in (("num_frames", 1), ("frames_per_snippet", 1), ("fold", None)):
             value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ValueError(f"{self.name}: {field} must be at least 1, got {value}")
+            if value is not None:
+                self._set(field, count(f"{self.name}: {field}", value, least=least))
+        texts(f"{self.name}: classes", self.classes, "names of classes")
+        if self.split is not None and not isinstance(self.split, str):
+            raise ValueError(f"{self.name}: split must be text, or None; got {shown(self.split)}")
         if self.label != 1 and self.classes:
             raise ValueError(
                 f"{self.name}: only an anomalous video (label 1) has classes of anomaly, "
                 f"got {list(self.classes)}"
             )
+
+    def _check_files(self) -> None:
+        wanted = "sources (FeatureSource), one for each crop"
+        features = sequence(f"{self.name}: features", self.features, wanted)
+        if len(features) == 0:
+            raise ValueError(
+                f"{self.name}: features must name at least one file; got {shown(self.features)}"
+            )
+        queries = () if self.query is None else (self.query,)
+        for field, sources in (("features", features), ("query", queries)):
+            for source in sources:
+                if not isinstance(source, FeatureSource):
+                    raise ValueError(
+                        f"{self.name}: {field} must be made with FeatureSource(path) or "
+                        f"FeatureSource.parse(text); got {shown(source)}"
+                    )
+        if self.frame_labels is not None:
+            self._set("frame_labels", path(f"{self.name}: frame_labels", self.frame_labels))
+
+    def _set(self, field: str, value: object) -> None:
+        """Set a field as Python has it, whether NumPy or text gave it; this is part of making."""
+        object.__setattr__(self, field, value)
 
     @property
     def known_label(self) -> int:
@@ -147,10 +188,10 @@ class Video:
 
 def check_axes(axes: object, owner: str = "") -> None:
     """Raise ValueError that lists the orders if ``axes`` is none of them, nor None."""
-    if axes is not None and axes not in get_args(Axes):
+    if axes is not None and not (isinstance(axes, str) and axes in get_args(Axes)):
         raise ValueError(
             f"{owner}axes must be {' or '.join(get_args(Axes))}: the order of the "
-            f"first two axes of a feature file (a, b, D); got {axes!r}"
+            f"first two axes of a feature file (a, b, D); got {shown(axes)}"
         )
 
 
@@ -188,8 +229,17 @@ def check_name(name: str) -> None:
 
 
 def require_videos(videos: Sequence[Video]) -> None:
-    """Refuse an empty list, which would otherwise fail far from its cause."""
-    if len(videos) == 0:
+    """Refuse an empty list and what is no list, which would otherwise fail far from its cause."""
+    try:
+        number = None if isinstance(videos, (str, bytes, Mapping)) else len(videos)
+        strange = [video for video in videos if not isinstance(video, Video)]
+    except TypeError:
+        number = None
+    if number is None:
+        raise ValueError(f"videos must be a list of Video; got {shown(videos)}")
+    if strange:
+        raise ValueError(f"videos must hold nothing but Video; got {shown(strange[0])} in it")
+    if number == 0:
         raise ValueError("videos is empty: read a manifest or list that names at least one video")
 
 

@@ -11,6 +11,8 @@ import types
 from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
+from .. import _values
+
 
 class ConfigError(ValueError):
     """A configuration has an unknown key or a value that is not allowed."""
@@ -18,11 +20,18 @@ class ConfigError(ValueError):
 
 _SHOWN = 200
 # YAML 1.1 takes 5e-4 and 1.5e3 for text: a point and a sign are missing.
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, in which training computes
 
-_short = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Of integers that Python refuses to write out too, in the words of other checks."""
+        return super().repr_int(x, level) if abs(x) < 10**100 else _values.shown(x)
+
+
+_short = _Short()
 _short.maxlevel, _short.maxlist, _short.maxdict = 3, 8, 8
 _short.maxstring = _short.maxother = _short.maxlong = 100
 
@@ -50,8 +59,10 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if origin is Literal:
         # YAML reads an unquoted no as False, and "no" is what mixed_precision is called by default.
         value = "no" if value is False and "no" in args else value
-        if not isinstance(value, str) or value not in args:
-            raise ConfigError(f"{name} must be one of {', '.join(args)}; got {shown(value)}")
+        # By type too: 1 equals True.
+        if not isinstance(value, str | bool) or _typed(value) not in map(_typed, args):
+            allowed = ", ".join(str(arg).lower() if isinstance(arg, bool) else arg for arg in args)
+            raise ConfigError(f"{name} must be one of {allowed}; got {shown(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
@@ -69,6 +80,10 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false; got {shown(value)}")
     return value
+
+
+def _typed(value: Any) -> tuple[type, Any]:
+    return type(value), value
 
 
 def _number(name: str, value: Any) -> float:

@@ -6,11 +6,12 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from .._extras import import_extra
 from .._files import atomic_write_text
+from .._values import path as checked_path
+from .._values import texts
 from ..losses import DDLLoss
 from ..losses.ddl import preset_options
 from ..nn import LANet
@@ -162,8 +163,10 @@ class TrainingConfig:
         Ask torch for deterministic algorithms (an error where there is none).
     workers : int
         Processes that read features; 0 reads in the training process.
-    preload : bool
-        Keep all features in memory.
+    preload : "auto", True or False
+        Keep features in memory: True reads all bags before the first epoch, whatever they need;
+        "auto" keeps what the training process has read, up to 2 GiB and a quarter of the memory
+        that is free at the start; False reads every epoch anew. Results are the same.
     validation : float
         Part of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last one.
     validate_every : int
@@ -198,7 +201,7 @@ class TrainingConfig:
     seed: int = 0
     deterministic: bool = False
     workers: int = 0
-    preload: bool = False
+    preload: Literal["auto", True, False] = "auto"
     validation: float = 0.2
     validate_every: int = 1
     metric: Metric = "auto"
@@ -261,6 +264,15 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            section = getattr(self, name)
+            if not isinstance(section, kind):
+                raise ConfigError(
+                    f"{name} must be a {kind.__name__}; got {shown(section)}. "
+                    "Config.from_dict takes plain mappings"
+                )
+
     @classmethod
     def from_dict(cls, sections: Mapping[str, Any]) -> Config:
         """Make a configuration from nested mappings; what is absent has its default.
@@ -288,7 +300,14 @@ class Config:
         ``sections`` are as for :meth:`replace`, and changed together with the assignments: options
         are checked against one another.
         """
-        merged = {name: dict(options) for name, options in sections.items()}
+        merged = {
+            name: {} if options is None else _string_keys(options, name)
+            for name, options in sections.items()
+        }
+        try:
+            texts("assignments", assignments, "texts such as training.epochs=20")
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         for text in assignments:
             path, separator, value = text.partition("=")
             section, dot, key = path.strip().partition(".")
@@ -329,7 +348,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """Read the sections of a configuration as they stand in the file; see :func:`load_config`."""
-    path = Path(path)
+    path = checked_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
     if path.stat().st_size > 4 * MAX_CHARACTERS:
@@ -351,7 +370,7 @@ def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
 def save_config(path: str | os.PathLike[str], config: Config) -> None:
     """Write a configuration as YAML that :func:`load_config` reads back, atomically."""
     yaml = import_extra("yaml", extra="tools", purpose="write configurations")
-    atomic_write_text(path, yaml.safe_dump(config.as_dict(), sort_keys=False))
+    atomic_write_text(checked_path("path", path), yaml.safe_dump(config.as_dict(), sort_keys=False))
 
 
 _Section = TypeVar("_Section", ModelConfig, LossConfig, TrainingConfig)
@@ -366,8 +385,6 @@ def _coerce_all(section: ModelConfig | LossConfig | TrainingConfig, name: str) -
 
 def _replaced(section: _Section, name: str, options: Any) -> _Section:
     options = {} if options is None else options  # "training:" with nothing below it
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"{name} must be a mapping of options; got {shown(options)}")
     hints = get_type_hints(type(section))
     values = {}
     options = _string_keys(options, name)
@@ -390,8 +407,11 @@ def _expanded(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"ddl": True, **preset, **given}
 
 
-def _string_keys(mapping: Mapping[Any, Any], name: str) -> dict[str, Any]:
+def _string_keys(mapping: Any, name: str) -> dict[str, Any]:
+    if not isinstance(mapping, Mapping):
+        what = "options" if name else "the sections model, loss and training"
+        raise ConfigError(f"{name or 'sections'} must be a mapping of {what}; got {shown(mapping)}")
     for key in mapping:
         if not isinstance(key, str):
             raise ConfigError(f"{name or 'configuration'}: a key must be a name; got {shown(key)}")
-    return cast("dict[str, Any]", dict(mapping))
+    return dict(mapping)

@@ -27,6 +27,7 @@ from .tested import write_metrics as write_metrics
 from .training import train
 
 FILE = "cross-validation.json"
+KIND = "the figures of a cross-validation"
 
 
 class _Unclosed(Reporters):
@@ -147,7 +148,7 @@ def cross_validate(
     def check() -> None:
         if out_dir.exists() and not out_dir.is_dir():
             raise ValueError(f"{out_dir} is a file; name a folder for the results")
-        check_outputs([out_dir / FILE], read)
+        check_outputs([out_dir / FILE], read, kinds=[KIND])
         for fold, folder in folders.items():
             folder.check(read, config, resume=resume, tested=splits[fold][1])
 
@@ -184,7 +185,7 @@ def cross_validate(
         outcome = CrossValidation(by_fold, pooled, scores, epochs)
         if accelerator.is_main_process:
             text = json.dumps(outcome.as_dict(), indent=2, allow_nan=False) + "\n"
-            record_text(out_dir / FILE, text, {"what": "the figures of a cross-validation"})
+            record_text(out_dir / FILE, text, {"kind": KIND})
     finally:
         held.close()
         reporter.close()

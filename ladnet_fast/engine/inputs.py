@@ -79,6 +79,8 @@ def find_inputs(
                 _sort(file, named[file], found, files)
         else:
             raise FileNotFoundError(f"{path} does not exist")
+    # What is named twice, by itself and by its folder, is one input.
+    found.footage, files = list(dict.fromkeys(found.footage)), list(dict.fromkeys(files))
     found.videos += videos_from_features(files, frames_per_snippet=frames_per_snippet)
     return found
 

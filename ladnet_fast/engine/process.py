@@ -104,14 +104,27 @@ def is_main_process() -> bool:
 @contextmanager
 def private_random_state(device: torch.device, deterministic: bool) -> Iterator[None]:
     """Leave torch's global generators and its determinism flag as they were."""
-    before = torch.are_deterministic_algorithms_enabled()
+    before = _determinism()
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.use_deterministic_algorithms(before or deterministic)
+        _set_determinism((True, False) if before[0] or deterministic else before)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before)
+            _set_determinism(before)
+
+
+def _determinism() -> tuple[bool, bool]:
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _set_determinism(wanted: tuple[bool, bool]) -> None:
+    # Only where it changes something: the call imports torch's compiler, which takes seconds.
+    if _determinism() != wanted:
+        torch.use_deterministic_algorithms(wanted[0], warn_only=wanted[1])
 
 
 def seed_step(*position: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from torch.utils.data import DataLoader
 
 from .._extras import import_extra
 from ..data import BagDataset, Batch, Video, collate, train_validation_split
+from ..data._arrays import hdf5_kept_open, keep_hdf5_open
+from ..data.memory import MemoryLimit, spare_bytes
 from ..nn import LANet
 from .batches import BatchPlan
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
@@ -32,7 +35,7 @@ from .run_folder import CHECKPOINT as CHECKPOINT
 from .run_folder import RunFolder, record_as_dict, record_from_dict
 from .run_info import write_run_info
 from .scoring import Scores, score_video
-from .validation import Validator
+from .validation import KeptVideos, Validator
 
 _TERMS = ("total", "mil", "ranking", "alignment")
 
@@ -80,18 +83,22 @@ class TrainingRun:
             self.selected_by = "validation"
         if not training.use_queries:
             videos = [dataclasses.replace(video, query=None) for video in videos]
+        memory = _memory(training, accelerator.num_processes)
         self.dataset = BagDataset(
             videos,
             sampling=training.sampling,
             size=training.snippets,
             crops=training.crops,
-            preload=training.preload,
+            preload=training.preload is True,
+            # What workers have read is gone with them.
+            memory=None if training.workers else memory,
         )
         check_classes(self.dataset)
         self.config = with_widths(config, self.dataset)
         self.validator = None
         if held_out:
             self.validator = Validator(held_out, training.metric, truth)
+        self._held_out = KeptVideos(memory)
         self.batches = BatchPlan(
             self.dataset.labels,
             training.batch_size,
@@ -160,8 +167,9 @@ class TrainingRun:
             lr = learning_rate(training, self.epochs_done)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            self._steps(lr)
-            self._finish_epoch(lr)
+            with hdf5_kept_open():
+                self._steps(lr)
+                self._finish_epoch(lr)
         self.accelerator.wait_for_everyone()
 
     def _steps(self, lr: float) -> None:
@@ -260,7 +268,7 @@ class TrainingRun:
 
     def _score(self, model: LANet, videos: Sequence[Video]) -> Mapping[str, Scores]:
         mine = {
-            video.name: score_video(model, video)
+            video.name: score_video(model, video, crops=self._held_out.crops(video))
             for video in videos[self.accelerator.process_index :: self.accelerator.num_processes]
         }
         if self.accelerator.num_processes == 1:
@@ -270,11 +278,14 @@ class TrainingRun:
         return {name: scores for share in gather_object([mine]) for name, scores in share.items()}
 
     def _loader(self, batches: list[list[int]]) -> Any:
+        training = self.config.training
         loader: DataLoader[Any] = DataLoader(
             self.dataset,
             batch_sampler=batches,
             collate_fn=collate,
-            num_workers=self.config.training.workers,
+            # Nothing is left for them to read where all bags are in memory.
+            num_workers=0 if training.preload is True else training.workers,
+            worker_init_fn=keep_hdf5_open,
             pin_memory=self.accelerator.device.type == "cuda",
             # Of its own: the loader draws a seed for its workers when it starts.
             generator=torch.Generator(),
@@ -363,6 +374,13 @@ class TrainingRun:
             f"Lower training.lr, set training.clip_norm, or train without mixed precision. The "
             f"last good state is kept in {self.folder.path}"
         )
+
+
+def _memory(training: TrainingConfig, processes: int) -> MemoryLimit:
+    """Return how much of the features this process keeps in memory."""
+    if training.preload == "auto":
+        return MemoryLimit(spare_bytes(processes))
+    return MemoryLimit(sys.maxsize if training.preload else 0)
 
 
 def _sigma(net: LANet) -> tuple[float, ...] | None:

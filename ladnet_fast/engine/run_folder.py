@@ -24,13 +24,20 @@ from ..nn import LANet
 from .config import Config, ConfigError, ModelConfig, load_config, save_config
 from .reporting import EpochRecord
 from .run_info import FILE as RUN_INFO
-from .scoring import score_path
+from .run_info import KIND as RUN_INFO_KIND
+from .scoring import KIND as SCORES_KIND
+from .scoring import KIND_OF_TESTED, score_path
 from .weights import CONFIG, WEIGHTS, save_model
 
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY = "history.json"
 METRICS = "metrics.json"
+METRICS_KIND = "the figures of test videos"
 SCORES = "scores"
+# What the files of a run are called in their records.
+_CONFIG, _MODEL = "the configuration of a run", "the model of a run"
+_HISTORY = "the history of a run"
+_KINDS = (_CONFIG, _MODEL, _HISTORY, RUN_INFO_KIND, SCORES_KIND, KIND_OF_TESTED, METRICS_KIND)
 _REMEDY = "name another folder with --out, or move them away"
 
 
@@ -101,7 +108,8 @@ class RunFolder:
         check_outputs(outputs, read, overwrite=True)
         if _says(self.path / CONFIG, config):
             outputs.remove(self.path / CONFIG)
-        check_outputs([path for path in outputs if not self._is_known(path)], (), remedy=_REMEDY)
+        unknown = [path for path in outputs if not self._is_known(path)]
+        check_outputs(unknown, (), kinds=_KINDS, remedy=_REMEDY)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -115,12 +123,12 @@ class RunFolder:
         """Write the whole configuration; a file that says the same stays as it is."""
         path = self.path / CONFIG
         if not _says(path, config):
-            with recorded(path, {"what": "the configuration of a run"}) as temporary:
+            with recorded(path, {"kind": _CONFIG}) as temporary:
                 save_config(temporary, config)
 
     def write_model(self, net: LANet, config: ModelConfig) -> None:
         """Write the chosen epoch's weights."""
-        with recorded(self.weights, {"what": "the model of a run"}) as temporary:
+        with recorded(self.weights, {"kind": _MODEL}) as temporary:
             try:
                 save_model(temporary, net, config)
             except OSError as error:  # names the file for the user, not the one on the way to it
@@ -129,7 +137,7 @@ class RunFolder:
     def write_history(self, history: Sequence[EpochRecord]) -> None:
         """Write what every epoch gave."""
         text = json.dumps([record_as_dict(record) for record in history], indent=2, allow_nan=False)
-        record_text(self.path / HISTORY, text + "\n", {"what": "the history of a run"})
+        record_text(self.path / HISTORY, text + "\n", {"kind": _HISTORY})
 
     def files_of_tested(self, tested: Sequence[Video]) -> list[Path]:
         """Return the files that the evaluation of test videos writes."""

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._outputs import check_outputs
 from .._records import record_text
 from .._version import __version__
 
 FILE = "run.json"
+KIND = "a run"
 _OPTIONAL = ("accelerate", "scikit-learn", "safetensors", "av")
 
 
@@ -95,8 +97,22 @@ def write_run_info(
         if not isinstance(earlier, list):
             raise ValueError(f"{path} does not describe a run; move it away and run again")
         info["earlier"] = [*earlier, before]
-    record_text(path, json.dumps(info, indent=2, allow_nan=False) + "\n", {"what": "a run"})
+    record_text(path, json.dumps(info, indent=2, allow_nan=False) + "\n", {"kind": KIND})
     return path
+
+
+def check_run_info(
+    folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Refuse, before the work, a ``run.json`` in ``folder`` that is an input or somebody else's.
+
+    Raises
+    ------
+    OutputError
+        Names the file and what to do.
+    """
+    remedy = "name another folder with --out, or move it away"
+    check_outputs([Path(folder) / FILE], inputs, kinds=[KIND], remedy=remedy)
 
 
 def git_revision() -> str | None:

@@ -14,7 +14,8 @@ from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..nn import LANet
 from .inputs import Inputs, width_problem
-from .score_files import ScoreFolder
+from .run_info import check_run_info
+from .score_files import KINDS, ScoreFolder
 from .scoring import MAX_SNIPPETS, Scores, score_video
 
 #: Called with a name, what is done and of how much (None: not known).
@@ -96,8 +97,8 @@ def score_each(
         raise DataError(f"two inputs are both named {name!r}; score them in two calls")
     inputs = [*read, *files_of(found)]
     outputs = [file for name in names for file in folder.files(name, plot=plots)]
-    check_outputs(outputs, inputs, overwrite=folder.overwrite)
-    check_outputs([folder.folder / "run.json"], inputs, overwrite=True)
+    check_outputs(outputs, inputs, kinds=KINDS, overwrite=folder.overwrite)
+    check_run_info(folder.folder, inputs)
     for place in {folder.folder, *(path.parent for path in outputs)}:
         remove_leftovers(place)
     extracted: Iterator[Video | UnscoredVideo] = iter(())
@@ -132,8 +133,11 @@ def _extracted(
     from ..video.listing import MANIFEST
 
     place = folder.folder / FEATURES
-    files = [file for _, name in found.footage for file in feature_paths(place, name, crops)]
-    check_outputs([*files, place / MANIFEST], inputs, overwrite=True)
+    files = {name: feature_paths(place, name, crops) for _, name in found.footage}
+    for name, features in files.items():
+        folder.check_crops(name, features)
+    written = [file for features in files.values() for file in features]
+    check_outputs([*written, place / MANIFEST], inputs, overwrite=True)
     outcomes = extract_each(
         found.footage, place, crops=crops, device=device, overwrite=folder.overwrite,
         progress=progress,

@@ -17,10 +17,12 @@ from .._records import DamagedFileError, digest_of, record_of, recorded, verify,
 from .._tensors import tensors_digest
 from ..data import FeatureSource, Video
 from ..nn import LANet
+from ..ops._impl import requested
 from .plots import score_figure
-from .scoring import Scores, read_scores, score_path, write_scores
+from .scoring import KIND, Scores, read_scores, score_path, write_scores
 
-KIND = "scores"
+PLOT = "plot"
+KINDS = (KIND, PLOT)
 
 
 class ScoreFolder:
@@ -47,7 +49,7 @@ class ScoreFolder:
         self._network = {
             "version": __version__,
             "weights": tensors_digest(model.state_dict(), {"network": repr(model)}),
-            "impl": model.attention.impl,
+            "impl": requested(model.attention.impl),
             "device": next(model.parameters()).device.type,
             "torch": torch.__version__,
         }
@@ -78,6 +80,25 @@ class ScoreFolder:
                 f"{now[0]['path']}; "
                 "name another folder with --out, rename the video, or replace them with "
                 "--overwrite"
+            )
+
+    def check_crops(self, name: str, features: Sequence[Path]) -> None:
+        """Refuse scores of another number of crops before features are extracted for them.
+
+        Raises
+        ------
+        OutputError
+            Names both, and what to do.
+        """
+        path = score_path(self.folder, name)
+        record = record_of(path) if path.is_file() and not self.overwrite else None
+        if record is None or record.made.get("kind") != KIND:
+            return
+        before, now = len(record.made.get("features", ())), len(features)
+        if before and before != now:
+            raise OutputError(
+                f"{path} holds scores of {before} crop{'s' * (before != 1)}, and now there are "
+                f"{now}; name another folder with --out, or replace them with --overwrite"
             )
 
     def earlier(self, video: Video) -> Scores | None:
@@ -117,7 +138,7 @@ class ScoreFolder:
         shown = {"scores": torch.from_numpy(scores)}
         if ground_truth is not None:
             shown["ground_truth"] = torch.from_numpy(ground_truth)
-        made = {"kind": "plot", "shown": tensors_digest(shown, {}), **about}
+        made = {"kind": PLOT, "shown": tensors_digest(shown, {}), **about}
         record = record_of(path) if path.is_file() and not self.overwrite else None
         if record is not None and record.made == made and wrote(path):
             return

@@ -16,17 +16,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._records import record_text, recorded, verify
+from .._values import path as checked_path
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
+from ..data._arrays import hdf5_kept_open
 from ..nn import LANet
 
 Scores = NDArray[np.float32]
 #: Called with a video's name, the number of videos done and of all.
 Progress = Callable[[str, int, int], None]
 
+# What records call scores whose features they tell, and others.
+KIND, KIND_OF_TESTED = "scores", "scores of test videos"
 MAX_SNIPPETS = 16_384
 
 
-def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS) -> Scores:
+def score_video(
+    model: LANet,
+    video: Video,
+    *,
+    max_snippets: int = MAX_SNIPPETS,
+    crops: Sequence[Crop] | None = None,
+) -> Scores:
     """Score every snippet of a video at its full length.
 
     Parameters
@@ -38,6 +48,8 @@ def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS)
     max_snippets : int
         Crops go through the network together up to so many snippets, and always at least one crop:
         memory is bounded by this or by one crop of the video, whichever is larger.
+    crops : sequence of Crop, optional
+        All crops of the video as `iter_crops` yields them, where they have been read already.
 
     Returns
     -------
@@ -57,14 +69,15 @@ def score_video(model: LANet, video: Video, *, max_snippets: int = MAX_SNIPPETS)
     model.eval()
     try:
         total: NDArray[np.float64] | None = None
-        with torch.inference_mode():
-            for features, query in _crop_batches(model, video, max_snippets):
+        with torch.inference_mode(), hdf5_kept_open():
+            count = count_crops(video) if crops is None else len(crops)
+            for features, query in _crop_batches(model, video, max_snippets, crops, count):
                 scores = model(features, query=query).scores.double().sum(0).cpu().numpy()
                 total = scores if total is None else total + scores
     finally:
         model.train(training)
     assert total is not None, "a video has at least one crop"
-    mean = (total / count_crops(video)).astype(np.float32)
+    mean = (total / count).astype(np.float32)
     if not np.isfinite(mean).all():
         raise ValueError(
             f"{video.name}: the score of snippet {int(np.flatnonzero(~np.isfinite(mean))[0])} is "
@@ -93,7 +106,7 @@ def score_videos(
 
 
 def _crop_batches(
-    model: LANet, video: Video, max_snippets: int
+    model: LANet, video: Video, max_snippets: int, crops: Sequence[Crop] | None, left: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     wants_query = model.query_dim is not None
     if wants_query and video.query is None:
@@ -102,10 +115,10 @@ def _crop_batches(
             "but the video has none; fill the manifest's column query"
         )
     device = next(model.parameters()).device
-    together = max(1, max_snippets // num_snippets(video))
+    length = len(crops[0].features) if crops else num_snippets(video)
+    together = max(1, max_snippets // length)
     waiting: list[Crop] = []
-    left = count_crops(video)
-    for crop in iter_crops(video):
+    for crop in iter_crops(video) if crops is None else crops:
         if crop.features.shape[1] != model.feature_dim:
             raise ValueError(
                 f"{video.name}: features are {crop.features.shape[1]} wide, but the model was "
@@ -145,7 +158,7 @@ def write_scores(
     paths = []
     for video in videos:
         path = score_path(folder, video.name)
-        about = {"kind": "scores", "video": video.name} if made is None else made
+        about = {"kind": KIND_OF_TESTED, "video": video.name} if made is None else made
         # The table first: with the .npy, which other commands read, the video is done.
         table = path.with_name(path.name.removesuffix(".npy") + ".csv")
         record_text(table, _table(video, scores[video.name]), about)
@@ -167,6 +180,7 @@ def read_scores(folder: str | os.PathLike[str], videos: Sequence[Video]) -> dict
     DamagedFileError
         If a file that ``score`` wrote has other bytes now.
     """
+    folder = checked_path("folder", folder)
     paths = {video.name: score_path(folder, video.name) for video in videos}
     missing = [path for path in paths.values() if not path.is_file()]
     if missing:
@@ -200,7 +214,10 @@ def _read(path: Path) -> Scores:
 
 
 def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
-    """Return the first and last frame of each of ``length`` snippets; None where not known."""
+    """Return the first and last frame of each of ``length`` snippets; None where not known.
+
+    Not known are frames that the video's number of frames contradicts by a snippet or more.
+    """
     total, each = video.num_frames, video.frames_per_snippet
     if each is None:
         if total is None:
@@ -209,6 +226,8 @@ def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
     else:
         edges = [t * each for t in range(length + 1)]
     last = edges[-1] if total is None else min(edges[-1], total)
+    if last <= edges[-2]:
+        return None
     return [(start, min(stop, last) - 1) for start, stop in itertools.pairwise(edges)]
 
 

@@ -19,7 +19,7 @@ from ..metrics import Metrics, evaluate
 from .evaluation import GroundTruth, compare, output_folder
 from .inputs import check_widths
 from .process import is_main_process
-from .run_folder import RunFolder, files_of
+from .run_folder import METRICS_KIND, RunFolder, files_of
 from .scoring import Scores, score_videos, write_scores
 
 if TYPE_CHECKING:
@@ -110,4 +110,4 @@ def evaluate_run(
 def write_metrics(path: Path, metrics: Metrics, **more: Any) -> None:
     """Write figures as JSON, atomically; undefined ones are null, with the reason."""
     text = json.dumps({**more, **metrics.as_dict()}, indent=2, allow_nan=False)
-    record_text(path, text + "\n", {"what": "the figures of test videos"})
+    record_text(path, text + "\n", {"kind": METRICS_KIND})

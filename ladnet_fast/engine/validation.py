@@ -4,13 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..data import Video, num_snippets
+from ..data import Crop, Video, count_crops, feature_width, iter_crops, num_snippets
+from ..data._arrays import hdf5_kept_open
+from ..data.features import query_width
+from ..data.memory import MemoryLimit
 from ..nn import LANet
 from .evaluation import GroundTruth, compare, figures, video_level_auc
 from .scoring import Scores
 
 #: Scores videos; with several processes each scores a share and all get the whole.
 Scorer = Callable[[LANet, Sequence[Video]], Mapping[str, Scores]]
+
+
+class KeptVideos:
+    """The crops of videos that are scored after every epoch, read once where memory allows.
+
+    Parameters
+    ----------
+    memory : MemoryLimit
+        What may be kept; videos beyond it are read each time.
+    """
+
+    def __init__(self, memory: MemoryLimit) -> None:
+        self._memory = memory
+        self._crops: dict[str, list[Crop] | None] = {}
+
+    def crops(self, video: Video) -> list[Crop] | None:
+        """Return all crops of a video; None where they are too large to be kept."""
+        if video.name not in self._crops:
+            with hdf5_kept_open():
+                rows = num_snippets(video)
+                numbers = count_crops(video) * feature_width(video) + (query_width(video) or 0)
+                fits = self._memory.take(4 * rows * numbers)
+                self._crops[video.name] = list(iter_crops(video)) if fits else None
+        return self._crops[video.name]
 
 
 class Validator:
@@ -53,7 +80,9 @@ class Validator:
                     f"{absent.name!r} has none; use metric=video_auc, or fill the column "
                     "frame_labels"
                 )
-            self._truth = ground_truth.load(self.videos, [num_snippets(v) for v in self.videos])
+            with hdf5_kept_open():
+                lengths = [num_snippets(video) for video in self.videos]
+            self._truth = ground_truth.load(self.videos, lengths)
             values = {bool(frame) for truth in self._truth for frame in (truth.min(), truth.max())}
             if len(values) < 2:
                 raise ValueError(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._tensors import save_tensors
+from .._values import path as checked_path
 from ..nn import LANet
 from ..nn.checkpoint import (
     authors_layout,
@@ -103,9 +104,10 @@ def load_model(
         If the file holds something else or is damaged, the weights don't fit the options, or a
         bare state dict leaves options open; the message names the file and what to do.
     """
+    path = checked_path("source", source)
     # Drawing weights that are replaced at once must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
-        return _load(Path(source), impl, options).to(device).eval()
+        return _load(path, impl, options).to(device).eval()
 
 
 def _load(path: Path, impl: str | None, given: Mapping[str, Any] | None) -> LANet:

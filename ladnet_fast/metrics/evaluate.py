@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ladnet_fast._extras import import_extra
+from ladnet_fast._values import as_real, sequence, shown, texts
 from ladnet_fast.metrics.frames import finite_vector
 
 
@@ -120,8 +121,9 @@ def evaluate(
     MissingExtraError
         If scikit-learn is not installed (extra "tools").
     """
-    if not math.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold}")
+    limit = as_real(threshold)
+    if limit is None:
+        raise ValueError(f"threshold must be a finite number, got {shown(threshold)}")
     frames, truth = _checked(scores, ground_truth, labels, classes, names)
     is_anomalous = np.array([bool(label) for label in labels])
     lengths = np.array([len(video) for video in truth])
@@ -145,13 +147,13 @@ def evaluate(
         auc=auc,
         ap=ap,
         average_precision=curves.average_precision(),
-        far=curves.false_alarm_rate(~is_anomalous, threshold),
+        far=curves.false_alarm_rate(~is_anomalous, limit),
         anomalous_auc=anomalous_auc,
         anomalous_ap=anomalous_ap,
         video_auc=curves.video_auc(is_anomalous, np.array([video.max() for video in frames])),
         per_class=per_class,
         undefined=curves.undefined,
-        threshold=threshold,
+        threshold=limit,
         num_videos=len(frames),
         num_anomalous_videos=int(is_anomalous.sum()),
         num_frames=len(y),
@@ -218,6 +220,9 @@ def _checked(
     classes: Sequence[Sequence[str]] | None,
     names: Sequence[str] | None,
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.uint8]]]:
+    sequence("scores", scores, "vectors, one for each video")
+    sequence("ground_truth", ground_truth, "vectors, one for each video")
+    sequence("labels", labels, "labels, 0 or 1 for each video")
     if len(scores) == 0:
         raise ValueError("scores is empty: evaluate needs at least one video")
     for argument, value in (
@@ -226,7 +231,9 @@ def _checked(
         ("classes", classes),
         ("names", names),
     ):
-        if value is not None and len(value) != len(scores):
+        if value is None:
+            continue
+        if len(sequence(argument, value, "entries, one for each video")) != len(scores):
             raise ValueError(
                 f"{argument} must have an entry for each of the {len(scores)} videos of scores, "
                 f"got {len(value)}"
@@ -234,15 +241,25 @@ def _checked(
     checked_scores, checked_truth = [], []
     for index, label in enumerate(labels):
         name = names[index] if names is not None else f"video {index}"
-        if label not in (0, 1):
-            raise ValueError(f"labels: {name} has {label!r}; expected 0 or 1")
+        if not _is_zero_or_one(label):
+            raise ValueError(f"labels: {name} has {shown(label)}; expected 0 or 1")
         if classes is not None and isinstance(classes[index], str):
             raise ValueError(
                 f"classes: {name} has the string {classes[index]!r}; expected a sequence of "
                 f"names, as in ({classes[index]!r},)"
             )
+        if classes is not None:
+            texts(f"classes of {name}", classes[index], "names of classes")
         video = finite_vector(f"scores of {name}", scores[index])
-        truth = np.asarray(ground_truth[index])
+        try:
+            truth = np.asarray(ground_truth[index])
+            if truth.ndim == 0:
+                raise ValueError("no vector")
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"ground_truth of {name} must hold 0 and 1 only, a vector of them; "
+                f"got {shown(ground_truth[index])}"
+            ) from error
         if truth.shape != video.shape:
             raise ValueError(
                 f"{name}: scores have shape {video.shape} and ground_truth {truth.shape}; both "
@@ -250,10 +267,19 @@ def _checked(
                 "frame_scores(scores, frames_per_snippet, len(ground_truth))"
             )
         if not ((truth == 0) | (truth == 1)).all():
-            raise ValueError(f"ground_truth of {name} must hold 0 and 1 only")
+            raise ValueError(
+                f"ground_truth of {name} must hold 0 and 1 only; got {shown(truth.tolist())}"
+            )
         checked_scores.append(video)
         checked_truth.append(truth.astype(np.uint8))
     return checked_scores, checked_truth
+
+
+def _is_zero_or_one(label: Any) -> bool:
+    try:
+        return bool(label in (0, 1))
+    except (TypeError, ValueError, RuntimeError):  # an array: it is neither
+        return False
 
 
 def _json_ready(value: Any) -> Any:

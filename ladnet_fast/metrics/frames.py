@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import numbers
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ladnet_fast._values import choice, count, shown
 
 Smoothing = Literal["fixed", "slide"]
 Edge = Literal["shrink", "zero"]
@@ -38,14 +41,12 @@ def frame_scores(
         If ``num_frames`` doesn't fit T, or an argument is not allowed.
     """
     scores = finite_vector("scores", scores)
-    if num_frames is not None and num_frames < 1:
-        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    num_frames = None if num_frames is None else count("num_frames", num_frames)
     if frames_per_snippet is None:
         if num_frames is None:
             raise ValueError("num_frames is needed where frames_per_snippet is None")
         return scores[np.arange(num_frames) * len(scores) // num_frames]
-    if frames_per_snippet < 1:
-        raise ValueError(f"frames_per_snippet must be at least 1, got {frames_per_snippet}")
+    frames_per_snippet = count("frames_per_snippet", frames_per_snippet)
     covered = len(scores) * frames_per_snippet
     if num_frames is None:
         num_frames = covered
@@ -88,31 +89,39 @@ def smooth(
         If an argument is not allowed.
     """
     scores = finite_vector("scores", scores)
-    for argument, value, allowed in (
-        ("kind", kind, get_args(Smoothing)),
-        ("edge", edge, get_args(Edge)),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{argument} must be one of {allowed}, got {value!r}")
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    choice("kind", kind, get_args(Smoothing))
+    choice("edge", edge, get_args(Edge))
+    k = count("k", k)
     length = len(scores)
     start = np.arange(length)
+    reach = min(k, length)  # further there are no scores
     if kind == "fixed":
-        start = start // k * k
-    stop = np.minimum(start + k, length)
+        start = start // reach * reach
+    stop = np.minimum(start + reach, length)
     # Sums per window, not differences of one running sum, which would lose digits.
     if kind == "fixed":
-        sums = np.add.reduceat(scores, np.arange(0, length, k))[start // k]
+        sums = np.add.reduceat(scores, np.arange(0, length, reach))[start // reach]
     else:
-        padded = np.concatenate([scores, np.zeros(k - 1)])
-        sums = np.lib.stride_tricks.sliding_window_view(padded, k).sum(axis=1)
+        width = _summed_width(k, length)
+        padded = np.concatenate([scores, np.zeros(width - 1)])
+        sums = np.lib.stride_tricks.sliding_window_view(padded, width).sum(axis=1)
     return sums / (k if edge == "zero" else stop - start)
+
+
+def _summed_width(k: int, length: int) -> int:
+    """Shorten windows of k numbers that are 0 beyond ``length``, without changing a bit of sums.
+
+    NumPy sums more than 128 numbers as two halves, cut at a multiple of 8. While the first half
+    holds all scores, the second one is 0 and can be left out.
+    """
+    while k > 128 and (half := k // 2 - k // 2 % 8) > length:
+        k = half
+    return k
 
 
 def finite_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Return ``values`` as a vector, or raise ValueError that says why it is none."""
-    vector = np.asarray(values, dtype=np.float64)
+    vector = _as_floats(name, values)
     if vector.ndim != 1 or len(vector) == 0:
         raise ValueError(
             f"{name} must be a vector with at least one entry, got shape {vector.shape}"
@@ -121,3 +130,18 @@ def finite_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
         first = int(np.flatnonzero(~np.isfinite(vector))[0])
         raise ValueError(f"{name} must be finite, but entry {first} is {vector[first]}")
     return vector
+
+
+def _as_floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        given: NDArray[Any] = np.asarray(values)
+        numeric = given.dtype.kind in "fiub"
+        if given.dtype.kind == "O":  # Python's own numbers, such as fractions
+            numeric = all(isinstance(entry, numbers.Number) for entry in given.flat)
+        if numeric:
+            return given.astype(np.float64)
+        problem = ""
+    # Rows of several lengths, numbers beyond float64, tensors that NumPy can't read.
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        problem = f" ({' '.join(str(error).split())})"
+    raise ValueError(f"{name} must be a vector of real numbers; got {shown(values)}{problem}")

@@ -35,7 +35,7 @@ class ImplUnavailableError(RuntimeError):
 
 def check_impl(name: str, *, argument: str = "impl") -> str:
     """Return ``name`` if it is one of :data:`IMPLS`, else raise ``ValueError``."""
-    if name not in IMPLS:
+    if not isinstance(name, str) or name not in IMPLS:
         raise ValueError(f"{argument} must be one of {', '.join(IMPLS)}; got {name!r}")
     return name
 

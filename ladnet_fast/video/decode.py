@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ladnet_fast._extras import import_extra
+from ladnet_fast._values import count
+from ladnet_fast._values import path as checked_path
 from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.frames import resize
+from ladnet_fast.video.frames import require_size, resize
 from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.orientation import Orientation, orient, orientation_of, unpack
 
@@ -57,11 +59,10 @@ def read_frames(
     ladnet_fast._extras.MissingExtraError
         If PyAV is not installed.
     """
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise ValueError(f"size must be (height, width), both at least 1, got {size!r}")
-    if max_frames is not None and max_frames < 1:
-        raise ValueError(f"max_frames must be None or at least 1, got {max_frames}")
-    return _read_frames(Path(path), size, max_frames)
+    size = None if size is None else require_size(size)
+    if max_frames is not None:
+        max_frames = count("max_frames", max_frames, allowed="None or at least 1")
+    return _read_frames(checked_path("path", path), size, max_frames)
 
 
 def announced_frames(path: str | os.PathLike[str]) -> int | None:
@@ -74,8 +75,9 @@ def announced_frames(path: str | os.PathLike[str]) -> int | None:
     VideoError
         If the file is missing or is no video.
     """
-    with _open(Path(path)) as container:
-        stream = _video_stream(container, Path(path))
+    path = checked_path("path", path)
+    with _open(path) as container:
+        stream = _video_stream(container, path)
         if stream.frames:
             return int(stream.frames)
         end = _announced_end(stream)
@@ -91,8 +93,9 @@ def frame_rate(path: str | os.PathLike[str]) -> float | None:
     VideoError
         If the file is missing or is no video.
     """
-    with _open(Path(path)) as container:
-        rate = _video_stream(container, Path(path)).average_rate
+    path = checked_path("path", path)
+    with _open(path) as container:
+        rate = _video_stream(container, path).average_rate
     return float(rate) if rate else None
 
 

@@ -16,7 +16,15 @@ from ladnet_fast._files import remove_leftovers
 from ladnet_fast._outputs import check_outputs
 from ladnet_fast._records import recorded
 from ladnet_fast._tensors import tensors_digest
+from ladnet_fast._values import count, shown, switch
+from ladnet_fast._values import path as checked_path
 from ladnet_fast.video import finished, origin
+from ladnet_fast.video.arguments import (
+    require_device,
+    require_dtype,
+    require_model,
+    require_progress,
+)
 from ladnet_fast.video.errors import ExtractionError, VideoError
 from ladnet_fast.video.feature_file import FeatureFile
 from ladnet_fast.video.features import DEFAULT_BATCH, Progress, iter_features
@@ -168,12 +176,19 @@ def extract_each(
 
     Arguments and files that are in the way are checked before this returns.
     """
-    require_crops(crops)
+    crops, batch = require_crops(crops), count("batch", batch)
+    overwrite = switch("overwrite", overwrite)
+    require_progress(progress)
     if model is not None and (dtype is not None or device is not None):
         raise ValueError("model comes as it is: leave dtype and device out, or leave model out")
-    footage = [v if isinstance(v, Footage) else Footage(Path(v), Path(v).stem) for v in videos]
+    if model is None:
+        require_dtype(dtype)
+        require_device(device)
+    else:
+        require_model(model)
+    footage = [_footage(video) for video in videos]
     require_distinct_names(footage)
-    folder = Path(out_dir)
+    folder = checked_path("out_dir", out_dir)
     settings = {"crops": crops, "preparation": PREPARATION, **_network(model, dtype)}
     targets = [feature_paths(folder, name, crops) for _, name in footage]
     if not overwrite:
@@ -181,11 +196,12 @@ def extract_each(
     check_outputs(
         [file for files in targets for file in files if not finished.is_cut_off(file)],
         [path for path, _ in footage],
+        kinds=[finished.KIND],
         overwrite=overwrite,
         remedy="use features that are there as they are, extract into another folder, or replace "
         "them (--overwrite, overwrite=True)",
     )
-    listing = Listing(folder, may_replace=lambda file: overwrite or finished.is_ours(file))
+    listing = Listing(folder, may_replace=lambda file: overwrite or finished.is_gone(file))
     listing.check({name: files for (_, name), files in zip(footage, targets, strict=True)})
     for place in {folder, *(files[0].parent for files in targets)}:
         remove_leftovers(place)
@@ -222,9 +238,9 @@ def _extract_each(
             if problem is not None:
                 yield FailedVideo(path, name, problem)
                 continue
-            before = finished.features_of(path, files, settings)
-            done = None if overwrite else before.features
             try:
+                before = finished.features_of(path, files, settings)
+                done = None if overwrite else before.features
                 if done is None:
                     if model is None:
                         model = _pretrained(dtype, device)
@@ -251,10 +267,19 @@ def _as_list(
 ) -> list[str | os.PathLike[str] | Footage]:
     if isinstance(videos, (str, os.PathLike)):
         raise TypeError(f"videos must be a list of paths, got the single path {str(videos)!r}")
+    if not isinstance(videos, Iterable):
+        raise ValueError(f"videos must be a list of paths; got {shown(videos)}")
     listed = list(videos)
     if not listed:
         raise ValueError("videos is empty: name at least one video file")
     return listed
+
+
+def _footage(video: str | os.PathLike[str] | Footage) -> Footage:
+    if isinstance(video, Footage):
+        return video
+    path = checked_path("each of videos", video)
+    return Footage(path, path.stem)
 
 
 def _network(model: I3D | None, dtype: torch.dtype | None) -> dict[str, str]:

@@ -13,6 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ladnet_fast._values import count, shown
+from ladnet_fast._values import path as checked_path
+from ladnet_fast.video.arguments import require_model, require_progress
 from ladnet_fast.video.decode import announced_frames, read_frames
 from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.frames import cut_crops, require_crops, resize, short_side_size
@@ -57,7 +60,10 @@ def snippet_features(
     TypeError, ValueError
         If ``frames`` has another dtype or shape, or ``batch`` is not positive.
     """
-    _require_batch(batch)
+    batch = count("batch", batch)
+    require_model(model)
+    if not isinstance(frames, (np.ndarray, Tensor)):
+        raise TypeError(f"frames must be an array or a tensor of uint8; got {shown(frames)}")
     pixels = torch.as_tensor(frames)
     if pixels.dtype != torch.uint8:
         raise TypeError(f"frames must be uint8 RGB in 0 .. 255, got {pixels.dtype}")
@@ -85,9 +91,10 @@ def iter_features(
     Takes what `extract_features` takes and raises what it raises; the pieces joined along axis 1
     are its result.
     """
-    require_crops(crops)
-    _require_batch(batch)
-    path = Path(video)
+    crops, batch = require_crops(crops), count("batch", batch)
+    require_model(model)
+    require_progress(progress)
+    path = checked_path("video", video)
     total = announced_frames(path) if progress else None
     return _iter_features(path, model, crops, batch, progress, total)
 
@@ -204,8 +211,3 @@ def _full_precision(weight: Tensor) -> AbstractContextManager[None]:
         deterministic=cudnn.deterministic,
         allow_tf32=False,
     )
-
-
-def _require_batch(batch: int) -> None:
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")

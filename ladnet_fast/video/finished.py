@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ladnet_fast._outputs import OutputError
 from ladnet_fast._records import DamagedFileError, Record, record_of, verify, wrote
 from ladnet_fast.video import origin
+from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.feature_file import stored_rows
 from ladnet_fast.video.i3d import FEATURE_DIM
 from ladnet_fast.video.sources import Footage
@@ -65,7 +66,11 @@ def check_existing(
             if record is None or record.made.get("kind") != KIND or not video.is_file():
                 continue
             before = record.made["video"]
-            if origin.compare(video, before) == "other":
+            try:
+                found = origin.compare(video, before)
+            except VideoError:
+                break  # its turn comes: what can't be read is told then, beside the others
+            if found == "other":
                 raise OutputError(
                     f"{file} holds the features of another video, {before['path']}, not of "
                     f"{os.path.abspath(video)}; extract into another folder, rename the video, or "
@@ -91,9 +96,9 @@ def is_cut_off(file: Path) -> bool:
     return not wrote(file) and stored_rows(file, FEATURE_DIM) is None
 
 
-def is_ours(file: Path) -> bool:
-    """Tell whether an extraction wrote ``file``, or it is not there."""
-    return not file.exists() or wrote(file) or is_cut_off(file)
+def is_gone(file: Path) -> bool:
+    """Tell whether ``file`` is no whole feature file any more, or is not there."""
+    return not file.exists() or is_cut_off(file)
 
 
 def _whole(file: Path) -> Record | None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ladnet_fast._values import as_whole, count, shown
 from ladnet_fast.video.i3d import CROP_SIZE
 
 SHORT_SIDE = 256
@@ -19,13 +20,26 @@ CropCount = Literal[1, 5, 10]
 Frame = npt.NDArray[np.uint8]
 
 
-def require_crops(crops: int) -> None:
-    """Raise ValueError unless ``crops`` is 1, 5 or 10."""
-    if crops not in CROPS:
+def require_crops(crops: int) -> int:
+    """Return ``crops`` if it is 1, 5 or 10, else raise ValueError."""
+    number = as_whole(crops)
+    if number is None or number not in CROPS:
         raise ValueError(
             f"crops must be 1 (centre), 5 (centre and corners) or 10 (with mirror images), "
-            f"got {crops!r}"
+            f"got {shown(crops)}"
         )
+    return number
+
+
+def require_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return ``size`` if it is (height, width), both at least 1, else raise ValueError."""
+    given = [as_whole(side) for side in size] if isinstance(size, (tuple, list)) else []
+    height, width = given if len(given) == 2 else (None, None)
+    if height is None or width is None or min(height, width) < 1:
+        raise ValueError(
+            f"size must be (height, width), both at least 1 and whole numbers, got {shown(size)}"
+        )
+    return height, width
 
 
 def resize(frame: Frame, size: tuple[int, int]) -> Frame:
@@ -49,10 +63,13 @@ def resize(frame: Frame, size: tuple[int, int]) -> Frame:
     ndarray
         (height, width, 3) uint8; ``frame`` itself where it has that size already.
     """
-    if frame.shape[:2] == tuple(size):
+    size = require_size(size)
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
+        raise ValueError(f"frame must be an array (H, W, 3) of uint8; got {shown(frame)}")
+    if frame.shape[:2] == size:
         return frame
     image = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0)  # (1, 3, H, W)
-    resized = F.interpolate(image, size=tuple(size), mode="bilinear", antialias=True)
+    resized = F.interpolate(image, size=size, mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 
@@ -62,6 +79,7 @@ def short_side_size(height: int, width: int, short: int = SHORT_SIDE) -> tuple[i
     The long side is ``long * short / min(height, width)`` rounded to the nearest integer, halves
     up.
     """
+    height, width, short = count("height", height), count("width", width), count("short", short)
     side = min(height, width)
     return (
         (2 * height * short + side) // (2 * side),
@@ -90,7 +108,12 @@ def cut_crops(frames: Tensor, crops: int, size: int = CROP_SIZE) -> list[Tensor]
     list of Tensor
         ``crops`` tensors (T, size, size, 3); views of ``frames`` up to crop 4.
     """
-    require_crops(crops)
+    crops, size = require_crops(crops), count("size", size)
+    if not isinstance(frames, Tensor) or frames.dim() != 4 or min(frames.shape[1:3]) < size:
+        raise ValueError(
+            f"frames must be a tensor (T, H, W, 3) with H and W at least size = {size}; "
+            f"got {tuple(frames.shape) if isinstance(frames, Tensor) else shown(frames)}"
+        )
     bottom, right = frames.shape[1] - size, frames.shape[2] - size
     corners = [(bottom // 2, right // 2), (0, 0), (0, right), (bottom, 0), (bottom, right)]
     cut = [frames[:, y : y + size, x : x + size] for y, x in corners[: min(crops, 5)]]

@@ -80,7 +80,8 @@ class Listing:
         if before != cell and not all(map(self._may_replace, files)):
             raise ValueError(
                 f"{self.path}: the row of {name!r} names other features, {before}; correct or "
-                "remove the row, or extract into another folder"
+                "remove the row, extract into another folder, or replace them (--overwrite, "
+                "overwrite=True)"
             )
 
     def _read(self) -> tuple[list[str], _Rows]:

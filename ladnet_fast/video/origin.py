@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ladnet_fast._files import sha256_of
+from ladnet_fast._records import digest_of
 from ladnet_fast.video.errors import VideoError
 
 _END = 1 << 20  # bytes of each end that are compared every time
@@ -44,15 +45,23 @@ def compare(path: Path, before: Mapping[str, Any]) -> Origin:
 
     Where path, size, time and both ends agree, the content is not read again; else its hash
     decides, so that a file that was moved or copied is still known.
+
+    Raises
+    ------
+    VideoError
+        If the file can't be read.
     """
-    status = path.stat()
     same_path = os.path.abspath(path) == before["path"]
-    if status.st_size == before["size"]:
-        untouched = same_path and status.st_mtime_ns == before["mtime_ns"]
-        if untouched and ends_of(path) == before["ends"]:
-            return "same"
-        if sha256_of(path) == before["sha256"]:
-            return "same"
+    try:
+        status = path.stat()
+        if status.st_size == before["size"]:
+            untouched = same_path and status.st_mtime_ns == before["mtime_ns"]
+            if untouched and ends_of(path) == before["ends"]:
+                return "same"
+            if digest_of(path) == before["sha256"]:  # read once, however many crops ask
+                return "same"
+    except OSError as error:
+        raise VideoError(f"{path}: can't be read ({error.strerror})") from error
     return "changed" if same_path else "other"
 
 

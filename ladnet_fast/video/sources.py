@@ -41,7 +41,7 @@ def find_footage(inputs: Iterable[str | os.PathLike[str]]) -> list[Footage]:
     Returns
     -------
     list of Footage
-        In the order of ``inputs``, sorted within a folder or pattern.
+        In the order of ``inputs``, sorted within a folder or pattern; what is named twice, once.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def find_footage(inputs: Iterable[str | os.PathLike[str]]) -> list[Footage]:
         else:
             root = _fixed_part(path)
             found += [Footage(file, _name_below(root, file)) for file in matches(path)]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def videos_in(folder: Path) -> list[Path]:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from safetensors import SafetensorError
 
 from ladnet_fast._memory import NotEnoughMemoryError
 from ladnet_fast._printable import printable
-from ladnet_fast.cli import _console
+from ladnet_fast.cli import _console, print_any_name
 from ladnet_fast.cli._console import (
     RichReporter,
     class_table,
@@ -162,3 +163,20 @@ def test_memory_that_no_machine_has_is_one_message(allocate) -> None:
 )
 def test_a_bug_has_no_message(bug: BaseException) -> None:
     assert message_of(bug) is None
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932", "utf-8"])
+def test_a_stream_that_lacks_a_letter_prints_it_escaped(encoding: str) -> None:
+    for name in NASTY_NAMES:
+        written = io.BytesIO()
+        stream = io.TextIOWrapper(written, encoding=encoding, errors="strict")
+        print_any_name(stream)
+        to = Console(file=stream, width=400, legacy_windows=False, _environ={})
+        table = Table()
+        table.add_column(plain(name))
+        table.add_row(plain(name))
+        to.print(table)
+        say(name, to=to)
+        stream.flush()
+        assert written.getvalue()
+    print_any_name(None)

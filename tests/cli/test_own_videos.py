@@ -206,3 +206,15 @@ def test_extract_goes_on_after_a_video_that_is_absent_or_broken(
     assert "2 of 3 videos gave no features" in result.stderr
     assert "no such video file" in result.stderr
     assert (tmp_path / "f" / "clip.npy").is_file()
+
+
+def test_other_crops_are_refused_before_features_are_extracted_for_them(
+    run: Run, clip: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores"
+    arguments = ("score", clip, "--model", model, "--out", out, "--device", "cpu", "--no-plots")
+    assert run(*arguments).exit_code == 0
+    result = run(*arguments, "--crops", "5")
+    assert result.exit_code == 1
+    assert "holds scores of 1 crop, and now there are 5" in result.output
+    assert not list((out / "features").glob("clip__*"))

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from ladnet_fast import use_impl
+
 Run = Callable[..., Result]
 
 
@@ -177,6 +179,18 @@ def test_another_model_scores_again(
     assert not np.array_equal(np.load(out / "clip.npy"), first)
 
 
+def test_another_implementation_scores_again(run: Run, trained: Path, tmp_path: Path) -> None:
+    clip, out = features(tmp_path / "clip.npy"), tmp_path / "out"
+    arguments = ("score", clip, "--model", trained, "--out", out, "--no-plots")
+    with use_impl("reference"):
+        assert run(*arguments).exit_code == 0
+    assert "were there" not in run(*arguments).output
+    assert "were there" in run(*arguments).output
+    assert "were there" not in run(*arguments, "--impl", "reference").output
+    with use_impl("reference"):  # the same by another name
+        assert "were there" in run(*arguments).output
+
+
 BAD = {
     "nan": lambda path: np.save(path, np.full((5, 6), np.nan, np.float32)),
     "wide": lambda path: np.save(path, np.zeros((5, 7), np.float32)),
@@ -238,6 +252,20 @@ def test_a_ground_truth_of_one_video_that_does_not_fit_costs_its_plot_alone(
     assert "b: is scored, but has no plot" in result.stderr
     assert visible(tmp_path / "s", "*.npy") == ["a.npy", "b.npy"]
     assert visible(tmp_path / "s", "*.png") == ["a.png"]
+
+
+@pytest.mark.parametrize("frames", [10, 99999])
+def test_a_number_of_frames_that_does_not_fit_costs_one_plot_alone(
+    run: Run, trained: Path, tmp_path: Path, frames: int
+) -> None:
+    for name in ("a", "b"):
+        features(tmp_path / f"{name}.npy")
+    path = tmp_path / "list.csv"
+    path.write_text(f"video,features,label,num_frames\na,a.npy,,{frames}\nb,b.npy,,\n")
+    result = run("score", path, "--model", trained, "--out", tmp_path / "s")
+    assert result.exit_code == 1
+    assert "a: is scored, but has no plot: 5 snippets of 16 frames cover 80" in result.output
+    assert {"a.npy", "a.csv", "b.npy", "b.csv", "b.png", "run.json"} == set(visible(tmp_path / "s"))
 
 
 @pytest.mark.parametrize("names", [("cam__1", "cam__2"), ("cam__0", "cam__1"), ("x__3", "x__4")])

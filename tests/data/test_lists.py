@@ -306,3 +306,13 @@ def test_missing_or_ambiguous_audio_is_named(tmp_path):
         read_list(path, "xd-violence", queries=audio, check_files=False)
     with pytest.raises(FileNotFoundError, match=r"__vggish\.npy"):
         read_list(_write(tmp_path, [f"{XD_A}__0.npy"]), "xd-violence", queries=tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["", ",", ", ", ',""'])
+def test_a_csv_list_needs_labels_only_where_labels_are_needed(tmp_path, cell):
+    listing = tmp_path / "test.csv"
+    listing.write_text(f"path,label\nstreet1__0.npy{cell}\nAbuse001__0.npy,Abuse\n")
+    first, second = read_list(listing, "vadclip", check_files=False, labels="optional")
+    assert (first.name, first.label, second.label) == ("street1", None, 1)
+    with pytest.raises(DataError, match="line 2: expected path,label"):
+        read_list(listing, "vadclip", check_files=False)

@@ -9,6 +9,7 @@ import pytest
 
 from ladnet_fast.data import DataError
 from ladnet_fast.engine.inputs import check_widths, find_inputs, videos_from_features
+from ladnet_fast.video.sources import find_footage
 
 
 @pytest.fixture
@@ -43,3 +44,15 @@ def test_width_is_checked_before_anything_is_scored(folder: Path) -> None:
     check_widths(videos, 3)
     with pytest.raises(DataError, match="features are 3 wide, but the model was trained on 4"):
         check_widths(videos, 4)
+
+
+def test_what_is_named_twice_is_one_input(tmp_path: Path) -> None:
+    for name in ("features/a.npy", "cams/a.mp4", "cams/sub/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    features, cams = tmp_path / "features", tmp_path / "cams"
+    twice = (features, features / "a.npy", f"{features}/*.npy", f"{features}/./a.npy")
+    assert [video.name for video in find_inputs(twice).videos] == ["a"]
+    clips = (cams, cams / "a.mp4", f"{cams}/**/*.mp4")
+    assert [name for _, name in find_inputs(clips).footage] == ["a", "sub/b"]
+    assert [name for _, name in find_footage(clips)] == ["a", "sub/b"]

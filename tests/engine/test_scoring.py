@@ -14,6 +14,7 @@ import torch
 from ladnet_fast import LANet
 from ladnet_fast.data import DataError, FeatureSource, Video, load_features
 from ladnet_fast.engine import read_scores, score_video, score_videos, write_scores
+from ladnet_fast.engine.scoring import snippet_frames
 
 MakeVideos = Callable[..., list[Video]]
 
@@ -160,3 +161,15 @@ def test_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> No
     video = Video(name, (FeatureSource(Path("v.npy")),), 0)
     with pytest.raises(ValueError, match="rename it"):
         write_scores(tmp_path / "out", [video], {name: np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize(("frames", "known"), [(80, True), (65, True), (64, False), (20, False)])
+def test_frames_are_left_open_where_the_number_of_frames_contradicts_the_snippets(
+    frames: int, known: bool
+) -> None:
+    video = Video("a", (FeatureSource(Path("a.npy")),), None, num_frames=frames)
+    rows = snippet_frames(video, 5)
+    assert (rows is not None) == known
+    if rows is not None:
+        assert rows[-1] == (64, frames - 1)
+        assert all(first <= last for first, last in rows)

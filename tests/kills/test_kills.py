@@ -26,10 +26,11 @@ def drive(*arguments: object) -> int:
     return int(done.stdout.split()[-2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "writes"),
     # A record and a file for each: 3 videos x 3 files; 3 videos x 5 crops, and their rows.
-    [("score", 18), ("extract", 33), pytest.param("train", 9, marks=pytest.mark.slow)],
+    [("score", 18), ("extract", 33), ("train", 9)],
 )
 def test_a_kill_at_any_write(command: str, writes: int, tmp_path: Path) -> None:
     assert drive("writes", command, tmp_path) > writes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import setuptools
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMPILER = {"CXX": "/nonexistent/c++", "CC": "/nonexistent/cc"}
@@ -144,6 +147,64 @@ def test_with_compilers_the_kernels_serve_from_the_source_distribution(tmp_path)
     done = run_installed(wheel, tmp_path, "-c", attend)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == ("90-real" if mode == "cuda" else "None")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return build_sdist(tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.mark.parametrize("kind", ["sdist", "wheel"])
+def test_the_example_runs_in_an_empty_environment(kind, archive, tmp_path):
+    """With nothing of this package on the way but what pip installed there."""
+    package = archive
+    if kind == "wheel":
+        package, _ = build_wheel(tmp_path, archive, LADNET_BUILD="cpu")
+        assert "-cp310-abi3-" in package.name  # one for every Python, where there is a global lock
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "v")], check=True)
+    python = tmp_path / "v" / "bin" / "python"
+    (site,) = (tmp_path / "v").glob("lib/python*/site-packages")
+    # torch and what else the package needs, but not this environment's own copy of the package:
+    # what its .pth files name is not followed from here.
+    others = dict.fromkeys(str(Path(m.__file__).parents[1]) for m in (torch, setuptools, pytest))
+    (site / "others.pth").write_text("\n".join(others))
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps",
+            "--no-index", "--no-build-isolation", "--ignore-installed", str(package),
+        ],
+        env={**os.environ, "LADNET_BUILD": "cpu", "MAX_JOBS": "2", "PYTHONPATH": ""},
+        check=True,
+    )  # fmt: skip
+    example = ROOT / "tests" / "packaging" / "test_example.py"
+    done = subprocess.run(
+        [str(python), "-m", "pytest", "-p", "no:cacheprovider", str(example)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    show = "import ladnet_fast; print(ladnet_fast.__file__, ladnet_fast.__version__)"
+    done = subprocess.run(
+        [str(python), "-c", show], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    place, version = done.stdout.split()
+    assert place.startswith(str(site))
+    assert version in package.name
+
+
+def test_the_wheel_needs_nothing_but_the_system_and_what_torch_brings(tmp_path):
+    """On Linux: an old enough C library, and libgomp, which torch has loaded."""
+    readelf = shutil.which("readelf")
+    if readelf is None or sys.platform != "linux":
+        pytest.skip("needs Linux with binutils")
+    wheel, _ = build_wheel(tmp_path, LADNET_BUILD="cpu")
+    zipfile.ZipFile(wheel).extract("ladnet_fast/_cpu.abi3.so", tmp_path)
+    printed = subprocess.run(
+        [readelf, "--dynamic", "--wide", str(tmp_path / "ladnet_fast/_cpu.abi3.so")],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    needed = set(re.findall(r"NEEDED.*\[(.*?)\.so", printed))
+    assert needed <= {"libgomp", "libstdc++", "libm", "libgcc_s", "libc", "ld-linux-x86-64"}
 
 
 def test_without_a_compiler_the_package_still_installs_and_says_so(tmp_path):
