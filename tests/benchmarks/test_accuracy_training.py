@@ -109,7 +109,8 @@ def test_normalised_features_do_not_depend_on_their_scale(tiny, normalise):
     bags = datasets.training_bags(list(tiny.parts[0].train), chosen.config.training)
     x = bags[0].features
     shift = training._normaliser(bags, chosen.trial)
-    bags._kept = [bag._replace(features=bag.features * 100) for bag in bags._kept]
+    scaled = [bags[i]._replace(features=bags[i].features * 100) for i in range(len(bags))]
+    bags._kept = dict(enumerate(scaled))
     torch.testing.assert_close(training._normaliser(bags, chosen.trial)(x * 100), shift(x))
 
 
