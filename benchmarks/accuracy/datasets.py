@@ -20,7 +20,7 @@ from ladnet_fast.data import (
     read_manifest,
     split_by_fold,
 )
-from ladnet_fast.engine import GroundTruth
+from ladnet_fast.engine import GroundTruth, TrainingConfig
 from ladnet_fast.metrics import frame_scores
 
 
@@ -195,12 +195,12 @@ class Bags:
         ]
 
 
-def training_bags(videos: Sequence[Video], training: object) -> BagDataset:
+def training_bags(videos: Sequence[Video], training: TrainingConfig) -> BagDataset:
     """Return the training samples in memory, as the engine makes them."""
     return BagDataset(
         videos,
-        sampling=training.sampling,  # type: ignore[attr-defined]
-        size=training.snippets,  # type: ignore[attr-defined]
-        crops=training.crops,  # type: ignore[attr-defined]
+        sampling=training.sampling,
+        size=training.snippets,
+        crops=training.crops,
         preload=True,
     )
