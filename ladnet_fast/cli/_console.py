@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,19 +17,17 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
 from .._printable import printable
-from ..engine import EpochRecord, Plan, Reporter, StepRecord
-from ..metrics import Metrics
-from ._messages import EXPECTED_ERRORS, message_of
+from ._messages import message_of
+
+if TYPE_CHECKING:
+    from ..metrics import Metrics
 
 __all__ = [
-    "EXPECTED_ERRORS",
-    "RichReporter",
     "class_table",
     "console",
     "errors",
@@ -73,73 +72,6 @@ def say(text: str, *, mark: str = "", style: str = "", to: Console = console) ->
     """
     start = (f"{mark} " if mark else "", style)
     to.print(Text.assemble(start, printable(text, keep="\n")), soft_wrap=True)
-
-
-class RichReporter(Reporter):
-    """A progress bar over epochs with the latest losses, and a line for what is worth reading."""
-
-    def __init__(self, to: Console = console) -> None:
-        self._console = to
-        self._progress: Progress | None = None
-        self._plan: Plan | None = None
-        self._validated = ""
-
-    def start(self, plan: Plan) -> None:
-        """Show what will be trained, and the bar."""
-        self.close()
-        held_out = f", {plan.validation_videos} videos held out" if plan.validation_videos else ""
-        say(
-            f"{plan.bags} bags of {plan.videos} videos{held_out}; {plan.parameters:,} parameters "
-            f"on {plan.device}",
-            to=self._console,
-        )
-        self._plan, self._validated = plan, ""
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("epoch"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task("", total=plan.epochs, completed=plan.first_epoch - 1)
-        self._progress.start()
-
-    def step(self, record: StepRecord) -> None:
-        """Move the bar by a step."""
-        assert self._progress is not None
-        assert self._plan is not None
-        self._progress.update(
-            self._task,
-            completed=record.epoch - 1 + record.step / self._plan.steps_per_epoch,
-            description=f"loss {record.total:.4f}{self._validated}",
-        )
-
-    def epoch(self, record: EpochRecord) -> None:
-        """Remember what validation gave, to show it beside the loss; print the last epoch."""
-        figure = next((name for name in ("auc", "video_auc") if name in record.metrics), None)
-        if figure is not None:
-            self._validated = f", held-out {figure} {record.metrics[figure]:.4f}"
-        if self._plan is not None and record.epoch == self._plan.epochs:
-            say(
-                f"epoch {record.epoch}: loss {record.total:.4f} (MIL {record.mil:.4f}, ranking "
-                f"{record.ranking:.4f}, alignment {record.alignment:.4f}){self._validated}",
-                to=self._console,
-            )
-
-    def message(self, text: str) -> None:
-        """Print a line."""
-        say(text, to=self._console)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 import typer
 
 from ._console import progress_bar
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ..video import Footage
     from ..video.extraction import ExtractedVideo, FailedVideo
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def require_precision(name: str) -> None:
@@ -34,12 +33,15 @@ def extract_with_bar(
     precision: str = "fp32",
 ) -> list[ExtractedVideo | FailedVideo]:
     """Extract each video with a bar of the frames that are done; return what became of each."""
+    import torch
+
     from ..video.extraction import extract_each
 
+    dtype = getattr(torch, PRECISIONS[precision])
     with progress_bar("frames") as progress:
         return list(
             extract_each(
-                footage, out, crops=crops, overwrite=overwrite, dtype=PRECISIONS[precision],
+                footage, out, crops=crops, overwrite=overwrite, dtype=dtype,
                 device=device, progress=progress,
             )
         )  # fmt: skip

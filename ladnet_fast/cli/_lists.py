@@ -5,25 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import typer
 
-from ..data import (
-    LAYOUTS,
-    Axes,
-    LeftOut,
-    Video,
-    leave_out,
-    missing_features,
-    read_list,
-    read_manifest,
-    select_split,
-)
-from ..data._wording import OPTIONS
-from ..data.lists import Labels
-from ..data.manifest import check_files_exist
+from .._choices import LAYOUT_NAMES, Axes
+from .._wording import OPTIONS
 from ._console import say
+
+if TYPE_CHECKING:
+    from ..data import LeftOut, Video
+    from ..data.lists import Labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +67,9 @@ class ListOptions:
 
         `GroundTruth.left_out` takes the second. With ``check_files`` it is what lacks features.
         """
+        from ..data import leave_out, missing_features
+        from ..data.manifest import check_files_exist
+
         check = check_files and not self.skip_missing
         if self.layout is not None:
             videos = self._read_list(path, split, check, labels)
@@ -90,6 +85,8 @@ class ListOptions:
     def _read_list(
         self, path: Path, split: str | None, check_files: bool, labels: Labels
     ) -> list[Video]:
+        from ..data import read_list
+
         if split is not None:
             raise typer.BadParameter("a list has no splits; give each split's own list")
         assert self.layout is not None
@@ -110,6 +107,8 @@ class ListOptions:
         )
 
     def _read_manifest(self, path: Path, split: str | None, check_files: bool) -> list[Video]:
+        from ..data import read_manifest
+
         given = [
             OPTIONS[field.name].flag
             for field in dataclasses.fields(self)
@@ -118,7 +117,7 @@ class ListOptions:
         if given or path.suffix.lower() != ".csv":
             raise typer.BadParameter(
                 f"{path} is read as a manifest (.csv) unless --layout says how the list is "
-                f"written ({', '.join(LAYOUTS)})"
+                f"written ({', '.join(LAYOUT_NAMES)})"
                 + (f"; {', '.join(given)} are for lists" if given else "")
             )
         videos = read_manifest(path, check_files=check_files)
@@ -137,6 +136,8 @@ class ListOptions:
 
 
 def _of_split(path: Path, videos: list[Video], split: str | None) -> list[Video]:
+    from ..data import select_split
+
     if split is not None:
         return select_split(videos, split)
     splits = sorted({video.split for video in videos if video.split is not None})

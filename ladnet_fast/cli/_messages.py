@@ -5,29 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
-import torch
-from safetensors import SafetensorError
-
 from .._extras import MissingExtraError
-from .._memory import NotEnoughMemoryError, describe, is_out_of_memory
 from .._printable import printable
-from ..engine import TrainingDivergedError
-from ..ops._impl import ImplUnavailableError
-from ..video.errors import ExtractionError, WeightsError
-
-#: Errors whose message tells the user what to do. Others are ours, and show a traceback.
-EXPECTED_ERRORS: tuple[type[Exception], ...] = (
-    ValueError,
-    OSError,
-    MissingExtraError,
-    ImplUnavailableError,
-    TrainingDivergedError,
-    ExtractionError,
-    WeightsError,
-    SafetensorError,
-    MemoryError,
-    torch.OutOfMemoryError,
-)
 
 #: What GPU libraries and C++ say in a plain RuntimeError where memory can't be had.
 _NO_MEMORY = re.compile(
@@ -42,8 +21,35 @@ _LESS = (
 )
 
 
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Return errors whose message tells the user what to do. Others are ours: a traceback."""
+    import torch
+    from safetensors import SafetensorError
+
+    from ..engine import TrainingDivergedError
+    from ..ops._impl import ImplUnavailableError
+    from ..video.errors import ExtractionError, WeightsError
+
+    return (
+        ValueError,
+        OSError,
+        MissingExtraError,
+        ImplUnavailableError,
+        TrainingDivergedError,
+        ExtractionError,
+        WeightsError,
+        SafetensorError,
+        MemoryError,
+        torch.OutOfMemoryError,
+    )
+
+
 def message_of(error: BaseException) -> str | None:
     """Return what to tell the user of an error, or None if it is a bug and needs its traceback."""
+    from safetensors import SafetensorError
+
+    from .._memory import NotEnoughMemoryError, describe
+
     if isinstance(error, NotEnoughMemoryError):
         message = str(error)
     elif _is_no_memory(error):
@@ -52,7 +58,7 @@ def message_of(error: BaseException) -> str | None:
         message = f"a safetensors file can't be read or written: {error}"
     elif isinstance(error, OSError) and error.errno is not None and error.strerror:
         message = _of_the_system(error)
-    elif isinstance(error, EXPECTED_ERRORS):
+    elif isinstance(error, expected_errors()):
         message = str(error) or type(error).__name__
     else:
         return None
@@ -60,10 +66,12 @@ def message_of(error: BaseException) -> str | None:
 
 
 def _is_no_memory(error: BaseException) -> bool:
+    from .._memory import is_out_of_memory
+
     if is_out_of_memory(error):
         return True
     # RecursionError and NotImplementedError are RuntimeErrors too, and never this.
-    other = (*EXPECTED_ERRORS, RecursionError, NotImplementedError)
+    other = (*expected_errors(), RecursionError, NotImplementedError)
     plain = isinstance(error, RuntimeError) and not isinstance(error, other)
     return plain and _NO_MEMORY.search(str(error)) is not None
 

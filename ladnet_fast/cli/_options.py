@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from ..data import LAYOUTS, Axes, Boundaries, LengthRule
-from ..engine import GroundTruth
+from .._choices import LAYOUT_NAMES, Axes, Boundaries, LengthRule
 from ._lists import ListOptions, report_left_out
+
+if TYPE_CHECKING:
+    from ..engine import GroundTruth
 
 __all__ = ["ListOptions", "chosen_device", "ground_truth", "report_left_out"]
 
@@ -19,7 +21,7 @@ _TRUTH = "Ground truth"
 Layout = Annotated[
     str | None,
     typer.Option(
-        help=f"How a list that is no manifest is written: {', '.join(LAYOUTS)}.",
+        help=f"How a list that is no manifest is written: {', '.join(LAYOUT_NAMES)}.",
         rich_help_panel=_DATA,
         show_default="a manifest",
     ),
@@ -156,6 +158,8 @@ def ground_truth(
     ):
         if value is not None and value not in allowed:
             raise typer.BadParameter(f"{option} must be one of {', '.join(allowed)}; got {value!r}")
+    from ..engine import GroundTruth
+
     return GroundTruth(
         gt,
         cast("Boundaries | None", boundaries),

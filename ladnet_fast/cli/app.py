@@ -9,9 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..data._wording import options_named
+from .._wording import options_named
 from . import check, demo, doctor, evaluate, export, extract, score, train, truth
 from ._console import console, errors, message_of, say
+
+#: Wrong arguments; typer prints what is wrong, and the usage.
+_USAGE_ERRORS = typer.BadParameter.__bases__
 
 
 class _Group(TyperGroup):
@@ -22,6 +25,8 @@ class _Group(TyperGroup):
         try:
             with options_named():
                 return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, *_USAGE_ERRORS):
+            raise  # typer's own, --help among them
         except Exception as error:
             message = message_of(error)
             if message is None or ctx.params.get("debug") or _is_closed_pipe(error):

@@ -7,20 +7,20 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
 
 from .._outputs import check_outputs
 from .._records import record_text
-from ..data import Axes, Video, read_manifest
-from ..data.check import Report, check_videos
-from ..engine import load_model, run_info
-from ..engine.run_folder import files_of
-from ..engine.weights import CONFIG, WEIGHTS
 from . import _options as opt
 from ._console import console, help_text, progress_bar, say
+
+if TYPE_CHECKING:
+    from .._choices import Axes
+    from ..data import Video
+    from ..data.check import Report
 
 KIND = "findings of check"
 _SHOWN = 20
@@ -81,6 +81,11 @@ def command(
     truth, videos that occur twice or in training and test. Exit status 1 if there are errors, 0
     with warnings only.
     """
+    from ..data.check import check_videos
+    from ..engine import load_model, run_info
+    from ..engine.run_folder import files_of
+    from ..engine.weights import CONFIG, WEIGHTS
+
     truth = opt.ground_truth(gt, boundaries, length_rule)
     lists = opt.ListOptions(
         layout=layout, root=root, remap=remap, anomalous_names=anomalous_names, queries=queries,
@@ -127,6 +132,8 @@ def command(
 
 def _read(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
     """Read a list whose files may be missing; a manifest with all its splits, if none is named."""
+    from ..data import read_manifest
+
     plain = lists == opt.ListOptions(axes=lists.axes)
     if not plain or split is not None or path.suffix.lower() != ".csv":
         return lists.read(path, split=split, check_files=False, labels="optional")

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
-from .._printable import printable
-from ..demo import DemoOptions, DemoProgress, run_demo
-from ..demo.intervals import COVERAGE, FIGURES
-from ..demo.outcome import Outcome, interval, signed
-from ..engine import Plan, Reporter, StepRecord
+from ..demo import DemoOptions
 from ._console import console, help_text, number, say
+
+if TYPE_CHECKING:
+    from ..demo.outcome import Outcome
 
 _EXAMPLE = """
 [bold]Examples[/]
@@ -75,8 +64,11 @@ def command(
     Compared are the plain loss without and with the location prior, and DDL. This shows that it
     works; it is no benchmark.
     """
+    from ..demo import run_demo
+    from ._demo_bar import RichProgress
+
     options = DemoOptions(seed=seed, repeats=repeats, epochs=epochs)
-    with _RichProgress() as progress:
+    with RichProgress() as progress:
         result = run_demo(
             out,
             video or None,
@@ -96,6 +88,8 @@ def command(
 
 
 def _figures(outcome: Outcome) -> Table:
+    from ..demo.intervals import COVERAGE
+
     seeds = ", ".join(map(str, outcome.seeds))
     table = _table(f"held-out bags, over frames: mean of seeds {seeds}; {COVERAGE:.0%} interval")
     for row in outcome.rows:
@@ -108,6 +102,8 @@ def _figures(outcome: Outcome) -> Table:
 
 
 def _differences(outcome: Outcome) -> Table:
+    from ..demo.outcome import interval, signed
+
     table = _table("differences, paired over seeds and bags")
     for row in outcome.differences:
         cells = [f"{signed(figure.mean)}\n{interval(figure)}" for figure in row.figures.values()]
@@ -116,72 +112,10 @@ def _differences(outcome: Outcome) -> Table:
 
 
 def _table(title: str) -> Table:
+    from ..demo.intervals import FIGURES
+
     table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("")
     for name in FIGURES.values():
         table.add_column(name.replace(", ", "\n"), justify="right")
     return table
-
-
-class _RichProgress(DemoProgress):
-    """One bar at a time: snippets of a video, then steps of a training; a line for each stage."""
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=console.quiet,
-        )
-        self._task: TaskID | None = None
-        self._shown = ""
-
-    def __enter__(self) -> _RichProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def stage(self, text: str) -> None:
-        self._clear()
-        say(text, to=self._bar.console)
-
-    def features(self, name: str, done: int, total: int) -> None:
-        self.show(printable(f"{name}: snippets"), done, total)
-
-    def training(self, number: int, total: int, name: str) -> Reporter:
-        self._clear()
-        return _TrainingBar(self, f"training {number} of {total}, {name}: steps")
-
-    def show(self, text: str, done: int, total: int) -> None:
-        """Move the bar, or start another one where the text is new."""
-        if self._task is None or text != self._shown:
-            self._clear()
-            self._task, self._shown = self._bar.add_task(text, total=total), text
-        self._bar.update(self._task, completed=done)
-
-    def _clear(self) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = None
-
-
-class _TrainingBar(Reporter):
-    def __init__(self, bar: _RichProgress, text: str) -> None:
-        self._bar, self._text, self._total = bar, text, 0
-
-    def start(self, plan: Plan) -> None:
-        self._total = plan.epochs * plan.steps_per_epoch
-
-    def step(self, record: StepRecord) -> None:
-        self._bar.show(self._text, record.global_step, self._total)

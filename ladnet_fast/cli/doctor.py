@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from ..doctor import report
 from ._console import help_text, say
 
 _EXAMPLE = """
@@ -21,4 +20,6 @@ def register(app: typer.Typer) -> None:
 
 def command() -> None:
     """Show versions, what is built, and which implementation serves each operator here."""
+    from ..doctor import report
+
     say(report())

@@ -8,19 +8,18 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from .._choices import Smoothing
 from .._outputs import check_outputs
 from .._records import record_text
-from ..data import LeftOut, Video, leave_out
-from ..engine import evaluate_scores, read_scores, run_info
-from ..engine.run_folder import files_of
-from ..engine.scoring import score_path
-from ..metrics.frames import Smoothing
 from . import _options as opt
 from ._console import class_table, console, help_text, metrics_table, say
+
+if TYPE_CHECKING:
+    from ..data import LeftOut, Video
 
 KIND = "figures of evaluate"
 _EXAMPLE = r"""
@@ -86,6 +85,11 @@ def command(
     Scores may come from any program, as one .npy of shape (T,) for each video. Where the list does
     not tell a video's label, the ground truth does.
     """
+    from ..data import leave_out
+    from ..engine import evaluate_scores, read_scores, run_info
+    from ..engine.run_folder import files_of
+    from ..engine.scoring import score_path
+
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     smoothing = _smoothing(smooth)
     if not math.isfinite(threshold):
@@ -141,6 +145,8 @@ def command(
 
 
 def _missing_scores(folder: Path, videos: Sequence[Video]) -> dict[str, tuple[str, ...]]:
+    from ..engine.scoring import score_path
+
     paths = {video.name: score_path(folder, video.name) for video in videos}
     return {name: (str(path),) for name, path in paths.items() if not path.is_file()}
 

@@ -8,9 +8,6 @@ from typing import Annotated
 
 import typer
 
-from .._locks import folder_lock
-from ..engine import write_run_info
-from ..engine.run_info import check_run_info
 from . import _failures
 from . import _options as opt
 from ._console import help_text, say
@@ -57,6 +54,9 @@ def command(
     are yours to fill in. Videos that are done are skipped, so that the command can be repeated; a
     file that was recorded anew is extracted again. Videos of folders keep their subfolders.
     """
+    from .._locks import folder_lock
+    from ..engine import write_run_info
+    from ..engine.run_info import check_run_info
     from ..video import find_footage
     from ..video.extraction import ExtractedVideo, FailedVideo
 

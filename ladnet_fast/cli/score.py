@@ -6,22 +6,23 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
 
-from .._locks import folder_lock
-from ..data import Axes, LeftOut, Video, num_snippets
-from ..engine import GroundTruth, load_model, write_run_info
-from ..engine.evaluation import output_folder
-from ..engine.inputs import Inputs, find_inputs
-from ..engine.score_each import ScoredVideo, UnscoredVideo, score_each
-from ..engine.score_files import ScoreFolder
-from ..engine.scoring import MAX_SNIPPETS
+from .._choices import MAX_SNIPPETS
 from . import _failures
 from . import _options as opt
 from ._console import console, help_text, number, plain, progress_bar, say
+
+if TYPE_CHECKING:
+    from .._choices import Axes
+    from ..data import LeftOut, Video
+    from ..engine import GroundTruth
+    from ..engine.inputs import Inputs
+    from ..engine.score_each import ScoredVideo
+    from ..engine.score_files import ScoreFolder
 
 _SHOWN = 20
 _EXAMPLE = """
@@ -105,6 +106,13 @@ def command(
     NAME.png (ground truth shaded where it is known), as soon as the video is done. Videos that
     can't be scored are listed at the end with their reasons. Called again, it does what is missing.
     """
+    from .._locks import folder_lock
+    from ..engine import load_model, write_run_info
+    from ..engine.evaluation import output_folder
+    from ..engine.inputs import Inputs
+    from ..engine.score_each import ScoredVideo, UnscoredVideo, score_each
+    from ..engine.score_files import ScoreFolder
+
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     on = opt.chosen_device(device)
     net = load_model(model, device=on, impl=impl)
@@ -170,6 +178,8 @@ def _listed(
 def _found(
     inputs: Sequence[Path], gt: Path | None, frames_per_snippet: int | None, axes: str | None
 ) -> Inputs:
+    from ..engine.inputs import find_inputs
+
     lists = [path for path in inputs if path.suffix.lower() == ".csv"]
     if lists:
         raise typer.BadParameter(f"give the manifest {lists[0]} alone, without other inputs")
@@ -184,6 +194,8 @@ def _found(
 
 def _truth(found: Inputs, truth: GroundTruth) -> dict[str, Any]:
     """Return each video's truth by name; none where a video's length can't be read."""
+    from ..data import num_snippets
+
     try:
         lengths = [num_snippets(video) for video in found.videos]
     except (ValueError, OSError) as error:
@@ -197,6 +209,8 @@ def _plot(
     folder: ScoreFolder, done: Sequence[ScoredVideo], shades: Mapping[str, Any], fps: float | None
 ) -> list[tuple[str, str]]:
     """Draw what is not drawn yet; return the videos whose lengths don't fit."""
+    from ..engine import GroundTruth
+
     failures: list[tuple[str, str]] = []
     with progress_bar("plotting") as progress:
         for index, entry in enumerate(done):

@@ -9,30 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from .._memory import memory_errors
-from ..data import LeftOut, Video, stratified_folds
-from ..data.lists import Labels
-from ..engine import (
-    Config,
-    CrossValidation,
-    GroundTruth,
-    Reporter,
-    Reporters,
-    TensorBoardReporter,
-    TrainResult,
-    cross_validate,
-    load_config,
-    train,
-)
-from ..engine.process import OtherProcessError
-from ..engine.tested import check_tested, evaluate_run
 from . import _options as opt
-from ._console import RichReporter, console, help_text, metrics_table, number, say
+from ._console import console, help_text, metrics_table, number, say
+
+if TYPE_CHECKING:
+    from ..data import LeftOut, Video
+    from ..data.lists import Labels
+    from ..engine import Config, CrossValidation, GroundTruth, Reporter, TrainResult
 
 _OFTEN = "Often changed (each is short for one --set)"
 _EXAMPLE = """
@@ -152,6 +140,18 @@ def command(
     (versions, command, seed), model.safetensors, checkpoint.safetensors, history.json and,
     with test videos, scores and metrics.json.
     """
+    from ..data import stratified_folds
+    from ..engine import (
+        Config,
+        Reporters,
+        TensorBoardReporter,
+        cross_validate,
+        load_config,
+        train,
+    )
+    from ..engine.tested import check_tested
+    from ._reporter import RichReporter
+
     whole = load_config(config) if config else Config()
     shorthands = {
         "training.epochs": epochs,
@@ -262,6 +262,9 @@ def _fold_numbers(text: str) -> list[int] | None:
 @contextmanager
 def _reported() -> Iterator[None]:
     """Show warnings as lines of the console; say in one sentence where memory ran out."""
+    from .._memory import memory_errors
+    from ..engine.process import OtherProcessError
+
     advice = (
         "make the batches smaller (--batch-size), cut them into parts (--set training.accumulate=2)"
         ", or shorten the bags (--set training.snippets=100)"
@@ -299,6 +302,8 @@ def _report(result: TrainResult, test_videos: list[Video] | None, truth: GroundT
         soft_wrap=True,
     )
     if test_videos is not None:
+        from ..engine.tested import evaluate_run
+
         _, metrics = evaluate_run(result, test_videos, truth)
         console.print(metrics_table(metrics, "test videos"))
 

@@ -7,19 +7,22 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.table import Table
 
 from .._outputs import check_outputs
 from .._records import recorded
-from ..data import Video, num_snippets
-from ..engine import GroundTruth, run_info
 from . import _options as opt
 from ._console import console, help_text, progress_bar, say
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..data import Video
+    from ..engine import GroundTruth
 
 KIND = "ground truth"
 _SHOWN = 3
@@ -76,6 +79,8 @@ def command(
     The published vectors fit the published features only. This one has the lengths that
     --length-rule takes from your features or from num_frames, and evaluate --gt reads it.
     """
+    import numpy as np
+
     if out is None and per_video is None:
         raise typer.BadParameter("say where the truth goes: --out FILE.npy, or --per-video FOLDER")
     if out is not None and out.suffix.lower() != ".npy":
@@ -111,6 +116,8 @@ def command(
 
 def _lengths(videos: Sequence[Video], length_rule: str) -> list[int]:
     """Return the snippets of every video; 1 where its frames are known without its features."""
+    from ..data import num_snippets
+
     lengths = []
     with progress_bar("reading lengths") as progress:
         for index, video in enumerate(videos):
@@ -137,6 +144,8 @@ def _files_of(videos: Sequence[Video]) -> list[Path]:
 def _made(
     annotations: Path, videos: Path, source: GroundTruth, split: str | None
 ) -> dict[str, Any]:
+    from ..engine import run_info
+
     return {
         "kind": KIND,
         "annotations": str(annotations.resolve()),
@@ -149,6 +158,8 @@ def _made(
 
 
 def _write(path: Path, frames: NDArray[np.uint8], made: Mapping[str, Any]) -> None:
+    import numpy as np
+
     with recorded(path, made) as temporary, temporary.open("wb") as file:
         np.save(file, frames)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ladnet_fast._wording import give, name_of
 from ladnet_fast.data._text import read_lines
-from ladnet_fast.data._wording import give, name_of
 from ladnet_fast.data.labels import Label, UnknownLabelError, label_from_cell
 from ladnet_fast.data.layouts import Layout
 from ladnet_fast.data.video import DataError, label_remedies

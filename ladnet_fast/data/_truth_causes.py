@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ladnet_fast.data._wording import give
+from ladnet_fast._wording import give
 from ladnet_fast.data.lengths import ground_truth_length
 from ladnet_fast.data.vectors import FrameLabels
 from ladnet_fast.data.video import Video

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ladnet_fast._choices import Boundaries
 from ladnet_fast._values import count, shown
 from ladnet_fast._values import path as checked_path
+from ladnet_fast._wording import name_of
 from ladnet_fast.data._annotation_lines import (
     Interval,
     Line,
@@ -19,10 +21,7 @@ from ladnet_fast.data._annotation_lines import (
     parse_num_frames,
 )
 from ladnet_fast.data._text import read_lines
-from ladnet_fast.data._wording import name_of
 from ladnet_fast.data.video import DataError
-
-Boundaries = Literal["[s,e)", "[s,e]", "[s-1,e)"]
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, ...]]:

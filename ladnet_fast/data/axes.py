@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ladnet_fast.data._wording import give
+from ladnet_fast._wording import give
 from ladnet_fast.data.video import Axes, DataError, FeatureSource
 
 #: Extractors of this field cut one, five or ten crops.

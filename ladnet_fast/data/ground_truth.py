@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 
 from ladnet_fast import _values
+from ladnet_fast._wording import give
 from ladnet_fast.data._annotation_lines import Interval, Line, base_name
 from ladnet_fast.data._truth_causes import (
     Counted,
@@ -17,7 +18,6 @@ from ladnet_fast.data._truth_causes import (
     why_own_differs,
     why_vector_differs,
 )
-from ladnet_fast.data._wording import give
 from ladnet_fast.data.annotations import (
     Boundaries,
     annotation_lines,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
+from ladnet_fast._choices import LengthRule
 from ladnet_fast._values import count, shown
-from ladnet_fast.data._wording import give, name_of
+from ladnet_fast._wording import give, name_of
 from ladnet_fast.data.video import Video
-
-LengthRule = Literal["auto", "num_frames", "snippets", "flow"]
 
 
 def ground_truth_length(

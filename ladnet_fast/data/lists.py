@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from ladnet_fast import _values
+from ladnet_fast._wording import give, name_of
 from ladnet_fast.data._annotation_lines import base_name
 from ladnet_fast.data._label_rules import (
     Entry,
@@ -28,7 +29,6 @@ from ladnet_fast.data._list_files import (
     posix,
 )
 from ladnet_fast.data._text import read_lines, strip_suffix
-from ladnet_fast.data._wording import give, name_of
 from ladnet_fast.data.layouts import LAYOUTS, Layout
 from ladnet_fast.data.manifest import check_files_exist
 from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes, check_name

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ladnet_fast._values import as_real, count, shown
-from ladnet_fast.data._wording import either
+from ladnet_fast._wording import either
 from ladnet_fast.data.video import Video, require_videos
 
 

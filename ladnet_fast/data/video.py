@@ -7,15 +7,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from ladnet_fast._choices import Axes
 from ladnet_fast._values import as_real, count, path, sequence, shown, texts
-from ladnet_fast.data._wording import give
-
-#: Order of the first two axes of a feature file (a, b, D).
-Axes = Literal["snippets,crops", "crops,snippets"]
+from ladnet_fast._wording import give
 
 KEY_SEPARATOR = "::"  # XD-Violence names contain "#", Windows paths ":", so neither could serve
 FRAMES_PER_SNIPPET = 16

@@ -1,9 +1,27 @@
 """The demo: LA-Net learns from bag labels to find foreign footage in long videos."""
 
-from ladnet_fast.demo.errors import DemoError
-from ladnet_fast.demo.features import FeatureExtractor, I3DExtractor
-from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.run import DemoProgress, DemoResult, run_demo
+from typing import TYPE_CHECKING
+
+from ladnet_fast._lazy import attach
+
+if TYPE_CHECKING:
+    from ladnet_fast.demo.errors import DemoError
+    from ladnet_fast.demo.features import FeatureExtractor, I3DExtractor
+    from ladnet_fast.demo.options import DemoOptions
+    from ladnet_fast.demo.run import DemoProgress, DemoResult, run_demo
+else:  # the options alone are what the command line needs for its help
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "DemoError": "errors",
+            "DemoOptions": "options",
+            "DemoProgress": "run",
+            "DemoResult": "run",
+            "FeatureExtractor": "features",
+            "I3DExtractor": "features",
+            "run_demo": "run",
+        },
+    )
 
 __all__ = [
     "DemoError",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ladnet_fast.demo.augment import TAKE_SNIPPETS
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
@@ -74,6 +72,8 @@ class DemoOptions:
             return self.background_takes
         if role == "held-out foreign":
             return self.held_out_foreign_takes
+        from ladnet_fast.demo.augment import TAKE_SNIPPETS  # which needs torch
+
         return max(TAKE_SNIPPETS, self.foreign_takes // foreign_videos)
 
     def disturbed(self, role: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._wording import name_of
 from ..data import (
     Boundaries,
     DataError,
@@ -21,7 +22,6 @@ from ..data import (
     load_ground_truth,
 )
 from ..data._truth_causes import Counted, scores_per_frame
-from ..data._wording import name_of
 from ..metrics import Metrics, evaluate, frame_scores, smooth
 from ..metrics.frames import Smoothing
 from .scoring import Scores

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._choices import MAX_SNIPPETS
 from .._records import record_text, recorded, verify
 from .._values import path as checked_path
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
@@ -27,7 +28,6 @@ Progress = Callable[[str, int, int], None]
 
 # What records call scores whose features they tell, and others.
 KIND, KIND_OF_TESTED = "scores", "scores of test videos"
-MAX_SNIPPETS = 16_384
 
 
 def score_video(

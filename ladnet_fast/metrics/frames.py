@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ladnet_fast._choices import Smoothing
 from ladnet_fast._values import choice, count, shown
 
-Smoothing = Literal["fixed", "slide"]
 Edge = Literal["shrink", "zero"]
 
 

@@ -18,7 +18,6 @@ from ladnet_fast._memory import NotEnoughMemoryError
 from ladnet_fast._printable import printable
 from ladnet_fast.cli import _console, print_any_name
 from ladnet_fast.cli._console import (
-    RichReporter,
     class_table,
     message_of,
     metrics_table,
@@ -26,6 +25,7 @@ from ladnet_fast.cli._console import (
     progress_bar,
     say,
 )
+from ladnet_fast.cli._reporter import RichReporter
 from ladnet_fast.metrics import ClassMetrics, Metrics
 
 from ..names import NASTY_NAMES

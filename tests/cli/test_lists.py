@@ -14,10 +14,10 @@ import pytest
 import typer
 from typer.testing import Result
 
+from ladnet_fast._wording import OPTIONS, give, name_of, options_named
 from ladnet_fast.cli import _options as opt
 from ladnet_fast.cli.app import app
 from ladnet_fast.data import iter_crops
-from ladnet_fast.data._wording import OPTIONS, give, name_of, options_named
 
 Run = Callable[..., Result]
 NAMES = ("01_0015", "01_0016", "02_001", "03_0003")

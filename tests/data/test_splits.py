@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladnet_fast._wording import options_named
 from ladnet_fast.data import (
     FeatureSource,
     Video,
@@ -14,7 +15,6 @@ from ladnet_fast.data import (
     stratified_folds,
     train_validation_split,
 )
-from ladnet_fast.data._wording import options_named
 
 
 def _videos(normal: int, **classes: int) -> list[Video]:

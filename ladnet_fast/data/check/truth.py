@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._wording import give
+from ladnet_fast._wording import give
 from ladnet_fast.data.annotations import Boundaries, read_annotations
 from ladnet_fast.data.check.findings import Report, some
 from ladnet_fast.data.check.reading import Reading

@@ -1,0 +1,32 @@
+"""What options may be, for Python's functions and the command line; it imports nothing slow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Axes = Literal["snippets,crops", "crops,snippets"]
+"""Order of the first two axes of a feature file of shape (a, b, D)."""
+
+Boundaries = Literal["[s,e)", "[s,e]", "[s-1,e)"]
+"""What the two numbers of a temporal annotation mean."""
+
+LengthRule = Literal["auto", "num_frames", "snippets", "flow"]
+"""For how many frames of a video there is ground truth."""
+
+Smoothing = Literal["fixed", "slide"]
+"""How scores are smoothed before they are evaluated."""
+
+LAYOUT_NAMES = (
+    "ucf-i3d",
+    "ucf-clip",
+    "xd-violence",
+    "shanghaitech",
+    "vadclip",
+    "ten-crop",
+    "c3d-text",
+    "hdf5",
+)
+"""The keys of :data:`ladnet_fast.data.LAYOUTS`, in its order."""
+
+MAX_SNIPPETS = 16_384
+"""Snippets (of several crops) that are scored at once."""
