@@ -21,6 +21,10 @@ _LESS = (
 )
 
 
+#: Those that are known without importing anything, which may be what failed.
+_PLAINLY_EXPECTED = (ValueError, OSError, MissingExtraError, MemoryError)
+
+
 def expected_errors() -> tuple[type[Exception], ...]:
     """Return errors whose message tells the user what to do. Others are ours: a traceback."""
     import torch
@@ -31,15 +35,12 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from ..video.errors import ExtractionError, WeightsError
 
     return (
-        ValueError,
-        OSError,
-        MissingExtraError,
+        *_PLAINLY_EXPECTED,
         ImplUnavailableError,
         TrainingDivergedError,
         ExtractionError,
         WeightsError,
         SafetensorError,
-        MemoryError,
         torch.OutOfMemoryError,
     )
 
@@ -58,11 +59,17 @@ def message_of(error: BaseException) -> str | None:
         message = f"a safetensors file can't be read or written: {error}"
     elif isinstance(error, OSError) and error.errno is not None and error.strerror:
         message = _of_the_system(error)
-    elif isinstance(error, expected_errors()):
+    elif _is_expected(error):
         message = str(error) or type(error).__name__
     else:
         return None
     return printable(message, keep="\n")
+
+
+def _is_expected(error: BaseException) -> bool:
+    if isinstance(error, _PLAINLY_EXPECTED):
+        return True
+    return isinstance(error, expected_errors())
 
 
 def _is_no_memory(error: BaseException) -> bool:
@@ -71,9 +78,10 @@ def _is_no_memory(error: BaseException) -> bool:
     if is_out_of_memory(error):
         return True
     # RecursionError and NotImplementedError are RuntimeErrors too, and never this.
+    if not isinstance(error, RuntimeError) or _NO_MEMORY.search(str(error)) is None:
+        return False
     other = (*expected_errors(), RecursionError, NotImplementedError)
-    plain = isinstance(error, RuntimeError) and not isinstance(error, other)
-    return plain and _NO_MEMORY.search(str(error)) is not None
+    return not isinstance(error, other)
 
 
 def _of_the_system(error: OSError) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from . import _memory
+from ._operator import operator
 
 _INTEGERS = (torch.int32, torch.int64)
 _FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -121,7 +122,7 @@ def _first(bad: Tensor) -> int:
     return int(bad.nonzero()[0, 0])
 
 
-@torch.library.custom_op("ladnet_fast::checked_lengths", mutates_args=())
+@operator("ladnet_fast::checked_lengths")
 def checked_lengths(lengths: Tensor, limit: int, least: int) -> Tensor:
     """Return ``lengths`` as int64 after checking ``least <= lengths <= limit``."""
     _memory.check_memory("lengths", lengths)
@@ -142,7 +143,7 @@ def _(lengths: Tensor, limit: int, least: int) -> Tensor:
     return torch.empty_like(lengths, dtype=torch.int64)
 
 
-@torch.library.custom_op("ladnet_fast::checked_cu_seqlens", mutates_args=())
+@operator("ladnet_fast::checked_cu_seqlens")
 def checked_cu_seqlens(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
     """Return ``cu_seqlens`` as int64 after checking its values.
 
@@ -178,7 +179,7 @@ def _(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
     return torch.empty_like(cu_seqlens, dtype=torch.int64)
 
 
-@torch.library.custom_op("ladnet_fast::checked_labels", mutates_args=())
+@operator("ladnet_fast::checked_labels")
 def checked_labels(labels: Tensor) -> Tensor:
     """Return ``labels`` as a new bool tensor after checking that every value is 0 or 1."""
     _memory.check_memory("labels", labels)

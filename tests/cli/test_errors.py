@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,4 +129,17 @@ def test_missing_extra_is_named_by_the_installed_command() -> None:
     assert done.returncode == 1
     assert "typer is needed to run ladnet-fast" in done.stderr
     assert "pip install 'ladnet-fast[tools]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("score", "x", "--model", "y"), ("train", "x")])
+def test_a_wrong_environment_is_told_in_one_line(command: tuple[str, ...]) -> None:
+    """Modules that a command imports late may refuse to be imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ladnet_fast.cli", *command],
+        env={**os.environ, "LADNET_IMPL": "fastest"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "LADNET_IMPL must be one of" in done.stderr
     assert "Traceback" not in done.stderr

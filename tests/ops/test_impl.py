@@ -41,9 +41,10 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
         ladnet_fast.use_impl(name)
 
 
-def test_an_unknown_name_in_the_environment_is_refused_at_import():
+@pytest.mark.parametrize("code", ["from ladnet_fast import LANet", "import ladnet_fast.functional"])
+def test_an_unknown_name_in_the_environment_is_refused_at_import(code):
     done = subprocess.run(
-        [sys.executable, "-c", "import ladnet_fast"],
+        [sys.executable, "-c", code],
         env={**os.environ, "LADNET_IMPL": "fastest"},
         capture_output=True,
         text=True,

@@ -10,17 +10,17 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._autograd import no_second_derivative
+from .._operator import operator
 from . import closed_form, cuda, native
 
 #: impl -> the module that serves it; see the same table of locality attention.
 BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native, "cuda": cuda}
 
 
-@torch.library.custom_op("ladnet_fast::ddl_loss", mutates_args=())
+@operator("ladnet_fast::ddl_loss")
 def ddl_forward(
     scores: Tensor,
     features: Tensor,
@@ -73,7 +73,7 @@ def _(
     return terms, scores.new_empty(3, *scores.shape), scores.new_empty(scores.shape)
 
 
-@torch.library.custom_op("ladnet_fast::ddl_loss_backward", mutates_args=())
+@operator("ladnet_fast::ddl_loss_backward")
 def ddl_backward(
     grad_terms: Tensor,
     scores: Tensor,

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._autograd import no_second_derivative
+from .._operator import operator
 from . import native
 
 # ---- Projections -------------------------------------------------------------------------------
 
 
-@torch.library.custom_op("ladnet_fast::linear_projections", mutates_args=())
+@operator("ladnet_fast::linear_projections")
 def projections(
     x: Tensor, weights: list[Tensor], biases: list[Tensor], lengths: Tensor | None
 ) -> list[Tensor]:
@@ -33,7 +33,7 @@ def _(
     return [x.new_empty(x.shape[0], x.shape[1], w.shape[0]) for w in weights]
 
 
-@torch.library.custom_op("ladnet_fast::linear_projections_backward", mutates_args=())
+@operator("ladnet_fast::linear_projections_backward")
 def projections_backward(
     grads: list[Tensor],
     x: Tensor,
@@ -87,7 +87,7 @@ def _differentiate_projections(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]
 # ---- Residual, LayerNorm and MLP ---------------------------------------------------------------
 
 
-@torch.library.custom_op("ladnet_fast::residual_mlp", mutates_args=())
+@operator("ladnet_fast::residual_mlp")
 def residual_mlp(
     x: Tensor,
     residual: Tensor,
@@ -130,7 +130,7 @@ def _(
     return outputs[-1], outputs[:-1] if training else []
 
 
-@torch.library.custom_op("ladnet_fast::residual_mlp_backward", mutates_args=())
+@operator("ladnet_fast::residual_mlp_backward")
 def residual_mlp_backward(
     grad: Tensor,
     x: Tensor,

@@ -110,7 +110,7 @@ def backward(
     cpu.attention_backward(
         problem.handle,
         **{name: _describe(x) for name, x in tensors.items()},
-        lse=problem.lse.data_ptr(),
+        lse=problem.address_of_lse(),
         grad_q=_describe(dq),
         grad_k=_describe(dk),
         grad_v=_describe(dv),
@@ -123,10 +123,15 @@ def backward(
 class _Problem:
     """A C++ problem, and the tensors whose memory it points to."""
 
-    def __init__(self, handle: Any, lse: Tensor, *keep: Tensor | None) -> None:
+    def __init__(self, handle: Any, lse: Tensor | None, *keep: Tensor | None) -> None:
         self.handle = handle
         self.lse = lse
         self.keep = keep
+
+    def address_of_lse(self) -> int:
+        """Return where the softmax's sums are; a backward pass has them."""
+        assert self.lse is not None
+        return self.lse.data_ptr()
 
 
 def _check(
@@ -179,7 +184,8 @@ def _check(
         None if x is None else _expect(name, x, (H,), real).contiguous()
         for name, x in (("w", w), ("b", b))
     )
-    lse = q.new_empty(0) if lse is None else _expect("lse", lse, (B, H, T), real).contiguous()
+    if lse is not None:
+        lse = _expect("lse", lse, (B, H, T), real).contiguous()
     if lengths is not None:
         lengths = _check_lengths(lengths, B, T)
     if cu_seqlens is not None:
@@ -200,20 +206,22 @@ def _check(
 
 
 def _expect(name: str, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    if x.device.type != "cpu" or x.layout != torch.strided:
+    if not x.is_cpu or x.layout is not torch.strided:
         raise ValueError(f"{name} must be a dense CPU tensor; got {x.layout} on {x.device}")
-    if x.dtype != dtype:
+    if x.dtype is not dtype:
         raise TypeError(f"{name} must be {dtype}; got {x.dtype}")
-    if tuple(x.shape) != shape:
+    if x.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got {tuple(x.shape)}")
     check_memory(name, x)
     return x
 
 
 def _readable(x: Tensor) -> Tensor:
-    # A view that conjugates or negates on access has another meaning than its memory.
-    x = x.resolve_conj().resolve_neg()
-    if x.shape[-1] > 1 and x.stride(-1) != 1:
+    # A view that negates on access has another meaning than its memory. (Real numbers aren't
+    # conjugated.)
+    if x.is_neg():
+        x = x.resolve_neg()
+    if x.stride(-1) != 1 and x.shape[-1] > 1:
         x = x.contiguous()
     # No offset can overflow: the view is inside of memory that exists (_expect). What the kernels
     # allocate beside it is checked where it is computed (csrc/core/size.h).
@@ -245,4 +253,4 @@ def _check_cu_seqlens(cu_seqlens: Tensor, B: int, T: int) -> Tensor:
 
 
 def _describe(x: Tensor) -> tuple[int, int, int, int]:
-    return (x.data_ptr(), x.stride(0), x.stride(1), x.stride(2))
+    return (x.data_ptr(), *x.stride()[:3])  # type: ignore[return-value]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._autograd import no_second_derivative
+from .._operator import operator
 from . import closed_form, native, triton
 from .layout import empty_lse, empty_output, lse_dtype
 
@@ -26,7 +26,7 @@ BACKENDS: dict[str, ModuleType] = {
 }
 
 
-@torch.library.custom_op("ladnet_fast::locality_attention", mutates_args=())
+@operator("ladnet_fast::locality_attention")
 def attention_forward(
     q: Tensor,
     k: Tensor,
@@ -70,7 +70,7 @@ def _(
     return empty_output(q), empty_lse(q), softmax_out
 
 
-@torch.library.custom_op("ladnet_fast::locality_attention_backward", mutates_args=())
+@operator("ladnet_fast::locality_attention_backward")
 def attention_backward(
     grad_out: Tensor,
     q: Tensor,

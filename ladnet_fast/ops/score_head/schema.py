@@ -10,10 +10,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._autograd import no_second_derivative
+from .._operator import operator
 from . import closed_form, triton
 from .layout import empty_scores, empty_slopes
 
@@ -21,7 +21,7 @@ from .layout import empty_scores, empty_slopes
 BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "triton": triton}
 
 
-@torch.library.custom_op("ladnet_fast::score_head", mutates_args=())
+@operator("ladnet_fast::score_head")
 def head_forward(
     features: Tensor,
     weight: Tensor,
@@ -51,7 +51,7 @@ def _(
     return empty_scores(features), empty_slopes(features, training)
 
 
-@torch.library.custom_op("ladnet_fast::score_head_backward", mutates_args=())
+@operator("ladnet_fast::score_head_backward")
 def head_backward(
     grad_scores: Tensor,
     features: Tensor,
