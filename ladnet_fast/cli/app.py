@@ -14,7 +14,7 @@ from . import check, demo, doctor, evaluate, export, extract, score, train, trut
 from ._console import console, errors, message_of, say
 
 #: Wrong arguments; typer prints what is wrong, and the usage.
-_USAGE_ERRORS = typer.BadParameter.__bases__
+_USAGE_ERRORS: tuple[Any, ...] = typer.BadParameter.__bases__
 
 
 class _Group(TyperGroup):
