@@ -51,12 +51,25 @@ class LocalityAttention(nn.Module):
         if prior != "none":
             self.prior = LocationPrior(num_heads, prior_form, sigma, learn_prior)
 
-    def forward(self, x: Tensor, query: Tensor, lengths: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        query: Tensor,
+        lengths: Tensor | None,
+        cu_seqlens: Tensor | None = None,
+    ) -> Tensor:
         """Map x (B, T, feature_dim) and query (B, T, query_dim) to (B, T, feature_dim)."""
-        hidden: Tensor = self.o(self._attend(self.q(query), self.k(x), self.v(x), lengths))
+        q, k, v = self.q(query), self.k(x), self.v(x)
+        hidden: Tensor = self.o(self._attend(q, k, v, lengths, cu_seqlens))
         return hidden
 
-    def attend_natively(self, x: Tensor, query: Tensor | None, lengths: Tensor | None) -> Tensor:
+    def attend_natively(
+        self,
+        x: Tensor,
+        query: Tensor | None,
+        lengths: Tensor | None,
+        cu_seqlens: Tensor | None = None,
+    ) -> Tensor:
         """Compute what ``o`` is applied to, (B, T, hidden_dim), with native projections.
 
         Only where :func:`ladnet_fast.ops.linear.serves`; ``query`` is None for self-attention.
@@ -68,14 +81,22 @@ class LocalityAttention(nn.Module):
         else:
             (q,) = linear.projections(query, weights[:1], biases[:1], lengths)
             k, v = linear.projections(x, weights[1:], biases[1:], lengths)
-        return self._attend(q, k, v, lengths)
+        return self._attend(q, k, v, lengths, cu_seqlens)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Tensor:
+    def _attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        lengths: Tensor | None,
+        cu_seqlens: Tensor | None,
+    ) -> Tensor:
         q, k, v = (self._heads(x) for x in (q, k, v))
         w, b = (None, None) if self.prior is None else self.prior()
         out = locality_attention(
-            q, k, v, w, b, prior=self.prior_kind, lengths=lengths, impl=self.impl
-        )
+            q, k, v, w, b, prior=self.prior_kind, lengths=lengths, cu_seqlens=cu_seqlens,
+            impl=self.impl,
+        )  # fmt: skip
         return out.transpose(1, 2).flatten(2)
 
     def _heads(self, x: Tensor) -> Tensor:

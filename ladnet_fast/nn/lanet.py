@@ -15,7 +15,7 @@ from .. import _values
 from ..ops import _checks, _impl, _memory, linear
 from ..ops.locality_attention.api import PRIORS
 from ..ops.score_head import score_head, serves
-from . import _arguments, _plain
+from . import _arguments, _packed, _plain
 from ._size import check_affordable
 from .attention import LocalityAttention
 from .hub import HubMixin, describe_in_state_dict
@@ -147,7 +147,11 @@ class LANet(HubMixin, nn.Module):
                 nn.init.xavier_uniform_(module.weight)
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, query: Tensor | None = None
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        query: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> LANetOutput:
         """Score every snippet of a batch of bags.
 
@@ -161,6 +165,10 @@ class LANet(HubMixin, nn.Module):
             NaN included; their outputs are 0 and they receive no gradient. None: all have T.
         query : Tensor, optional
             (B, T, query_dim), exactly when the network was made with ``query_dim``.
+        cu_seqlens : Tensor, optional
+            (N + 1,) int32 or int64: N bags packed end to end along T, bag n from cu_seqlens[n] to
+            cu_seqlens[n + 1]; B must be 1. Bags of length zero are allowed. No bag sees another.
+            Excludes ``lengths``.
 
         Returns
         -------
@@ -173,6 +181,8 @@ class LANet(HubMixin, nn.Module):
             If an argument has the wrong type, shape, dtype, device or value; the message names it.
         """
         self._check(x, lengths, query)
+        if cu_seqlens is not None:
+            cu_seqlens = _packed.check(x, lengths, cu_seqlens)
         if x.shape[1] == 0:  # nothing to score, and a convolution needs an input
             empty = x.new_zeros(*x.shape[:2], self.classifier.in_channels)
             return LANetOutput(empty[..., 0], empty)
@@ -182,19 +192,26 @@ class LANet(HubMixin, nn.Module):
             valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # [B, T]
         native = self._layers_are_native(x, query)
         compute = self._features_natively if native else self._features
-        features = compute(x, query, lengths, valid)
+        features = compute(x, query, lengths, valid, cu_seqlens)
+        if cu_seqlens is not None:
+            return LANetOutput(_packed.score(self, features, cu_seqlens, native), features)
         scores = self._score(features, lengths, native)
         if valid is not None:
             scores = torch.where(valid, scores, 0)
         return LANetOutput(scores, features)
 
     def _features(
-        self, x: Tensor, query: Tensor | None, lengths: Tensor | None, valid: Tensor | None
+        self,
+        x: Tensor,
+        query: Tensor | None,
+        lengths: Tensor | None,
+        valid: Tensor | None,
+        cu_seqlens: Tensor | None,
     ) -> Tensor:
         if valid is not None:
             x = torch.where(valid[..., None], x, 0)
             query = query if query is None else torch.where(valid[..., None], query, 0)
-        x = self.norm(x + self.attention(x, x if query is None else query, lengths))
+        x = self.norm(x + self.attention(x, x if query is None else query, lengths, cu_seqlens))
         features: Tensor = self.mlp(x)  # [B, T, C]
         return features if valid is None else torch.where(valid[..., None], features, 0)
 
@@ -207,11 +224,16 @@ class LANet(HubMixin, nn.Module):
         )
 
     def _features_natively(
-        self, x: Tensor, query: Tensor | None, lengths: Tensor | None, valid: Tensor | None
+        self,
+        x: Tensor,
+        query: Tensor | None,
+        lengths: Tensor | None,
+        valid: Tensor | None,
+        cu_seqlens: Tensor | None,
     ) -> Tensor:
         layers = [self.attention.o, *(m for m in self.mlp if isinstance(m, nn.Linear))]
         return linear.residual_mlp(
-            self.attention.attend_natively(x, query, lengths),
+            self.attention.attend_natively(x, query, lengths, cu_seqlens),
             x,
             (self.norm.weight, self.norm.bias, self.norm.eps),
             [m.weight for m in layers],
