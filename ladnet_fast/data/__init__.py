@@ -30,6 +30,9 @@ from ladnet_fast.data.layouts import LAYOUTS, Layout
 from ladnet_fast.data.lists import read_list
 from ladnet_fast.data.manifest import read_manifest, write_manifest
 from ladnet_fast.data.missing import LeftOut, leave_out, missing_features
+from ladnet_fast.data.pack.format import PackInfo, is_pack, read_info
+from ladnet_fast.data.pack.verify import verify_pack
+from ladnet_fast.data.pack.write import write_pack
 from ladnet_fast.data.samplers import BalancedBatchSampler, EpochSampler
 from ladnet_fast.data.sampling import bin_mean, linspace_indices, linspace_sample
 from ladnet_fast.data.splits import (
@@ -56,6 +59,7 @@ __all__ = [
     "Layout",
     "LeftOut",
     "LengthRule",
+    "PackInfo",
     "Video",
     "bin_mean",
     "collate",
@@ -64,6 +68,7 @@ __all__ = [
     "feature_width",
     "ground_truth_length",
     "intervals_to_frames",
+    "is_pack",
     "iter_crops",
     "leave_out",
     "linspace_indices",
@@ -74,6 +79,7 @@ __all__ = [
     "num_snippets",
     "read_annotations",
     "read_frame_labels",
+    "read_info",
     "read_list",
     "read_manifest",
     "read_num_frames",
@@ -81,5 +87,7 @@ __all__ = [
     "split_by_fold",
     "stratified_folds",
     "train_validation_split",
+    "verify_pack",
     "write_manifest",
+    "write_pack",
 ]

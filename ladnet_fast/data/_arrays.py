@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ladnet_fast._extras import import_extra
 from ladnet_fast.data._content import binary_kind, why_not_utf8
 from ladnet_fast.data._conversions import conversion, object_array_command
+from ladnet_fast.data.pack.format import rows_of
+from ladnet_fast.data.pack.shards import open_rows
 from ladnet_fast.data.video import DataError, FeatureSource
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -35,6 +37,9 @@ def _remedy(path: Path) -> str:
 def open_array(source: FeatureSource) -> Iterator[Any]:
     """Yield something with ``shape`` and ``dtype`` that reads from disk only what is indexed."""
     path, suffix = source.path, source.path.suffix.lower()
+    if rows_of(source) is not None:
+        yield open_rows(source)
+        return
     if suffix not in (".npy", *TEXT_SUFFIXES, *HDF5_SUFFIXES):
         raise DataError(
             f"{source}: features are read from .npy, .txt (rows of numbers) or .h5/.hdf5, "
@@ -45,7 +50,10 @@ def open_array(source: FeatureSource) -> Iterator[Any]:
             f"feature file {path} does not exist; correct the list or manifest that names it"
         )
     if source.key is not None and suffix not in HDF5_SUFFIXES:
-        raise DataError(f"{source}: only HDF5 files have keys; remove '::{source.key}'")
+        raise DataError(
+            f"{source}: only HDF5 files have keys; remove '::{source.key}'. (The rows of a pack "
+            "are FILE.npy::START:STOP, two whole numbers)"
+        )
     if suffix in HDF5_SUFFIXES:
         with _open_hdf5(source) as array:
             yield array

@@ -79,6 +79,8 @@ class BagDataset(Dataset[Bag]):
     labels : Tensor, (number of samples,), int64
     feature_dim, query_dim : int, int or None
         D and Dq, read from the first video.
+    keeps_bags : bool
+        Whether every sample is in memory.
 
     Raises
     ------
@@ -125,6 +127,7 @@ class BagDataset(Dataset[Bag]):
         self.query_dim = query_width(first)
         self._memory = memory
         self._kept: dict[int, Bag] = {}
+        self.keeps_bags = preload
         if preload:
             with hdf5_kept_open():
                 self._kept = {index: self._read(index) for index in range(len(self))}

@@ -120,6 +120,23 @@ def query_width(video: Video) -> int | None:
     return None if video.query is None else _single_crop(video, video.query)[0][-1]
 
 
+def crop_shape(video: Video, crop: int) -> tuple[int, int]:
+    """(T, D) of a crop's own features, read from a header."""
+    if len(video.features) == 1:
+        shape = feature_shape(video.features[0], axes=video.axes)
+    else:
+        shape = _single_crop(video, video.features[crop])[0]
+    return shape[0], shape[-1]
+
+
+def query_shape(video: Video) -> tuple[int, int] | None:
+    """(T, Dq) of the second modality's own features; None where ``video`` has none."""
+    if video.query is None:
+        return None
+    shape = _single_crop(video, video.query)[0]
+    return shape[0], shape[-1]
+
+
 def load_crop(video: Video, crop: int) -> FeatureMatrix:
     """Load crop ``crop`` of ``video``, wherever it is stored."""
     if len(video.features) == 1:

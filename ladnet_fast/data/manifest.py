@@ -13,6 +13,7 @@ from ladnet_fast._files import atomic_write_text
 from ladnet_fast._values import path as checked_path
 from ladnet_fast._values import switch
 from ladnet_fast.data._text import read_text
+from ladnet_fast.data.pack.format import manifest_in
 from ladnet_fast.data.video import (
     FRAMES_PER_SNIPPET,
     Axes,
@@ -45,7 +46,7 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     A CSV file whose header has ``video,features,label`` and any of ``class, num_frames,
     frames_per_snippet, fold, frame_labels, split, query, axes``. ``features`` holds one path
     per crop, separated by ``;``; an HDF5 file is ``all.h5::key``, or ``all.h5`` where the key is
-    the video's name. ``class`` may hold several classes separated by ``;``. ``frames_per_snippet``
+    the video's name; rows 120 to 239 of a pack's shard are ``features-0000.npy::120:240``. ``class`` may hold several classes separated by ``;``. ``frames_per_snippet``
     is a number, ``even`` (see `Video`) or empty for 16. ``axes`` is ``"snippets,crops"``,
     ``"crops,snippets"`` or empty; see `Video`. Relative paths start from the manifest's
     folder. Empty cells mean unknown.
@@ -53,7 +54,7 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     Parameters
     ----------
     path : path-like
-        The CSV file, UTF-8.
+        The CSV file, UTF-8; or a folder with a ``videos.csv``, as packs are.
     check_files : bool
         Look for every file that the manifest names.
 
@@ -69,7 +70,7 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     DataError
         If a column or a cell is wrong; the message gives the line.
     """
-    path = checked_path("path", path)
+    path = manifest_in(checked_path("path", path))
     check_files = switch("check_files", check_files)
     text = read_text(path, what="manifest")
     reader = csv.reader(io.StringIO(text), strict=True)

@@ -131,6 +131,10 @@ class TrainingConfig:
         Passes over the training samples.
     batch_size : int
         Bags of one optimiser step, all processes and accumulated parts together.
+    token_budget : int, optional
+        Snippets of one optimiser step instead of ``batch_size``, which is then not looked at: bags
+        are packed end to end as long as they fit, without padding. A bag that is longer is a step
+        of its own. With ``sampling`` "none" bags have their own length.
     lr, weight_decay : float
         Of Adam.
     schedule : {"cosine", "constant"}
@@ -208,12 +212,13 @@ class TrainingConfig:
     select_on_test: bool = False
     checkpoint_every: int = 1
     checkpoint_steps: int | None = None
+    token_budget: int | None = None
 
     def __post_init__(self) -> None:
         _coerce_all(self, "training")
         for name in (
             "epochs", "batch_size", "t_max", "snippets", "accumulate",
-            "validate_every", "checkpoint_every", "checkpoint_steps",
+            "validate_every", "checkpoint_every", "checkpoint_steps", "token_budget",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -242,7 +247,7 @@ class TrainingConfig:
             )
         if not 0 <= self.validation < 1:
             raise ConfigError(f"training.validation must be in [0, 1); got {self.validation}")
-        if self.batch_size % self.accumulate:
+        if self.token_budget is None and self.batch_size % self.accumulate:
             raise ConfigError(
                 f"training.accumulate must divide training.batch_size = {self.batch_size}; "
                 f"got {self.accumulate}"

@@ -18,11 +18,15 @@ class TrainingDivergedError(RuntimeError):
 
 
 def diagnose(
-    terms: DDLTerms, scores: Tensor, samples: Sequence[int], net: LANet, dataset: BagDataset
+    terms: DDLTerms,
+    scores: Sequence[Tensor],
+    samples: Sequence[int],
+    net: LANet,
+    dataset: BagDataset,
 ) -> str:
     """Say which term, weights or videos are not finite.
 
-    ``scores`` (B, T) belong to the ``samples`` of ``dataset``.
+    ``scores``, (T,) of each bag, belong to the ``samples`` of ``dataset``.
     """
     names = ("mil", "ranking", "alignment")
     bad_terms = [name for name in names if not math.isfinite(getattr(terms, name).item())]
@@ -30,7 +34,7 @@ def diagnose(
     broken = broken_weights(net)
     if broken:
         return f"{what}: the step before made the weights {broken} non-finite"
-    rows = (~torch.isfinite(scores)).any(1).nonzero().flatten().tolist()
+    rows = [row for row, bag in enumerate(scores) if not torch.isfinite(bag).all()]
     if rows:
         videos = [dataset.videos[dataset.samples[samples[row]][0]].name for row in rows]
         return (

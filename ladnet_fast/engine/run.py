@@ -21,9 +21,10 @@ from torch.utils.data import DataLoader
 from .._extras import import_extra
 from ..data import BagDataset, Batch, Video, collate, train_validation_split
 from ..data._arrays import hdf5_kept_open, keep_hdf5_open
+from ..data.batch_reader import BatchReader, PackedBatch, from_pack, sample_lengths
 from ..data.memory import MemoryLimit, spare_bytes
 from ..nn import LANet
-from .batches import BatchPlan
+from .batches import BatchPlan, TokenPlan
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from .config import Config, ConfigError, TrainingConfig
 from .divergence import TrainingDivergedError, broken_weights, diagnose
@@ -98,17 +99,13 @@ class TrainingRun:
         self.validator = None
         if held_out:
             self.validator = Validator(held_out, training.metric, truth)
-        self._held_out = KeptVideos(memory)
-        self.batches = BatchPlan(
-            self.dataset.labels,
-            training.batch_size,
-            balanced=training.balanced,
-            accumulate=training.accumulate,
-            seed=training.seed,
-            processes=accelerator.num_processes,
-            rank=accelerator.process_index,
-        )
-        if training.batch_size < training.accumulate * accelerator.num_processes:
+        packed = training.token_budget is not None
+        whole_batches = packed or from_pack(self.dataset)
+        self._reader = BatchReader(self.dataset, packed=packed) if whole_batches else None
+        # What lies in a pack is in the system's cache already.
+        self._held_out = KeptVideos(MemoryLimit(0) if from_pack(self.dataset) else memory)
+        self.batches = self._plan()
+        if not packed and training.batch_size < training.accumulate * accelerator.num_processes:
             raise ConfigError(
                 f"training.batch_size = {training.batch_size} bags can't be dealt to "
                 f"{accelerator.num_processes} processes x {training.accumulate} accumulated parts"
@@ -130,6 +127,21 @@ class TrainingRun:
             "videos": fingerprint(self.dataset, held_out),
             "processes": accelerator.num_processes,
         }
+
+    def _plan(self) -> BatchPlan:
+        training, labels = self.config.training, self.dataset.labels
+        options: dict[str, Any] = {
+            "balanced": training.balanced,
+            "accumulate": training.accumulate,
+            "seed": training.seed,
+            "processes": self.accelerator.num_processes,
+            "rank": self.accelerator.process_index,
+        }
+        if training.token_budget is None:
+            return BatchPlan(labels, training.batch_size, **options)
+        with hdf5_kept_open():
+            lengths = sample_lengths(self.dataset)
+        return TokenPlan(labels, lengths, training.token_budget, **options)
 
     def prepare(
         self, resume: bool, command: Sequence[str] | None, source: Mapping[str, Any] | None
@@ -200,16 +212,23 @@ class TrainingRun:
                 self._checkpoint()
 
     def _part(
-        self, batch: Batch, parts: int, step: int, samples: Sequence[int]
+        self, batch: Batch | PackedBatch, parts: int, step: int, samples: Sequence[int]
     ) -> dict[str, float]:
         training, accelerator = self.config.training, self.accelerator
         with accelerator.accumulate(self.model):
-            out = self.model(batch.features, lengths=batch.lengths, query=batch.query)
-            terms = self.criterion(out.scores, out.features, batch.labels, lengths=batch.lengths)
+            if isinstance(batch, PackedBatch):
+                offsets = batch.cu_seqlens
+                out = self.model(batch.features, query=batch.query, cu_seqlens=offsets)
+                terms = self.criterion(*(o[0] for o in out), batch.labels, cu_seqlens=offsets)
+            else:
+                lengths = batch.lengths
+                out = self.model(batch.features, lengths=lengths, query=batch.query)
+                terms = self.criterion(out.scores, out.features, batch.labels, lengths=lengths)
             # The mean over processes: a NaN in one stops all.
             values = accelerator.reduce(torch.stack([t.detach() for t in terms]), "mean").tolist()
             if not all(map(math.isfinite, values)):
-                culprit = diagnose(terms, out.scores, samples, self.net, self.dataset)
+                bags = _bags(batch, out.scores.detach())
+                culprit = diagnose(terms, bags, samples, self.net, self.dataset)
                 raise self._diverged(step + 1, culprit)
             # Accelerate divides by the number of parts that a whole batch has.
             accelerator.backward(terms.total * (training.accumulate / parts))
@@ -237,7 +256,7 @@ class TrainingRun:
             self.best = {"epoch": self.epochs_done, "value": None}
         record = EpochRecord(
             self.epochs_done,
-            **{name: total / self.batches.steps for name, total in self.sums.items()},
+            **{name: total / self.steps_done for name, total in self.sums.items()},
             lr=lr,
             sigma=_sigma(self.net),
             metrics=metrics,
@@ -280,9 +299,9 @@ class TrainingRun:
     def _loader(self, batches: list[list[int]]) -> Any:
         training = self.config.training
         loader: DataLoader[Any] = DataLoader(
-            self.dataset,
+            self.dataset if self._reader is None else self._reader,
             batch_sampler=batches,
-            collate_fn=collate,
+            collate_fn=collate if self._reader is None else _as_it_is,
             # Nothing is left for them to read where all bags are in memory.
             num_workers=0 if training.preload is True else training.workers,
             worker_init_fn=keep_hdf5_open,
@@ -374,6 +393,16 @@ class TrainingRun:
             f"Lower training.lr, set training.clip_norm, or train without mixed precision. The "
             f"last good state is kept in {self.folder.path}"
         )
+
+
+def _as_it_is(batch: Batch | PackedBatch) -> Batch | PackedBatch:
+    return batch
+
+
+def _bags(batch: Batch | PackedBatch, scores: Tensor) -> list[Tensor]:
+    if isinstance(batch, PackedBatch):
+        return list(scores[0].split(batch.cu_seqlens.diff().tolist()))
+    return list(scores)
 
 
 def _memory(training: TrainingConfig, processes: int) -> MemoryLimit:

@@ -1,0 +1,1 @@
+"""A data set in a few memory-mapped files: for training where features outgrow memory."""
