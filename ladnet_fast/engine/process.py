@@ -11,12 +11,10 @@ import numpy as np
 import torch
 
 from .._extras import import_extra
+from .._launchers import launched_processes
 from .config import ConfigError, TrainingConfig
 
 T = TypeVar("T")
-
-#: What launchers tell a process of how many there are: torchrun and accelerate, and MPI's.
-_WORLD = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 class OtherProcessError(ValueError):
@@ -64,11 +62,6 @@ def make_accelerator(training: TrainingConfig) -> Any:
             "torchrun --standalone --nproc_per_node N -m ladnet_fast.cli train ..., or start one"
         )
     return accelerator
-
-
-def launched_processes() -> int:
-    """Return how many processes the launcher says there are; 1 without one."""
-    return max(int(os.environ.get(name) or 1) for name in _WORLD)
 
 
 def in_main_process(accelerator: Any, action: Callable[[], T]) -> T:

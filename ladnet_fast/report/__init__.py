@@ -1,0 +1,18 @@
+"""What a person wants to see of scores: a page to look through, and intervals to go on with."""
+
+from .intervals import Interval, as_csv, as_json, as_srt, intervals
+from .page import PICTURE_BYTES, ReportVideo, write_page
+from .pictures import peaks, pictures_of
+
+__all__ = [
+    "PICTURE_BYTES",
+    "Interval",
+    "ReportVideo",
+    "as_csv",
+    "as_json",
+    "as_srt",
+    "intervals",
+    "peaks",
+    "pictures_of",
+    "write_page",
+]
