@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import _failures
+from . import _failures, _shards
 from . import _options as opt
 from ._console import help_text, say
 from ._extraction import extract_with_bar, require_precision
@@ -21,6 +21,8 @@ ladnet-fast extract clip.mp4 other.avi --out features
 ladnet-fast extract videos/ --out features --crops 10
 
 ladnet-fast extract 'cams/**/*.mkv' --out features
+
+ladnet-fast extract videos/ --out features --shard 1/4
 """
 
 
@@ -47,25 +49,30 @@ def command(
     ] = False,
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, within 2 %.")] = "fp32",
     device: opt.Device = "auto",
+    shard: _shards.ShardOption = None,
 ) -> None:
     """Compute I3D features of video files: one row of 1,024 numbers for every 16 frames.
 
     Writes NAME.npy (NAME__0.npy ... for several crops) and the manifest videos.csv, whose labels
     are yours to fill in. Videos that are done are skipped, so that the command can be repeated; a
-    file that was recorded anew is extracted again. Videos of folders keep their subfolders.
+    file that was recorded anew is extracted again. Videos of folders keep their subfolders. Several
+    processes share the videos, by torchrun or --shard.
     """
     from .._locks import folder_lock
     from ..engine import write_run_info
-    from ..engine.run_info import check_run_info
+    from ..engine.run_info import LOCK, check_run_info
     from ..video import find_footage
     from ..video.extraction import ExtractedVideo, FailedVideo
 
-    on = opt.chosen_device(device)
+    part = _shards.chosen_shard(shard)
+    on = _shards.own_device(opt.chosen_device(device))
     require_precision(precision)
     footage = find_footage(videos)
     if not any(path.is_file() for path, _ in footage):  # before the weights are fetched
         raise FileNotFoundError(f"no such video file: {', '.join(str(f.path) for f in footage)}")
     check_run_info(out, [path for path, _ in footage])
+    own = part.names(name for _, name in footage)
+    total, footage = len(footage), [video for video in footage if video.name in own]
     outcomes = extract_with_bar(
         footage, out, crops=crops, device=on, overwrite=overwrite, precision=precision
     )
@@ -73,12 +80,16 @@ def command(
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedVideo)]
     if done:
         options = {"crops": crops, "precision": precision, "device": on}
-        with folder_lock(out, "describing", wait=-1):
+        if part.count > 1:
+            options["shard"] = str(part)
+        with folder_lock(out, LOCK, wait=-1):
             write_run_info(out, command=sys.argv, extra={"options": options})
     for video in done:
         state = "was there" if video.reused else "done"
         state = "the video has changed, done again" if video.changed else state
         say(f"{video.name}: {video.num_snippets} snippets, {state}")
     say(f"written to {out}")
+    there = sum(video.reused for video in done)
+    _shards.summarise(part, total=total, done=len(done) - there, there=there, failed=len(failed))
     failures = [(video.name, video.reason) for video in failed]
     _failures.report(failures, what="gave no features", total=len(outcomes))

@@ -12,7 +12,8 @@ import typer
 from rich.table import Table
 
 from .._choices import MAX_SNIPPETS
-from . import _failures
+from .._times import clock
+from . import _failures, _score_report, _shards
 from . import _options as opt
 from ._console import console, help_text, number, plain, progress_bar, say
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from ..data import LeftOut, Video
     from ..engine import GroundTruth
     from ..engine.inputs import Inputs
+    from ..engine.run_info import LOCK
     from ..engine.score_each import ScoredVideo
     from ..engine.score_files import ScoreFolder
 
 _SHOWN = 20
+_REPORT = "Report"
 _EXAMPLE = """
 [bold]Examples[/]
 
@@ -34,7 +37,9 @@ ladnet-fast score test.csv --model runs/first --out scores
 
 ladnet-fast score features/ --model runs/first/model.safetensors --out scores --no-plots
 
-ladnet-fast score 'cams/**/*.mp4' --model runs/first --out scores
+ladnet-fast score 'cams/**/*.mp4' --model runs/first --out scores --report
+
+ladnet-fast score 'cams/**/*.mp4' --model runs/first --out scores --shard 1/4
 """
 
 
@@ -66,8 +71,8 @@ def command(
         float | None,
         typer.Option(
             min=0.001,
-            help="Frames a second, for the plots' time axis.",
-            show_default="a video file's own, else frame numbers",
+            help="Frames a second, for times.",
+            show_default="the video file's own, else frame numbers",
         ),
     ] = None,
     crops: Annotated[int, typer.Option(help="Crops of a video file: 1, 5 or 10.")] = 1,
@@ -83,6 +88,40 @@ def command(
         int,
         typer.Option(min=1, help="Snippets (of several crops) that are scored at once."),
     ] = MAX_SNIPPETS,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write report.html: all curves, pictures at the peaks, intervals by a slider.",
+            rich_help_panel=_REPORT,
+        ),
+    ] = False,
+    intervals: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMATS",
+            help="Write the intervals whose scores reach the threshold: some of csv, json (one "
+            "file for all videos) and srt (NAME.srt, for players), with commas between.",
+            rich_help_panel=_REPORT,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(help="Score from which snippets are in an interval.", rich_help_panel=_REPORT),
+    ] = 0.5,
+    min_snippets: Annotated[
+        int,
+        typer.Option(min=1, help="Leave shorter intervals out.", rich_help_panel=_REPORT),
+    ] = 1,
+    merge_gaps: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Join intervals that are at most so many snippets apart.",
+            rich_help_panel=_REPORT,
+        ),
+    ] = 0,
+    shard: _shards.ShardOption = None,
     split: opt.Split = None,
     gt: opt.Truth = None,
     boundaries: opt.BoundaryOption = None,
@@ -105,16 +144,25 @@ def command(
     Writes for each video NAME.npy (a score per snippet), NAME.csv (with frame numbers) and
     NAME.png (ground truth shaded where it is known), as soon as the video is done. Videos that
     can't be scored are listed at the end with their reasons. Called again, it does what is missing.
+    Several processes share the videos, by torchrun or --shard.
     """
     from .._locks import folder_lock
     from ..engine import load_model, write_run_info
     from ..engine.evaluation import output_folder
     from ..engine.inputs import Inputs
-    from ..engine.score_each import ScoredVideo, UnscoredVideo, score_each
+    from ..engine.score_each import ScoredVideo, UnscoredVideo, files_of, score_each
     from ..engine.score_files import ScoreFolder
 
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
-    on = opt.chosen_device(device)
+    part = _shards.chosen_shard(shard)
+    what = _score_report.wanted(report, intervals, threshold, min_snippets, merge_gaps)
+    if what and part.count > 1:
+        raise typer.BadParameter(
+            "--report and --intervals need all videos, and this process scores a part of them; run "
+            "the same command once more when all parts are done, as one process without --shard: "
+            "it finds the scores and writes the rest"
+        )
+    on = _shards.own_device(opt.chosen_device(device))
     net = load_model(model, device=on, impl=impl)
     if len(inputs) == 1 and (layout is not None or inputs[0].suffix.lower() == ".csv"):
         per_snippet = frames_per_snippet if layout is not None else None
@@ -127,7 +175,7 @@ def command(
     else:
         found = _found(inputs, gt, frames_per_snippet, axes)
     shades: dict[str, Any] = {}
-    if gt is not None and plots:  # what doesn't fit is told before hours of scoring
+    if gt is not None and (plots or report):  # what doesn't fit is told before hours of scoring
         shades = _truth(found, truth)
     if out.exists():
         output_folder(out)
@@ -138,6 +186,13 @@ def command(
     read += [model, *(model / name for name in ("model.safetensors", "config.yaml"))]
     for note in found.notes:
         say(f"note: {note}")
+    names = [video.name for video in found.videos] + [name for _, name in found.footage]
+    if what:
+        files = [file for name in names for file in folder.files(name, plot=plots)]
+        _score_report.check(what, out, names, files, [*read, *files_of(found)], overwrite=overwrite)
+    own = part.names(names)
+    found.videos = [video for video in found.videos if video.name in own]
+    found.footage = [footage for footage in found.footage if footage.name in own]
     done: list[ScoredVideo] = []
     failed: list[UnscoredVideo] = []
     with progress_bar("scoring") as progress:
@@ -148,18 +203,36 @@ def command(
             (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
     failures = [(video.name, video.reason) for video in failed]
     if done:
-        failures += _plot(folder, done, shades, fps) if plots else []
+        rates = {entry.video.name: fps or entry.fps or _rate(entry.video) for entry in done}
+        _tell_times(folder, done, rates)
+        truths, unfit = _truths(done, shades) if plots or report else ({}, [])
+        failures += [(name, f"is scored, but has no plot: {reason}") for name, reason in unfit]
+        drawn = [entry for entry in done if entry.video.name not in dict(unfit)]
+        failures += _plot(folder, drawn, truths, rates) if plots else []
+        written, lacking = (
+            _score_report.write(what, out, drawn, truths, rates) if what else ([], [])
+        )
+        told = {name for name, _ in failures}
+        failures += [(name, reason) for name, reason in lacking if name not in told]
         extra = {
             "model": str(model.resolve()),
             "inputs": [str(path.resolve()) for path in inputs],
             "device": on,
         }
-        with folder_lock(out, "describing", wait=-1):
+        if part.count > 1:
+            extra["shard"] = str(part)
+        with folder_lock(out, LOCK, wait=-1):
             write_run_info(out, command=sys.argv, extra=extra)
-        console.print(_table(done))
+        console.print(_table(done, rates))
         reused = sum(video.reused for video in done)
         there = f"; {reused} of {len(done)} videos were there" if reused else ""
         say(f"written to {out}{there}")
+        for path in [path for path in written if path.suffix != ".srt"]:
+            say(f"written: {path}")
+    reused = sum(video.reused for video in done)
+    _shards.summarise(
+        part, total=len(names), done=len(done) - reused, there=reused, failed=len(failed)
+    )
     _failures.report(failures, what="could not be done", total=len(done) + len(failed))
 
 
@@ -205,43 +278,79 @@ def _truth(found: Inputs, truth: GroundTruth) -> dict[str, Any]:
     return {video.name: frames for video, frames in zip(found.videos, loaded, strict=True)}
 
 
-def _plot(
-    folder: ScoreFolder, done: Sequence[ScoredVideo], shades: Mapping[str, Any], fps: float | None
-) -> list[tuple[str, str]]:
-    """Draw what is not drawn yet; return the videos whose lengths don't fit."""
+def _rate(video: Video) -> float | None:
+    from ..report.sources import rate_of, source_of
+
+    source = source_of(video)
+    return None if source is None else rate_of(source)
+
+
+def _tell_times(
+    folder: ScoreFolder, done: Sequence[ScoredVideo], rates: Mapping[str, float | None]
+) -> None:
+    for entry in done:
+        rate = rates[entry.video.name]
+        if rate is not None:
+            folder.tell_times(entry.video, entry.scores, rate)
+
+
+def _truths(
+    done: Sequence[ScoredVideo], shades: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the ground truth of each video that has one; and videos whose doesn't fit, and why."""
     from ..engine import GroundTruth
 
+    truths, unfit = dict(shades), []
+    for entry in done:
+        video = entry.video
+        if video.name in truths or video.frame_labels is None:
+            continue
+        try:
+            (truths[video.name],) = GroundTruth().load([video], [len(entry.scores)])
+        except (ValueError, OSError) as error:
+            unfit.append((video.name, str(error)))
+    return truths, unfit
+
+
+def _plot(
+    folder: ScoreFolder,
+    done: Sequence[ScoredVideo],
+    truths: Mapping[str, Any],
+    rates: Mapping[str, float | None],
+) -> list[tuple[str, str]]:
+    """Draw what is not drawn yet; return the videos whose lengths don't fit."""
     failures: list[tuple[str, str]] = []
     with progress_bar("plotting") as progress:
         for index, entry in enumerate(done):
             video = entry.video
             progress(video.name, index, len(done))
-            frames = shades.get(video.name)
-            if frames is None and video.frame_labels is not None:
-                try:
-                    (frames,) = GroundTruth().load([video], [len(entry.scores)])
-                except (ValueError, OSError) as error:
-                    failures.append((video.name, f"is scored, but has no plot: {error}"))
-                    continue
             try:
-                folder.plot(video, entry.scores, ground_truth=frames, fps=fps or entry.fps)
+                folder.plot(
+                    video, entry.scores, ground_truth=truths.get(video.name),
+                    fps=rates[video.name],
+                )  # fmt: skip
             except ValueError as error:  # num_frames that the scores don't fit
                 failures.append((video.name, f"is scored, but has no plot: {error}"))
     return failures
 
 
-def _table(done: Sequence[ScoredVideo]) -> Table:
+def _table(done: Sequence[ScoredVideo], rates: Mapping[str, float | None]) -> Table:
+    from ..engine.scoring import snippet_frames
+
     table = Table()
     table.add_column("video")
     for heading in ("snippets", "mean", "highest", "at snippet"):
         table.add_column(heading, justify="right")
     for entry in done[:_SHOWN]:
+        peak, rate = int(entry.scores.argmax()), rates[entry.video.name]
+        frames = None if rate is None else snippet_frames(entry.video, len(entry.scores))
+        when = "" if frames is None or rate is None else f" ({clock(frames[peak][0] / rate)})"
         table.add_row(
             plain(entry.video.name),
             str(len(entry.scores)),
             number(float(entry.scores.mean())),
             number(float(entry.scores.max())),
-            str(int(entry.scores.argmax())),
+            f"{peak}{when}",
         )
     if len(done) > _SHOWN:
         table.caption = f"and {len(done) - _SHOWN} more"

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from .._extras import import_extra
 from .._files import atomic_path
 from .._printable import printable
+from .._times import clock, snippet_borders, time_ticks
 from ..metrics import frame_scores
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def score_figure(
     ground_truth : array_like, (F,), optional
         1 where a frame is anomalous; F is then the length.
     fps : float, optional
-        Frames a second: the axis shows time instead of frame numbers.
+        Frames a second: the axis shows h:mm:ss instead of frame numbers.
     threshold : float, optional
         Drawn as a horizontal line.
 
@@ -74,14 +75,11 @@ def score_figure(
         length = len(np.atleast_1d(np.asarray(scores)))  # the snippets themselves are the unit
     frames = len(frame_scores(scores, frames_per_snippet, length))  # checks that lengths fit
     curve = np.asarray(scores, np.float64)
-    borders = np.linspace(0, frames, len(curve) + 1)
-    if frames_per_snippet is not None:
-        borders = np.minimum(np.arange(len(curve) + 1.0) * frames_per_snippet, frames)
-        borders[-1] = frames  # the last score stands for the frames that have no snippet, too
+    borders = snippet_borders(len(curve), frames_per_snippet, frames)
 
     figure: Figure = figure_module.Figure(figsize=(9, 2.8), layout="constrained")
     axes = figure.subplots()
-    unit, axis = _time_axis(frames, fps)
+    unit, axis = (1.0, "frame") if fps is None else (1 / fps, "time [h:mm:ss]")
     axes.stairs(curve, borders * unit, color=_CURVE, linewidth=1.4, baseline=None, label="score")
     if truth is not None:
         for n, (start, stop) in enumerate(_runs(truth)):
@@ -94,6 +92,10 @@ def score_figure(
     axes.set(xlim=(0, frames * unit), ylim=(-0.02, 1.02), xlabel=axis, ylabel="anomaly score")
     # A name is text, whatever it holds: "$" begins no formula.
     axes.set_title(printable(title, keep="\n"), fontsize=10, parse_math=False, usetex=False)
+    if fps is not None:
+        ticks = time_ticks(frames / fps)
+        short = any(tick % 1 for tick in ticks)  # a video of a few seconds
+        axes.set_xticks(ticks, [clock(tick, decimals=int(short)) for tick in ticks])
     axes.grid(alpha=0.25)
     axes.legend(loc="upper right", fontsize=8, framealpha=0.85)
     return figure
@@ -126,17 +128,6 @@ def save_plot(
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format=path.suffix[1:].lower())
     return path
-
-
-def _time_axis(frames: int, fps: float | None) -> tuple[float, str]:
-    if fps is None:
-        return 1.0, "frame"
-    seconds = frames / fps
-    if seconds >= 2 * 3600:
-        return 1 / fps / 3600, "time [h]"
-    if seconds >= 300:
-        return 1 / fps / 60, "time [min]"
-    return 1 / fps, "time [s]"
 
 
 def _runs(truth: np.ndarray) -> list[tuple[int, int]]:

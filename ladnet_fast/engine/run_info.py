@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -16,12 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._locks import folder_lock
 from .._outputs import check_outputs
-from .._records import record_text
+from .._records import record_path, record_text
 from .._version import __version__
 
 FILE = "run.json"
 KIND = "a run"
+#: Of the folder, while somebody writes the file.
+LOCK = "describing"
 _OPTIONAL = ("accelerate", "scikit-learn", "safetensors", "av")
 
 
@@ -111,8 +115,12 @@ def check_run_info(
     OutputError
         Names the file and what to do.
     """
+    path = Path(folder) / FILE
     remedy = "name another folder with --out, or move it away"
-    check_outputs([Path(folder) / FILE], inputs, kinds=[KIND], remedy=remedy)
+    # Another process may be writing it: then file and record are compared when both are there.
+    ours = record_path(path).is_file()
+    with folder_lock(folder, LOCK, wait=-1) if ours else nullcontext():
+        check_outputs([path], inputs, kinds=[KIND], remedy=remedy)
 
 
 def git_revision() -> str | None:

@@ -13,13 +13,21 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from .._outputs import OutputError
-from .._records import DamagedFileError, digest_of, record_of, recorded, verify, wrote
+from .._records import (
+    DamagedFileError,
+    digest_of,
+    record_of,
+    record_text,
+    recorded,
+    verify,
+    wrote,
+)
 from .._tensors import tensors_digest
 from ..data import FeatureSource, Video
 from ..nn import LANet
 from ..ops._impl import requested
 from .plots import score_figure
-from .scoring import KIND, Scores, read_scores, score_path, write_scores
+from .scoring import KIND, Scores, read_scores, score_path, score_table, write_scores
 
 PLOT = "plot"
 KINDS = (KIND, PLOT)
@@ -111,13 +119,21 @@ class ScoreFolder:
                 record = verify(path) if path.is_file() else None
             except DamagedFileError:
                 return None
-            if record is None or record.made != made:
+            if record is None or {**record.made, "fps": None} != {**made, "fps": None}:
                 return None
         return read_scores(self.folder, [video])[video.name]
 
     def write(self, video: Video, scores: Scores) -> None:
         """Write ``NAME.npy`` and ``NAME.csv``; see :func:`write_scores`."""
         write_scores(self.folder, [video], {video.name: scores}, made=self._made(video))
+
+    def tell_times(self, video: Video, scores: Scores, fps: float) -> None:
+        """Give ``NAME.csv`` its column of times, unless it has it; see :func:`score_table`."""
+        path = self.files(video.name, plot=False)[-1]
+        made = {**self._made(video), "fps": fps}
+        record = record_of(path)
+        if record is None or record.made != made or not wrote(path):
+            record_text(path, score_table(video, scores, fps), made)
 
     def plot(
         self,
@@ -139,6 +155,8 @@ class ScoreFolder:
         if ground_truth is not None:
             shown["ground_truth"] = torch.from_numpy(ground_truth)
         made = {"kind": PLOT, "shown": tensors_digest(shown, {}), **about}
+        if fps is not None:
+            made["axis"] = "h:mm:ss"  # pictures with other axes are drawn again
         record = record_of(path) if path.is_file() and not self.overwrite else None
         if record is not None and record.made == made and wrote(path):
             return

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .._choices import MAX_SNIPPETS
 from .._records import record_text, recorded, verify
+from .._times import clock
 from .._values import path as checked_path
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
 from ..data._arrays import hdf5_kept_open
@@ -161,7 +162,7 @@ def write_scores(
         about = {"kind": KIND_OF_TESTED, "video": video.name} if made is None else made
         # The table first: with the .npy, which other commands read, the video is done.
         table = path.with_name(path.name.removesuffix(".npy") + ".csv")
-        record_text(table, _table(video, scores[video.name]), about)
+        record_text(table, score_table(video, scores[video.name]), about)
         with recorded(path, about) as temporary, temporary.open("wb") as file:
             np.save(file, scores[video.name])
         paths.append(path)
@@ -231,13 +232,19 @@ def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
     return [(start, min(stop, last) - 1) for start, stop in itertools.pairwise(edges)]
 
 
-def _table(video: Video, scores: Scores) -> str:
+def score_table(video: Video, scores: Scores, fps: float | None = None) -> str:
+    """Return the text of ``NAME.csv``; with ``fps`` and known frames a column ``time`` at the end.
+
+    It is the time at which the snippet begins, h:mm:ss with thousandths.
+    """
     frames = snippet_frames(video, len(scores))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["snippet", "first_frame", "last_frame", "score"])
+    timed = fps is not None and frames is not None
+    writer.writerow(["snippet", "first_frame", "last_frame", "score", *(["time"] if timed else [])])
     for snippet, score in enumerate(scores):
         first, last = ("", "") if frames is None else frames[snippet]
         # repr of a float32 is the shortest text that reads back as the same number.
-        writer.writerow([snippet, first, last, str(score)])
+        time = [clock(int(first) / fps, decimals=3)] if timed and fps is not None else []
+        writer.writerow([snippet, first, last, str(score), *time])
     return out.getvalue()

@@ -1,7 +1,7 @@
 """What a person wants to see of scores: a page to look through, and intervals to go on with."""
 
 from .intervals import Interval, as_csv, as_json, as_srt, intervals
-from .page import PICTURE_BYTES, ReportVideo, write_page
+from .page import PICTURE_BYTES, ReportVideo, page_text, write_page
 from .pictures import peaks, pictures_of
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "as_json",
     "as_srt",
     "intervals",
+    "page_text",
     "peaks",
     "pictures_of",
     "write_page",

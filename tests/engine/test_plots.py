@@ -57,13 +57,22 @@ def test_every_anomalous_stretch_is_shaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fps", "label", "end"),
-    [(8, "time [s]", 8), (64 / 600, "time [min]", 10), (64 / 10_800, "time [h]", 3)],
+    ("fps", "end", "labels"),
+    [
+        (128, 0.5, ["0:00:00.0", "0:00:00.1", "0:00:00.2"]),
+        (8, 8, ["0:00:00", "0:00:01", "0:00:02"]),
+        (64 / 600, 600, ["0:00:00", "0:02:00", "0:04:00"]),
+        (64 / 10_800, 10_800, ["0:00:00", "0:30:00", "1:00:00"]),
+        (64 / 360_000, 360_000, ["0:00:00", "12:00:00", "24:00:00"]),
+    ],
 )
-def test_axis_shows_time_where_the_rate_is_known(fps: float, label: str, end: float) -> None:
+def test_axis_shows_time_where_the_rate_is_known(fps: float, end: float, labels: list[str]) -> None:
     (axes,) = score_figure(SCORES, fps=fps).axes
-    assert axes.get_xlabel() == label
+    assert axes.get_xlabel() == "time [h:mm:ss]"
     assert axes.get_xlim()[1] == pytest.approx(end)
+    shown = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert shown[:3] == labels
+    assert len(shown) <= 9
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
