@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..data import LeftOut, Video
     from ..engine import GroundTruth
     from ..engine.inputs import Inputs
-    from ..engine.run_info import LOCK
     from ..engine.score_each import ScoredVideo
     from ..engine.score_files import ScoreFolder
 
@@ -150,6 +149,7 @@ def command(
     from ..engine import load_model, write_run_info
     from ..engine.evaluation import output_folder
     from ..engine.inputs import Inputs
+    from ..engine.run_info import LOCK
     from ..engine.score_each import ScoredVideo, UnscoredVideo, files_of, score_each
     from ..engine.score_files import ScoreFolder
 

@@ -25,10 +25,13 @@ from ladnet_fast.demo.outcome import Outcome, compare
 from ladnet_fast.demo.output import replacing, require_apart, require_replaceable
 from ladnet_fast.demo.reels import HELD_OUT, TRAIN, make_stock
 from ladnet_fast.demo.report import write_report
-from ladnet_fast.demo.variants import Variant, variants
+from ladnet_fast.demo.variants import DDL, Variant, variants
 from ladnet_fast.engine import Reporter, run_info
+from ladnet_fast.report import ReportVideo, write_page
+from ladnet_fast.video.i3d import SNIPPET_FRAMES
 
 RESULTS, REPORT, RUN = "results.json", "report.html", "run.json"
+CURVES = "scores.html"
 
 
 class DemoProgress:
@@ -77,7 +80,8 @@ def run_demo(
     out : path-like
         Folder for the results. It may hold an earlier demo and nothing else, which is replaced when
         this one is complete; else it must be absent or empty. It gets ``report.html``,
-        ``results.json``, ``run.json`` and the folders ``bags`` (features and a manifest), ``runs``
+        ``scores.html`` (as ``score --report`` writes it), ``results.json``, ``run.json`` and the
+        folders ``bags`` (features and a manifest), ``runs``
         (models), ``scores``, ``plots`` and ``footage``.
     videos : sequence of path-like, optional
         At least three: the first is the background (at least 96 frames), the last the foreign
@@ -156,6 +160,9 @@ def run_demo(
             run=run,
             credit=footage.SHIPPED_CREDIT if videos is None else "",
         )
+        shown = next((variant for variant in chosen if variant.key == DDL), chosen[-1])
+        curves = _curves(bags[HELD_OUT], shown, trials, options.seed)
+        write_page(work / CURVES, curves, title=f"Held-out bags: {shown.label}")
         _write_json(work / RUN, run)
         _write_json(work / RESULTS, _results(trials, outcome, settings, clips))
     return DemoResult(
@@ -229,6 +236,22 @@ def _plots(
         save_bag_plot(picture, curves, bag.truth)
         pictures.append({"name": bag.name, "anomalous": bool(bag.label), "picture": picture})
     return pictures
+
+
+def _curves(
+    bags: Sequence[SplicedBag], variant: Variant, trials: Sequence[Trial], seed: int
+) -> list[ReportVideo]:
+    """Return the scores of one variant for the page that ``score --report`` writes, too."""
+    (trial,) = [t for t in trials if (t.variant, t.seed) == (variant.key, seed)]
+    return [
+        ReportVideo(
+            bag.name,
+            trial.scores[bag.name],
+            frames_per_snippet=SNIPPET_FRAMES,
+            ground_truth=bag.truth.repeat(SNIPPET_FRAMES),
+        )
+        for bag in bags
+    ]
 
 
 def _describe(folder: Path, index: int, takes: Takes) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_the_folder_holds_bags_models_scores_plots_and_report(finished: DemoResu
     out = result.out
     assert {path.name for path in out.iterdir()} == {
         ".ladnet", "bags", "footage", "plots", "report.html", "results.json", "run.json", "runs",
-        "scores",
+        "scores", "scores.html",
     }  # fmt: skip
     held_out = select_split(read_manifest(out / "bags" / "videos.csv"), "held-out")
     assert {path.stem for path in (out / "plots").iterdir()} == {video.name for video in held_out}

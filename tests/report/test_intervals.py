@@ -95,7 +95,10 @@ def test_a_bad_argument_is_named(options: dict, message: str) -> None:
 
 def test_csv_and_json_hold_the_same() -> None:
     name = 'a,"b"\n=c'
-    found = {name: intervals(CURVE, 0.5, fps=25), "unknown": intervals([1], frames_per_snippet=None)}
+    found = {
+        name: intervals(CURVE, 0.5, fps=25),
+        "unknown": intervals([1], frames_per_snippet=None),
+    }
     rows = list(csv.DictReader(io.StringIO(as_csv(found))))
     assert [row["video"] for row in rows] == [name] * 3 + ["unknown"]
     assert (rows[1]["start"], rows[1]["end"], rows[1]["peak_seconds"]) == (

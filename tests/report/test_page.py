@@ -22,7 +22,7 @@ HOSTILE = [
     "</script><script>document.title = 'taken'</script>",
     "<!--<script>",
     "<img src=x onerror=\"document.title='taken'\">",
-    "\" onmouseover=\"document.title='taken'\"",
+    '" onmouseover="document.title=\'taken\'"',
     "{{data}}{{script}}",
     "javascript:document.title='taken'",
     "\u2028line\u2029",
@@ -238,7 +238,9 @@ def test_keys_reach_everything(tab: Page, street: ReportVideo, tmp_path: Path) -
     tab.run("document.getElementById('filter').focus()")
     for key in "STRE":
         tab.press(key)
-    assert [text.split("\n")[0] for text in tab.texts("#list li:not([hidden]) button")] == ["street"]
+    assert [text.split("\n")[0] for text in tab.texts("#list li:not([hidden]) button")] == [
+        "street"
+    ]
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -282,7 +284,8 @@ def test_hundreds_of_videos_and_hours_of_snippets(tab: Page, tmp_path: Path) -> 
         "(() => { const c = document.getElementById('plot'); const w = c.width;"
         "const p = c.getContext('2d').getImageData(0, 24, w, 40).data;"
         "const xs = []; for (let i = 0; i < p.length; i += 4) if (p[i + 3] > 120 && p[i] > 180)"
-        "xs.push((i / 4) % w); return xs.length ? (Math.min(...xs) + Math.max(...xs)) / 2 : null; })()"
+        "xs.push((i / 4) % w);"
+        "return xs.length ? (Math.min(...xs) + Math.max(...xs)) / 2 : null; })()"
     )
     box = tab.box("#plot")
     assert top == pytest.approx(34 + (box["width"] - 48) * 100_000 / 135_000, abs=3)
