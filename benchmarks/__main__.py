@@ -5,10 +5,11 @@ from ladnet_fast._extras import import_extra
 for _module in ("typer", "jinja2", "matplotlib"):
     import_extra(_module, extra="tools", purpose="run the benchmarks")
 
-from .accuracy.cli import accuracy, accuracy_report, accuracy_speed  # noqa: E402
+from .accuracy.cli import accuracy, accuracy_report, accuracy_speed, hockey  # noqa: E402
 from .cli import app  # noqa: E402 - only after the extras are known to be there
 
 app.command()(accuracy)
 app.command()(accuracy_report)
 app.command()(accuracy_speed)
+app.command()(hockey)
 app(prog_name="python -m benchmarks")

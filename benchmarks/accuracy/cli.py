@@ -81,6 +81,33 @@ def accuracy(
         typer.echo(f"written: {written}")
 
 
+def hockey(
+    checkout: Annotated[
+        Path, typer.Argument(help="Checkout of github.com/tim200002/adl-video-violence-detection.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for bags, truth and manifests.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of the clips.")] = 0,
+) -> None:
+    """Splice fights in ice hockey into bags: videos, frame truth, videos.csv, validation.csv.
+
+    The features are then computed by ladnet-fast extract, as the last line says.
+
+    Example: python -m benchmarks hockey adl-video-violence-detection --out hockey
+    """
+    import_extra("av", extra="video", purpose="splice the clips")
+    from .hockey import make
+
+    try:
+        bags = make(checkout, out, seed)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    for split in dict.fromkeys(bag.split for bag in bags):
+        labels = [bag.label for bag in bags if bag.split == split]
+        typer.echo(f"{split}: {len(labels)} bags, {sum(labels)} of them with fights")
+    folder = shlex.quote(str(out))
+    typer.echo(f"then: ladnet-fast extract {folder}/bags --out {folder}/features")
+
+
 def accuracy_speed(
     manifest: Annotated[str, typer.Argument(help="CSV file, or NAME=CSV file.")],
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of both.")] = 2,

@@ -23,6 +23,9 @@ from ladnet_fast.data import (
 from ladnet_fast.engine import GroundTruth, TrainingConfig
 from ladnet_fast.metrics import frame_scores
 
+#: Splits that are tested: the first that has videos. The second is the demo's.
+TESTED = ("test", "held-out")
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -72,8 +75,9 @@ def name_of(source: str) -> tuple[str, Path]:
 def load(source: str) -> DataSet:
     """Read a manifest with truth.
 
-    Videos of the split "test" are tested with what those of "train" taught; where no video has a
-    split, every fold is tested with what the others taught, and the scores are pooled.
+    Videos of the split "test" (or "held-out", as the demo calls it) are tested with what those of
+    "train" taught; where no video has a split, every fold is tested with what the others taught,
+    and the scores are pooled.
 
     Raises
     ------
@@ -105,9 +109,11 @@ def load(source: str) -> DataSet:
 
 def _parts(videos: Sequence[Video], path: Path) -> tuple[Part, ...]:
     if any(video.split is not None for video in videos):
+        present = {video.split for video in videos}
+        tested = next((split for split in TESTED if split in present), TESTED[0])
         members = {
             split: tuple(video for video in videos if video.split == split)
-            for split in ("train", "test")
+            for split in ("train", tested)
         }
         for split, found in members.items():
             if not found:
@@ -116,7 +122,7 @@ def _parts(videos: Sequence[Video], path: Path) -> tuple[Part, ...]:
                     f"{path}: no video has split {split!r} (the splits are: {', '.join(splits)}); "
                     "write train or test into the column split"
                 )
-        return (Part(members["train"], members["test"]),)
+        return (Part(members["train"], members[tested]),)
     folds = sorted({video.fold for video in videos if video.fold is not None})
     if len(folds) < 2 or any(video.fold is None for video in videos):
         raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from ladnet_fast._extras import import_extra
-from ladnet_fast.engine import Config, TrainingConfig
+from ladnet_fast.engine import Config, LossConfig, TrainingConfig
 from ladnet_fast.engine.coercion import ConfigError, coerce, unknown
 
 Method = Literal["lanet", "sultani", "rtfm", "mlp", "logistic"]
@@ -49,6 +49,9 @@ class TrialConfig:
     normalise : {"none", "z", "l2"}
         What is done to the features first: nothing; mean 0 and deviation 1 over the training
         snippets; rows of length 1.
+    sigmas : tuple of float
+        Initial width of the prior of each head, in the place of ``model.sigma`` for all; empty:
+        none of their own.
     """
 
     method: Method = "lanet"
@@ -58,11 +61,14 @@ class TrialConfig:
     detach: Literal["none", "score", "feature"] = "none"
     warmup_epochs: int = 0
     normalise: Literal["none", "z", "l2"] = "none"
+    sigmas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("push_weight", "correlation_weight", "crossentropy_weight", "warmup_epochs"):
             if getattr(self, name) < 0:
                 raise GridError(f"trial.{name} must be at least 0; got {getattr(self, name)}")
+        if any(not sigma > 0 for sigma in self.sigmas):
+            raise GridError(f"trial.sigmas must be greater than 0; got {list(self.sigmas)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +78,44 @@ class Setup:
     config: Config = field(default_factory=Config)
     trial: TrialConfig = field(default_factory=TrialConfig)
 
+    def __post_init__(self) -> None:
+        model = self.config.model
+        if self.trial.sigmas and (len(self.trial.sigmas), model.prior_form) != (
+            model.num_heads, "gaussian",
+        ):  # fmt: skip
+            raise GridError(
+                f"trial.sigmas has {len(self.trial.sigmas)} widths; give one for each of the "
+                f"model.num_heads = {model.num_heads}, with model.prior_form=gaussian"
+            )
+
     def as_dict(self) -> dict[str, Any]:
-        """Return what a result depends on, as JSON types."""
+        """Return what a result depends on, as JSON types.
+
+        Options of a loss whose weight is 0 are left out: a default that changes does not make
+        another configuration of what never used it.
+        """
         sections = self.config.as_dict()
         training = {name: sections["training"][name] for name in TRAINING}
+        trial = dataclasses.asdict(self.trial)
         return {
             "model": sections["model"],
-            "loss": sections["loss"],
+            "loss": _in_force(self.config.loss),
             "training": training,
-            "trial": dataclasses.asdict(self.trial),
+            "trial": {**trial, "sigmas": list(trial["sigmas"])},
         }
+
+
+def _in_force(loss: LossConfig) -> dict[str, Any]:
+    found: dict[str, Any] = {"topk_divisor": loss.topk_divisor, "impl": loss.impl}
+    for weight, options in (
+        ("ranking_weight", ("margin", "pairing", "select")),
+        ("alignment_weight", ("eps", "detach", "alignment_form")),
+    ):
+        value = getattr(loss, weight) if loss.ddl else 0.0
+        found[weight] = value
+        if value:
+            found |= {name: getattr(loss, name) for name in options}
+    return found
 
 
 @dataclass(frozen=True, slots=True)

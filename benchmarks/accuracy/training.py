@@ -177,7 +177,14 @@ def _network(feature_dim: int, setup: Setup) -> tuple[nn.Module, Callable[..., T
         extra = trial_terms(scores, features, lengths, trial)
         return total if extra is None else total + warmth * extra
 
-    return config.replace(model={"feature_dim": feature_dim}).model.build(), loss
+    net = config.replace(model={"feature_dim": feature_dim}).model.build()
+    if trial.sigmas and net.attention.prior is not None:
+        with torch.no_grad():
+            # The inverse of softplus.
+            widths = torch.tensor(trial.sigmas, dtype=torch.float64)
+            raw = widths + torch.log(-torch.expm1(-widths))
+            net.attention.prior.raw_sigma.copy_(raw)
+    return net, loss
 
 
 def trial_terms(

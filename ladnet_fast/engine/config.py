@@ -22,7 +22,7 @@ from .yaml_text import MAX_CHARACTERS, read_yaml
 Schedule = Literal["cosine", "constant"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
-Metric = Literal["auto", "auc", "ap", "average_precision", "video_auc"]
+Metric = Literal["auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"]
 
 # Beyond any use, and small enough that sizes of tensors can be computed.
 _LARGEST_SIZE, _MOST_LAYERS = 1 << 24, 100
@@ -175,9 +175,13 @@ class TrainingConfig:
         Part of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last one.
     validate_every : int
         Epochs between validations; the last epoch is always validated.
-    metric : {"auto", "auc", "ap", "average_precision", "video_auc"}
+    metric : {"auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"}
         Figure that chooses the epoch. "auto" is ``auc`` over frames where every held-out video has
-        ground truth, else ``video_auc``, which needs bag labels only.
+        ground truth, else ``video_auc``, which needs bag labels only, as ``snippet_auc`` does
+        (:func:`ladnet_fast.engine.validation.snippet_auc`).
+    patience : int, optional
+        Stop early: after so many validations in a row without a higher figure than before. None
+        trains all epochs.
     select_on_test : bool
         Choose the epoch on the test videos. Such figures are optimistic: say so when you
         report them.
@@ -209,6 +213,7 @@ class TrainingConfig:
     validation: float = 0.2
     validate_every: int = 1
     metric: Metric = "auto"
+    patience: int | None = None
     select_on_test: bool = False
     checkpoint_every: int = 1
     checkpoint_steps: int | None = None
@@ -218,7 +223,7 @@ class TrainingConfig:
         _coerce_all(self, "training")
         for name in (
             "epochs", "batch_size", "t_max", "snippets", "accumulate",
-            "validate_every", "checkpoint_every", "checkpoint_steps", "token_budget",
+            "validate_every", "patience", "checkpoint_every", "checkpoint_steps", "token_budget",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -247,6 +252,11 @@ class TrainingConfig:
             )
         if not 0 <= self.validation < 1:
             raise ConfigError(f"training.validation must be in [0, 1); got {self.validation}")
+        if self.patience is not None and not self.validation and not self.select_on_test:
+            raise ConfigError(
+                f"training.patience = {self.patience} needs held-out videos to tell when to stop; "
+                "set training.validation, such as 0.2, or leave training.patience out"
+            )
         if self.token_budget is None and self.batch_size % self.accumulate:
             raise ConfigError(
                 f"training.accumulate must divide training.batch_size = {self.batch_size}; "

@@ -13,7 +13,15 @@ from .checkpoint import CheckpointError
 from .config import Config, ConfigError
 
 #: Options that may differ between a run and its continuation: none of them changes a result.
-_FREE = ("epochs", "workers", "preload", "checkpoint_every", "checkpoint_steps", "device")
+_FREE = (
+    "epochs",
+    "patience",
+    "workers",
+    "preload",
+    "checkpoint_every",
+    "checkpoint_steps",
+    "device",
+)
 
 
 def with_widths(config: Config, dataset: BagDataset) -> Config:

@@ -175,7 +175,7 @@ class TrainingRun:
     def loop(self) -> None:
         """Do the epochs that are left."""
         training = self.config.training
-        while self.epochs_done < training.epochs:
+        while self.epochs_done < training.epochs and not self._is_exhausted():
             lr = learning_rate(training, self.epochs_done)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
@@ -183,6 +183,14 @@ class TrainingRun:
                 self._steps(lr)
                 self._finish_epoch(lr)
         self.accelerator.wait_for_everyone()
+
+    def _is_exhausted(self) -> bool:
+        """Tell whether the last ``training.patience`` validations gave nothing higher."""
+        patience = self.config.training.patience
+        if patience is None or self.validator is None:
+            return False
+        values = [r.metrics[self.validator.metric] for r in self.history if r.metrics]
+        return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
 
     def _steps(self, lr: float) -> None:
         training = self.config.training
@@ -265,8 +273,10 @@ class TrainingRun:
         self.history.append(record)
         self.steps_done, self.sums = 0, dict.fromkeys(_TERMS, 0.0)
         every = training.checkpoint_steps
+        exhausted = self._is_exhausted()
         due = (
             last
+            or exhausted
             or self.epochs_done % training.checkpoint_every == 0
             or (every is not None and self.global_step % every == 0)
         )
@@ -284,6 +294,11 @@ class TrainingRun:
                 self._checkpoint()
                 self.folder.write_history(self.history)
         self.reporter.epoch(record)
+        if exhausted and not last and self.validator is not None:
+            self.reporter.message(
+                f"stopped early after epoch {self.epochs_done}: {self.validator.metric} was not "
+                f"higher in {training.patience} validations; epoch {self.best['epoch']} is kept"
+            )
 
     def _score(self, model: LANet, videos: Sequence[Video]) -> Mapping[str, Scores]:
         mine = {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
+from .._extras import import_extra
 from ..data import Crop, Video, count_crops, feature_width, iter_crops, num_snippets
 from ..data._arrays import hdf5_kept_open
 from ..data.features import query_width
@@ -14,6 +17,29 @@ from .scoring import Scores
 
 #: Scores videos; with several processes each scores a share and all get the whole.
 Scorer = Callable[[LANet, Sequence[Video]], Mapping[str, Scores]]
+
+
+#: Figures that need bag labels only.
+BAG_LABEL_METRICS = ("snippet_auc", "video_auc")
+
+
+def snippet_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
+    """Return the area under the ROC curve of snippets, each with its video's label as its own.
+
+    How often a snippet of an anomalous video has a higher score than one of a normal video, where
+    every video counts alike, however long. A perfect detector does not reach 1, since most snippets
+    of an anomalous video are normal; but figures of one set of videos compare with each other.
+    """
+    metrics = import_extra("sklearn.metrics", extra="tools", purpose="compute areas under curves")
+    rows = [scores[video.name] for video in videos]
+    lengths = [len(row) for row in rows]
+    return float(
+        metrics.roc_auc_score(
+            np.repeat([video.known_label for video in videos], lengths),
+            np.concatenate(rows),
+            sample_weight=np.repeat([1 / max(length, 1) for length in lengths], lengths),
+        )
+    )
 
 
 class KeptVideos:
@@ -66,13 +92,13 @@ class Validator:
             metric = "auc" if has_truth else "video_auc"
         self.metric = metric
         labels = {video.label for video in self.videos}
-        if metric == "video_auc" and len(labels) < 2:
+        if metric in BAG_LABEL_METRICS and len(labels) < 2:
             raise ValueError(
-                f"the {len(self.videos)} held-out videos all have label {labels.pop()}: video_auc "
+                f"the {len(self.videos)} held-out videos all have label {labels.pop()}: {metric} "
                 "is not defined; hold out more (training.validation) or none (0)"
             )
         self._truth = None
-        if metric != "video_auc":
+        if metric not in BAG_LABEL_METRICS:
             if not has_truth:
                 absent = next(v for v in self.videos if v.label == 1 and v.frame_labels is None)
                 raise ValueError(
@@ -95,5 +121,6 @@ class Validator:
         """Return the figures of the model, by name; :attr:`metric` is among them."""
         scores = scorer(model, self.videos)
         if self._truth is None:
-            return {self.metric: video_level_auc(self.videos, scores)}
+            figure = snippet_auc if self.metric == "snippet_auc" else video_level_auc
+            return {self.metric: figure(self.videos, scores)}
         return figures(compare(self.videos, scores, self._truth))

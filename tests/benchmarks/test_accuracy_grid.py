@@ -153,3 +153,49 @@ def test_test_videos_without_an_anomalous_one_are_refused(tmp_path):
     manifest.write_text("\n".join(kept) + "\n")
     with pytest.raises(DataError, match="no frame of the 4 test videos is anomalous"):
         datasets.load(str(manifest))
+
+
+def test_options_of_a_loss_that_is_off_are_not_part_of_a_setup():
+    plain = grid.make_grid(
+        {
+            "baseline": "off",
+            "configurations": {
+                "off": {"loss": {"ddl": False}},
+                "also-off": {"loss": {"ranking_weight": 0, "alignment_weight": 0, "eps": 0.1}},
+                "margin": {"loss": {"ddl": False, "margin": 0.7, "detach": "feature"}},
+                "on": {"loss": {"ranking_weight": 0, "alignment_weight": 1, "eps": 0.1}},
+                "on-other-eps": {"loss": {"ranking_weight": 0, "alignment_weight": 1}},
+            },
+        }
+    )
+    found = {name: plain.setup(name, "any").as_dict() for name in plain.configurations}
+    assert found["off"] == found["also-off"] == found["margin"]
+    assert found["on"] != found["on-other-eps"] != found["off"]
+    assert found["on"]["loss"]["eps"] == 0.1
+    assert "margin" not in found["on"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("model", "sigmas"),
+    [({}, [1, 2]), ({"num_heads": 2}, [1]), ({"prior_form": "exp_abs"}, [1]), ({}, [0])],
+)
+def test_widths_that_do_not_fit_the_heads_are_refused(model, sigmas):
+    content = {"model": model, "trial": {"sigmas": sigmas}}
+    with pytest.raises(grid.GridError, match=r"configurations.a: trial.sigmas"):
+        grid.make_grid({"baseline": "a", "configurations": {"a": content}})
+
+
+def test_the_demos_held_out_bags_are_its_test(tmp_path):
+    manifest = write_set(tmp_path / "demo")
+    expected = datasets.load(str(manifest))
+    manifest.write_text(manifest.read_text().replace(",test,", ",held-out,"))
+    found = datasets.load(str(manifest))
+    assert [v.name for v in found.tested] == [v.name for v in expected.tested]
+
+
+def test_held_out_videos_beside_test_videos_are_not_tested(tmp_path):
+    manifest = write_set(tmp_path / "tiny")
+    lines = manifest.read_text().splitlines()
+    lines[-1] = lines[-1].replace(",test,", ",held-out,")
+    manifest.write_text("\n".join(lines) + "\n")
+    assert len(datasets.load(str(manifest)).tested) == 7

@@ -212,3 +212,14 @@ def test_baselines_score_padding_zero_and_need_both_classes_for_no_finite_loss(m
 def test_a_loss_that_is_not_finite_names_the_epoch(tiny):
     with pytest.raises(FloatingPointError, match=r"epoch 1, step \d+: the loss is nan"):
         training.run(tiny, setup(3, training={"lr": 1e30}), seed=0)
+
+
+def test_every_head_starts_with_its_own_width(tiny):
+    chosen = setup(1, trial={"sigmas": (0.5, 40.0)}, model={"num_heads": 2})
+    net, _ = training._network(WIDTH, chosen)
+    widths = 1 / (2 * net.attention.prior()[0])
+    np.testing.assert_allclose(widths.detach().numpy(), [0.5, 40.0], rtol=1e-6)
+    plain = setup(1, model={"num_heads": 2, "sigma": 3.0})
+    equal = setup(1, model={"num_heads": 2}, trial={"sigmas": (3.0, 3.0)})
+    first, second = (training.run(tiny, one, seed=0)[1] for one in (plain, equal))
+    np.testing.assert_allclose(first, second, atol=1e-6)
