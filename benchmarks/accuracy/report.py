@@ -5,31 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from ladnet_fast._files import atomic_write_text
 
-from . import plots, study
+from . import plots, study, tables
+from .tables import Summary
+from .tables import cell as cell
 
-Summary = dict[str, Any]
 _TEMPLATES = Path(__file__).parents[1] / "templates"
-#: Columns of the main table: figure, which model, heading, whether with an interval.
-_MAIN = (
-    ("auc", "last", "AUC"),
-    ("anomalous_auc", "last", "AUC, anomalous videos"),
-)
-_FURTHER = (
-    ("ap", "last", "AP"),
-    ("anomalous_ap", "last", "AP, anomalous"),
-    ("video_auc", "last", "video AUC"),
-    ("far", "last", "false alarms"),
-    ("auc", "chosen", "AUC, chosen epoch"),
-    ("anomalous_auc", "chosen", "anomalous, chosen epoch"),
-    ("auc", "curve", "AUC, mean of epochs"),
-    ("anomalous_auc", "curve", "anomalous, mean of epochs"),
-)
 
 
 def read_summary(path: Path) -> Summary:
@@ -69,201 +54,6 @@ def read_folder(folder: Path) -> list[Summary]:
     return [{**read_summary(path), "file": path.name} for path in paths]
 
 
-def speed_table(speeds: Sequence[dict[str, Any]]) -> str:
-    """Return where the engine's time goes, a column a measurement."""
-    names = list(speeds[0]["parts"]) if speeds else []
-    kinds = {"auto": "", True: ", preload: true", False: ", preload: false"}
-    head = [f"{s['dataset']}{kinds[s['preload']]}" for s in speeds]
-    rows = [
-        ["bags", *(str(s["bags"]) for s in speeds)],
-        *(
-            [title, *(f"{s[side]:.2f}" if side in s else "" for s in speeds)]
-            for side, title in (
-                ("bare", "the bare loop"),
-                ("bare_scoring", "scoring held-out videos, by itself"),
-                ("engine", "`ladnet-fast train`"),
-                ("first", "its first epoch, which reads"),
-            )
-        ),
-        *([f"of it {name}", *(f"{s['parts'][name]:.2f}" for s in speeds)] for name in names),
-    ]
-    lines = [["processor seconds an epoch", *head], ["---"] * (len(head) + 1), *rows]
-    return "\n".join(_line(cells) for cells in lines)
-
-
-def table(summary: Summary) -> str:
-    """Return the main table: both AUCs with intervals and differences, last epoch."""
-    head = ["configuration"]
-    for *_, title in _MAIN:
-        head += [f"{title}: mean ± sd", "95 % interval", "difference", "its interval", "p"]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for name in summary["setups"]:
-        cells = [name]
-        for figure, which, _ in _MAIN:
-            row = cell(summary, name, figure, which)
-            cells += [
-                _mean(row),
-                _interval(row, "low", "high", sign=False),
-                _number(row.get("difference"), sign=True),
-                _interval(row, "difference_low", "difference_high", sign=True),
-                "" if row.get("p") is None else f"{row['p']:.2f}",
-            ]
-        lines.append(_line(cells))
-    return "\n".join(lines)
-
-
-def overview(summaries: Sequence[Summary]) -> str:
-    """Return the differences of both AUCs from the baseline, a row a configuration, all sets."""
-    head, names = ["configuration"], dict[str, None]()
-    for summary in summaries:
-        head += [f"{summary['dataset']}: {title}" for *_, title in _MAIN]
-        names |= dict.fromkeys(summary["setups"])
-    lines = [_line(head), _line(["---"] * len(head))]
-    for name in names:
-        cells = [name]
-        for summary in summaries:
-            for figure, which, _ in _MAIN:
-                row = cell(summary, name, figure, which)
-                if name == summary["baseline"]:
-                    cells.append(_mean(row))
-                elif row:
-                    low_to_high = _interval(row, "difference_low", "difference_high", sign=True)
-                    cells.append(f"{_number(row['difference'], sign=True)} ({low_to_high})")
-                else:
-                    cells.append("")
-        lines.append(_line(cells))
-    return "\n".join(lines)
-
-
-def further_table(summary: Summary) -> str:
-    """Return the other figures: means and deviations over the seeds."""
-    columns = [
-        column
-        for column in _FURTHER
-        if any(cell(summary, name, *column[:2]) for name in summary["setups"])
-    ]
-    lines = [
-        _line(["configuration", *(title for *_, title in columns)]),
-        _line(["---"] * (len(columns) + 1)),
-    ]
-    for name in summary["setups"]:
-        lines.append(_line([name, *(_mean(cell(summary, name, f, w)) for f, w, _ in columns)]))
-    return "\n".join(lines)
-
-
-def criteria_table(summary: Summary) -> str:
-    """Return how well held-out bags foretell the test figures."""
-    lines = [
-        _line(
-            ["criterion", "with AUC, pooled", "within a run", "with anomalous AUC, pooled",
-             "within a run", "AUC of the chosen epochs", "anomalous AUC of the chosen epochs"]
-        ),
-        _line(["---"] * 7),
-    ]  # fmt: skip
-    for row in summary["criteria"]:
-        values = [
-            row[f"{figure}_{what}"]
-            for figure in ("auc", "anomalous_auc")
-            for what in ("pooled", "within")
-        ]
-        lines.append(
-            _line(
-                [
-                    row["criterion"],
-                    *(_number(value, sign=True, digits=2) for value in values),
-                    _number(row["auc_chosen"]),
-                    _number(row["anomalous_auc_chosen"]),
-                ]
-            )
-        )
-    if summary["criteria"]:
-        last = summary["criteria"][0]
-        lines.append(
-            _line(
-                ["the last epoch", "", "", "", "", _number(last["auc_last"]),
-                 _number(last["anomalous_auc_last"])]
-            )
-        )  # fmt: skip
-    return "\n".join(lines)
-
-
-def verdict(summary: Summary) -> str:
-    """Say which configurations differ from the baseline by more than their intervals."""
-    sentences = []
-    for figure, _, title in _MAIN:
-        found: dict[str, list[str]] = {"above": [], "below": []}
-        for name in summary["setups"]:
-            row = cell(summary, name, figure, "last")
-            low, high = row.get("difference_low"), row.get("difference_high")
-            if low is not None and low > 0:
-                found["above"].append(name)
-            if high is not None and high < 0:
-                found["below"].append(name)
-        for side, names in found.items():
-            if names:
-                sentences.append(f"{title}: {side} {summary['baseline']}: {', '.join(names)}.")
-        if not any(found.values()):
-            sentences.append(
-                f"{title}: no configuration differs from {summary['baseline']} by more than its "
-                "interval."
-            )
-    return " ".join(sentences)
-
-
-def shown_table(summary: Summary) -> str:
-    """Return on how many videos a configuration is better by itself, and on how many worse."""
-    head = ["configuration", "anomalous videos", "better", "worse", "helped most", "hurt most"]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for name, found in summary["shown"].items():
-        most = [
-            f"{video['video']}, {video['before']:.3f} to {video['after']:.3f}"
-            for video in found["most"].values()
-        ]
-        counts = [str(found[key]) for key in ("videos", "better", "worse")]
-        lines.append(_line([name, *counts, *(most or ["", ""])]))
-    return "\n".join(lines)
-
-
-def cell(summary: Summary, name: str, figure: str, which: str) -> dict[str, Any]:
-    """Return a row, {} where the figure was not computed."""
-    for row in summary["rows"]:
-        if (row["configuration"], row["figure"], row["which"]) == (name, figure, which):
-            return dict(row)
-    return {}
-
-
-def agreement(summary: Summary) -> list[str]:
-    """Return the largest difference of any seed from the baseline, a line a figure."""
-    lines = []
-    for figure in ("auc", "ap", "anomalous_auc", "video_auc"):
-        base = cell(summary, summary["baseline"], figure, "last").get("by_seed", [])
-        gaps = [
-            abs(a - b)
-            for name in summary["setups"]
-            for a, b in zip(
-                cell(summary, name, figure, "last").get("by_seed", []), base, strict=False
-            )
-        ]
-        lines.append(f"{figure}: {max(gaps, default=0):.5f}")
-    return lines
-
-
-def training_line(summary: Summary) -> str:
-    """Say how the baseline was trained."""
-    training = summary["setups"][summary["baseline"]]["training"]
-    schedule = (
-        f"cosine over {training['t_max']} epochs"
-        if training["schedule"] == "cosine"
-        else "constant rate"
-    )
-    held = training["validation"]
-    return (
-        f"{training['epochs']} epochs, batch {training['batch_size']}, Adam with learning rate "
-        f"{training['lr']:g} ({schedule}), "
-        f"{f'{held:.0%} of the training bags held out' if held else 'nothing held out'}"
-    )
-
-
 def write_study(summary: Summary, folder: Path, name: str) -> Path:
     """Write ``NAME.md`` and its plots; return the file."""
     path = folder / f"{name}.md"
@@ -287,15 +77,17 @@ def _render(template: str, path: Path, summaries: Sequence[Summary]) -> str:
         autoescape=False,  # noqa: S701 - Markdown from our own numbers
     )
     environment.globals.update(
-        table=table,
-        overview=overview,
-        speed_table=speed_table,
-        shown_table=shown_table,
-        further_table=further_table,
-        criteria_table=criteria_table,
-        verdict=verdict,
-        agreement=agreement,
-        training_line=training_line,
+        table=tables.table,
+        overview=tables.overview,
+        average=tables.average,
+        by_bag_labels=tables.by_bag_labels,
+        speed_table=tables.speed_table,
+        shown_table=tables.shown_table,
+        further_table=tables.further_table,
+        criteria_table=tables.criteria_table,
+        verdict=tables.verdict,
+        agreement=tables.agreement,
+        training_line=tables.training_line,
         plot=lambda summary, kind: _plot(summary, kind, path),
     )
     kinds: dict[str, list[Summary]] = {}
@@ -312,26 +104,3 @@ def _plot(summary: Summary, kind: str, path: Path) -> str:
         "shown": plots.draw_shown,
     }[kind]
     return f"![{kind}]({name})" if draw(summary, path.parent / name) else ""
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _mean(row: dict[str, Any]) -> str:
-    if row.get("mean") is None:
-        return ""
-    spread = "" if row.get("sd") is None else f" ± {_number(row['sd'])}"
-    return _number(row["mean"]) + spread
-
-
-def _interval(row: dict[str, Any], low: str, high: str, *, sign: bool) -> str:
-    if row.get(low) is None:
-        return ""
-    return f"{_number(row[low], sign=sign)} to {_number(row[high], sign=sign)}"
-
-
-def _number(value: float | None, *, sign: bool = False, digits: int = 3) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"

@@ -87,6 +87,7 @@ def summarise(
         "setups": {name: by_name[name][0].setup.as_dict() for name in names},
         "seconds_per_epoch": {name: _seconds(runs[name]) for name in names},
         "held_out": {name: _held_out(runs[name]) for name in names},
+        "by_bag_labels": {name: _by_bag_labels(runs[name], runs[grid.baseline]) for name in names},
         "curves": {name: _curves(runs[name]) for name in names},
         "shown": {
             name: shown.extremes(
@@ -196,6 +197,27 @@ def _held_out(runs: list[dict[str, Any]]) -> dict[str, list[float]]:
         ]
         for criterion in CRITERIA
     }
+
+
+def _by_bag_labels(
+    runs: list[dict[str, Any]], base: list[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Compare the held-out bags' figures after the last epoch with the baseline's, seed by seed.
+
+    Every seed holds out other bags: over the seeds this is a cross-validation on training bags.
+    """
+    if not all(run["criteria"] for run in (*runs, *base)):
+        return {}
+    found = {}
+    for criterion in CRITERIA:
+        values, others = (
+            [run["criteria"][-1][criterion.name] for run in side] for side in (runs, base)
+        )
+        differences = [a - b for a, b in zip(values, others, strict=True)]
+        row = {"mean": float(np.mean(values)), "difference": float(np.mean(differences))}
+        row["p"] = statistics.sign_flip(differences)
+        found[criterion.name] = {key: _json(value) for key, value in row.items()}
+    return found
 
 
 def _curves(runs: list[dict[str, Any]]) -> dict[str, list[float]]:

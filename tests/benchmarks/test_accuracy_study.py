@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.accuracy import report, shown, study
+from benchmarks.accuracy import report, shown, study, tables
 from benchmarks.accuracy.cli import accuracy, accuracy_report, accuracy_speed
 from benchmarks.accuracy.grid import make_grid
 from benchmarks.accuracy.summary import COLUMNS, summarise
@@ -96,6 +96,41 @@ def test_rows_are_the_runs_figures_paired_by_seed(done):
     twin = report.cell(summary, "same-as-mil", "auc", "last")
     assert (twin["difference"], twin["p"]) == (0, 1)
     assert (twin["difference_low"], twin["difference_high"]) == (0, 0)
+
+
+def test_held_out_bags_compare_configurations_seed_by_seed(done):
+    summary = report.read_summary(done[3] / "small-tiny.json")
+    last = {}
+    for job in jobs_of(done):
+        run = study.read_run(job, done[3])[0]
+        last.setdefault(job.name, []).append(run["criteria"][-1]["gap"])
+    for name, values in last.items():
+        row = summary["by_bag_labels"][name]["gap"]
+        assert row["mean"] == pytest.approx(np.mean(values), abs=1e-6)
+        expected = np.subtract(values, last["mil"]).mean()
+        assert row["difference"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_average_is_over_sets_and_names_the_worst():
+    def summary(dataset, differences):
+        rows = []
+        for name, (value, low, high) in {"a": (0.5, 0.4, 0.6), **differences}.items():
+            for figure in ("auc", "anomalous_auc"):
+                row = {"configuration": name, "figure": figure, "which": "last", "mean": 0.5}
+                if name != "a":
+                    row |= {"difference": value, "difference_low": low, "difference_high": high}
+                rows.append(row)
+        return {"dataset": dataset, "setups": dict.fromkeys(["a", *differences]), "rows": rows}
+
+    text = tables.average(
+        [
+            summary("first", {"b": (0.1, 0.05, 0.2), "only-here": (0.3, 0.2, 0.4)}),
+            summary("second", {"b": (-0.3, -0.5, -0.1)}),
+        ]
+    )
+    [line] = text.splitlines()[2:]
+    expected = ["b", *["-0.100", "-0.300 (second)", "1", "1"] * 2]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == expected
 
 
 def test_curve_and_chosen_epoch_come_from_the_same_runs(done):
