@@ -73,10 +73,12 @@ def test_duplicates_are_left_out_of_the_training_split_alone(named):
     assert not {("train", name) for name in hockey.DUPLICATES} & seen
 
 
-def test_no_more_bags_than_the_limit_are_made(named, monkeypatch):
+def test_a_smaller_limit_leaves_bags_out_and_changes_none(named, monkeypatch):
+    whole = hockey.plan(named)
     monkeypatch.setattr(hockey, "BAGS", 2)
-    counts = Counter((bag.split, bag.label) for bag in hockey.plan(named))
-    assert max(counts.values()) == 2
+    some = hockey.plan(named)
+    assert max(Counter((bag.split, bag.label) for bag in some).values()) == 2
+    assert set(some) < set(whole)
 
 
 def test_a_bag_has_the_clips_frames_bit_for_bit_and_a_label_for_each(tmp_path):
