@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import torch
 from torch import Tensor
 
 from ladnet_fast._values import shown
+from ladnet_fast.video.extractors import Extractor, I3DExtractor
+from ladnet_fast.video.extractors.protocol import is_extractor
+
+if TYPE_CHECKING:
+    from ladnet_fast.video.i3d import I3D
 
 #: Precisions of the network.
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
-def require_model(model: object) -> None:
-    """Raise ValueError unless ``model`` is an I3D network, or has its first layer."""
+def as_extractor(model: object) -> Extractor:
+    """Return ``model`` as an extractor: it is one, or an I3D network, or has its first layer.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if is_extractor(model):
+        return model
     first = getattr(getattr(model, "conv_1a", None), "conv", None)
     if not isinstance(getattr(first, "weight", None), Tensor):
-        raise ValueError(f"model must be an I3D, e.g. I3D.from_pretrained(); got {shown(model)}")
+        raise ValueError(
+            "model must be an I3D, e.g. I3D.from_pretrained(), or an extractor (see "
+            f"ladnet_fast.video.extractors); got {shown(model)}"
+        )
+    return I3DExtractor(cast("I3D", model))
 
 
 def require_progress(progress: object) -> None:

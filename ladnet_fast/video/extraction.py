@@ -15,25 +15,25 @@ from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import remove_leftovers
 from ladnet_fast._outputs import check_outputs
 from ladnet_fast._records import recorded
-from ladnet_fast._tensors import tensors_digest
 from ladnet_fast._values import count, shown, switch
 from ladnet_fast._values import path as checked_path
 from ladnet_fast.video import finished, origin
 from ladnet_fast.video.arguments import (
+    as_extractor,
     require_device,
     require_dtype,
-    require_model,
     require_progress,
 )
 from ladnet_fast.video.errors import ExtractionError, VideoError
+from ladnet_fast.video.extractors import Extractor, I3DExtractor
+from ladnet_fast.video.extractors.protocol import is_placed, remembered
 from ladnet_fast.video.feature_file import FeatureFile
 from ladnet_fast.video.features import DEFAULT_BATCH, Progress, iter_features
 from ladnet_fast.video.frames import require_crops
-from ladnet_fast.video.i3d import FEATURE_DIM, I3D
+from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.listing import Listing
 from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.sources import Footage, require_distinct_names
-from ladnet_fast.video.weights import MEMBER_SHA256
 
 #: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
 PREPARATION = 1
@@ -89,16 +89,17 @@ def extract_to_files(
     batch: int = DEFAULT_BATCH,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
-    model: I3D | None = None,
+    model: I3D | Extractor | None = None,
     progress: Progress | None = None,
 ) -> list[ExtractedVideo]:
-    """Write the I3D features of videos to ``out_dir``, and a manifest ``videos.csv`` of them.
+    """Write the features of videos to ``out_dir``, and a manifest ``videos.csv`` of them.
 
     A video ``NAME.mp4`` gives ``NAME.npy`` for one crop, ``NAME__0.npy`` .. ``NAME__9.npy`` for
-    several, each (T, 1024) float32. A file appears when it is complete, and a hidden folder
-    ``.ladnet`` remembers the content of the video, the network and the settings that it was made
-    with. Videos that are done are skipped, so an interrupted call is continued by calling again; a
-    video file whose content has changed is extracted again. A video that gives no features doesn't
+    several, each (T, 1024) float32; another extractor than I3D has its own width. A file appears
+    when it is complete, and a hidden folder ``.ladnet`` remembers the content of the video, the
+    network and the settings that it was made with. Videos that are done are skipped, so an
+    interrupted call is continued by calling again; a video file whose content has changed is
+    extracted again. A video that gives no features doesn't
     stop the others. The manifest has the columns ``video, features, label, num_frames,
     frames_per_snippet``; labels are left empty for you to fill in, and what the file holds, also
     what is added to it meanwhile, is kept. ``num_frames`` counts the decoded frames. Memory
@@ -123,8 +124,9 @@ def extract_to_files(
         Precision of the network: torch.float32 (None) or torch.bfloat16. Files are float32.
     device : str, torch.device or None
         None: the first GPU that CUDA offers, else the CPU.
-    model : I3D or None
-        A network to use as it is, instead of the published weights in ``dtype`` on ``device``.
+    model : I3D, Extractor or None
+        A network or another extractor (`ladnet_fast.video.extractors`) to use as it is, instead of
+        I3D with the published weights in ``dtype`` on ``device``.
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then.
 
@@ -169,7 +171,7 @@ def extract_each(
     batch: int = DEFAULT_BATCH,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
-    model: I3D | None = None,
+    model: I3D | Extractor | None = None,
     progress: Progress | None = None,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
@@ -184,12 +186,15 @@ def extract_each(
     if model is None:
         require_dtype(dtype)
         require_device(device)
+        extractor: Extractor = I3DExtractor(lambda: _pretrained(dtype, device), dtype)
     else:
-        require_model(model)
+        extractor = as_extractor(model)
     footage = [_footage(video) for video in videos]
     require_distinct_names(footage)
     folder = checked_path("out_dir", out_dir)
-    settings = {"crops": crops, "preparation": PREPARATION, **_network(model, dtype)}
+    if is_placed(extractor):
+        extractor.place(folder, [path for path, _ in footage])
+    settings = _settings(extractor, crops)
     targets = [feature_paths(folder, name, crops) for _, name in footage]
     if not overwrite:
         finished.check_existing(footage, targets, settings)
@@ -201,13 +206,15 @@ def extract_each(
         remedy="use features that are there as they are, extract into another folder, or replace "
         "them (--overwrite, overwrite=True)",
     )
-    listing = Listing(folder, may_replace=lambda file: overwrite or finished.is_gone(file))
+    listing = Listing(
+        folder,
+        may_replace=lambda file: overwrite or finished.is_gone(file),
+        frames_per_snippet=extractor.frames_per_snippet,
+    )
     listing.check({name: files for (_, name), files in zip(footage, targets, strict=True)})
     for place in {folder, *(files[0].parent for files in targets)}:
         remove_leftovers(place)
-    return _extract_each(
-        footage, targets, listing, settings, overwrite, batch, dtype, device, model, progress
-    )
+    return _extract_each(footage, targets, listing, crops, overwrite, batch, extractor, progress)
 
 
 def feature_paths(folder: Path, name: str, crops: int) -> tuple[Path, ...]:
@@ -221,15 +228,14 @@ def _extract_each(
     footage: list[Footage],
     targets: list[tuple[Path, ...]],
     listing: Listing,
-    settings: dict[str, Any],
+    crops: int,
     overwrite: bool,
     batch: int,
-    dtype: torch.dtype | None,
-    device: str | torch.device | None,
-    model: I3D | None,
+    extractor: Extractor,
     progress: Progress | None,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     keeping = False
+    settings = _settings(extractor, crops)
     with ExitStack() as stack:
         for (path, name), files in zip(footage, targets, strict=True):
             problem = explain_not_a_video(path)
@@ -239,15 +245,15 @@ def _extract_each(
                 yield FailedVideo(path, name, problem)
                 continue
             try:
-                before = finished.features_of(path, files, settings)
+                before = finished.features_of(path, files, settings, extractor.width)
                 done = None if overwrite else before.features
                 if done is None:
-                    if model is None:
-                        model = _pretrained(dtype, device)
-                    if not keeping and _on_cpu(model):
+                    extractor.load()
+                    settings = _settings(extractor, crops)
+                    if not keeping and extractor.device.startswith("cpu"):
                         stack.enter_context(keep_freed_memory())
                         keeping = True
-                    snippets, frames = _extract(path, files, model, settings, batch, progress)
+                    snippets, frames = _extract(path, files, extractor, settings, batch, progress)
                     done = finished.Features(snippets, frames)
                     reused = False
                 else:
@@ -282,14 +288,9 @@ def _footage(video: str | os.PathLike[str] | Footage) -> Footage:
     return Footage(path, path.stem)
 
 
-def _network(model: I3D | None, dtype: torch.dtype | None) -> dict[str, str]:
-    """Tell networks apart that give different features."""
-    if model is None:
-        weights, precision = MEMBER_SHA256, dtype or torch.float32
-    else:
-        weights = tensors_digest(model.state_dict(), {"kind": type(model).__name__})
-        precision = model.conv_1a.conv.weight.dtype
-    return {"network": "i3d", "weights": weights, "precision": str(precision).partition(".")[2]}
+def _settings(extractor: Extractor, crops: int) -> dict[str, Any]:
+    """Return what tells sets of features apart that must not be mixed."""
+    return {"crops": crops, "preparation": PREPARATION, **remembered(extractor)}
 
 
 def _pretrained(dtype: torch.dtype | None, device: str | torch.device | None) -> I3D:
@@ -298,14 +299,10 @@ def _pretrained(dtype: torch.dtype | None, device: str | torch.device | None) ->
     return I3D.from_pretrained(dtype=dtype or torch.float32).to(device)
 
 
-def _on_cpu(model: I3D) -> bool:
-    return model.conv_1a.conv.weight.device.type == "cpu"
-
-
 def _extract(
     video: Path,
     targets: tuple[Path, ...],
-    model: I3D,
+    extractor: Extractor,
     settings: dict[str, Any],
     batch: int,
     progress: Progress | None,
@@ -316,7 +313,9 @@ def _extract(
         {"kind": finished.KIND, "video": source, "settings": settings, "crop": crop}
         for crop in range(len(targets))
     ]
-    chunks = iter_features(video, model=model, crops=len(targets), batch=batch, progress=progress)
+    chunks = iter_features(
+        video, model=extractor, crops=len(targets), batch=batch, progress=progress
+    )
     try:
         with ExitStack() as stack:
             temporaries = [
@@ -325,7 +324,7 @@ def _extract(
             ]
             with ExitStack() as writing:
                 files = [
-                    writing.enter_context(FeatureFile(temporary, FEATURE_DIM))
+                    writing.enter_context(FeatureFile(temporary, extractor.width))
                     for temporary in temporaries
                 ]
                 for chunk in chunks:

@@ -61,11 +61,14 @@ class FeatureFile:
         )
 
 
-def stored_rows(path: Path, width: int) -> int | None:
-    """Return T of a complete ``.npy`` file of (T, ``width``) float32, None for anything else."""
+def stored_rows(path: Path, width: int | None) -> int | None:
+    """Return T of a complete ``.npy`` file of (T, ``width``) float32, None for anything else.
+
+    ``width`` None: of any width.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    fits = array.ndim == 2 and array.shape[1] == width and array.dtype == np.float32
+    fits = array.ndim == 2 and width in (None, array.shape[1]) and array.dtype == np.float32
     return len(array) if fits else None

@@ -1,10 +1,9 @@
-"""From frames to I3D features: one row of 1024 per snippet of 16 frames."""
+"""From frames to features: one row per snippet, of I3D 1024 numbers for 16 frames."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +14,12 @@ from torch import Tensor
 
 from ladnet_fast._values import count, shown
 from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.arguments import require_model, require_progress
+from ladnet_fast.video.arguments import as_extractor, require_progress
 from ladnet_fast.video.decode import announced_frames, read_frames
 from ladnet_fast.video.errors import VideoError
+from ladnet_fast.video.extractors import Extractor, ExtractorError
 from ladnet_fast.video.frames import cut_crops, require_crops, resize, short_side_size
-from ladnet_fast.video.i3d import FEATURE_DIM, I3D, SNIPPET_FRAMES
+from ladnet_fast.video.i3d import I3D
 
 DEFAULT_BATCH = 8
 
@@ -36,14 +36,15 @@ class FeatureChunk(NamedTuple):
 
 
 def snippet_features(
-    model: I3D, frames: npt.NDArray[np.uint8] | Tensor, *, batch: int = DEFAULT_BATCH
+    model: I3D | Extractor, frames: npt.NDArray[np.uint8] | Tensor, *, batch: int = DEFAULT_BATCH
 ) -> Features:
-    """Describe every 16 frames by one I3D feature.
+    """Describe every snippet, 16 frames for I3D, by one row.
 
     Parameters
     ----------
-    model : I3D
-        On any device, in any floating dtype.
+    model : I3D or Extractor
+        The network on any device, in any floating dtype; or another extractor, see
+        `ladnet_fast.video.extractors`. T, 16 and 1024 below are I3D's.
     frames : ndarray or Tensor
         (T * 16, H, W, 3) uint8 RGB, as they are: not resized, not cropped. The weights were
         trained at 224 x 224.
@@ -61,27 +62,29 @@ def snippet_features(
         If ``frames`` has another dtype or shape, or ``batch`` is not positive.
     """
     batch = count("batch", batch)
-    require_model(model)
+    extractor = as_extractor(model)
+    size = extractor.frames_per_snippet
     if not isinstance(frames, (np.ndarray, Tensor)):
         raise TypeError(f"frames must be an array or a tensor of uint8; got {shown(frames)}")
     pixels = torch.as_tensor(frames)
     if pixels.dtype != torch.uint8:
         raise TypeError(f"frames must be uint8 RGB in 0 .. 255, got {pixels.dtype}")
     if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
-        raise ValueError(f"frames must have shape (T * 16, H, W, 3), got {tuple(pixels.shape)}")
-    if len(pixels) % SNIPPET_FRAMES:
+        raise ValueError(f"frames must have shape (T * {size}, H, W, 3), got {tuple(pixels.shape)}")
+    if len(pixels) % size:
         raise ValueError(
-            f"frames must hold a multiple of {SNIPPET_FRAMES}, got {len(pixels)}; leave out the "
+            f"frames must hold a multiple of {size}, got {len(pixels)}; leave out the "
             "last incomplete snippet"
         )
-    rows = [_describe(model, part) for part in pixels.split(batch * SNIPPET_FRAMES) if len(part)]
-    return np.concatenate(rows) if rows else np.empty((0, FEATURE_DIM), np.float32)
+    clips = pixels.cpu().unflatten(0, (-1, size)) if len(pixels) else pixels
+    rows = [describe(extractor, part.numpy()) for part in clips.split(batch) if len(part)]
+    return np.concatenate(rows) if rows else np.empty((0, extractor.width), np.float32)
 
 
 def iter_features(
     video: str | os.PathLike[str],
     *,
-    model: I3D,
+    model: I3D | Extractor,
     crops: int = 1,
     batch: int = DEFAULT_BATCH,
     progress: Progress | None = None,
@@ -92,32 +95,34 @@ def iter_features(
     are its result.
     """
     crops, batch = require_crops(crops), count("batch", batch)
-    require_model(model)
+    extractor = as_extractor(model)
     require_progress(progress)
     path = checked_path("video", video)
     total = announced_frames(path) if progress else None
-    return _iter_features(path, model, crops, batch, progress, total)
+    return _iter_features(path, extractor, crops, batch, progress, total)
 
 
 def extract_features(
     video: str | os.PathLike[str],
     *,
-    model: I3D,
+    model: I3D | Extractor,
     crops: int = 1,
     batch: int = DEFAULT_BATCH,
     progress: Progress | None = None,
 ) -> Features:
-    """Decode a video and compute its I3D features.
+    """Decode a video and compute its features.
 
     Frames are resized to a short side of 256, cut to 224 x 224 and grouped into snippets of 16
-    that don't overlap, at the video's own frame rate. A last incomplete snippet is dropped.
+    that don't overlap, at the video's own frame rate; another extractor than I3D has its own
+    sizes. A last incomplete snippet is dropped.
 
     Parameters
     ----------
     video : path-like
         A video file that FFmpeg can read.
-    model : I3D
-        On any device, in any floating dtype.
+    model : I3D or Extractor
+        The network on any device, in any floating dtype; or another extractor, see
+        `ladnet_fast.video.extractors`.
     crops : int
         1 (centre), 5 (centre and corners) or 10 (these and their mirror images); their order is
         that of `ladnet_fast.video.frames.cut_crops`.
@@ -145,69 +150,65 @@ def extract_features(
 
 def _iter_features(
     path: Path,
-    model: I3D,
+    extractor: Extractor,
     crops: int,
     batch: int,
     progress: Progress | None,
     total: int | None,
 ) -> Iterator[FeatureChunk]:
+    size, width = extractor.frames_per_snippet, extractor.width
+    short, side = extractor.preparation
     snippet: list[Tensor] = []  # frames of the snippet that is being filled
     waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
-    rows = np.empty((0, FEATURE_DIM), np.float32)  # features, crop by crop within a snippet
+    rows = np.empty((0, width), np.float32)  # features, crop by crop within a snippet
     count = 0
 
     def take_rows() -> Features:
         nonlocal rows
         complete = len(rows) // crops
         taken, rows = rows[: complete * crops], rows[complete * crops :]
-        return taken.reshape(complete, crops, FEATURE_DIM).swapaxes(0, 1)
+        return taken.reshape(complete, crops, width).swapaxes(0, 1)
 
     for frame in read_frames(path):
         count += 1
-        snippet.append(torch.from_numpy(resize(frame, short_side_size(*frame.shape[:2]))))
-        if len(snippet) < SNIPPET_FRAMES:
+        snippet.append(
+            torch.from_numpy(resize(frame, short_side_size(*frame.shape[:2], short=short)))
+        )
+        if len(snippet) < size:
             continue
-        waiting += cut_crops(torch.stack(snippet), crops)
+        waiting += cut_crops(torch.stack(snippet), crops, side)
         snippet.clear()
         while len(waiting) >= batch:
-            described = _describe(model, torch.cat(waiting[:batch]))
+            described = describe(extractor, torch.stack(waiting[:batch]).numpy())
             del waiting[:batch]
             rows = np.concatenate([rows, described])
             if progress:
                 progress(path.name, count, total)
         if len(rows) >= crops:
             yield FeatureChunk(take_rows(), count)
-    if count < SNIPPET_FRAMES:
-        raise VideoError(
-            f"{path}: has {count} frames, but a snippet is {SNIPPET_FRAMES}; use a longer video"
-        )
+    if count < size:
+        raise VideoError(f"{path}: has {count} frames, but a snippet is {size}; use a longer video")
     if waiting:
-        rows = np.concatenate([rows, _describe(model, torch.cat(waiting))])
+        rows = np.concatenate([rows, describe(extractor, torch.stack(waiting).numpy())])
     if progress:
         progress(path.name, count, count)
     yield FeatureChunk(take_rows(), count)
 
 
-def _describe(model: I3D, frames: Tensor) -> Features:
-    """Map (n * 16, H, W, 3) uint8 to (n, 1024) float32."""
-    weight = model.conv_1a.conv.weight
-    clips = frames.to(weight.device).unflatten(0, (-1, SNIPPET_FRAMES)).contiguous()
-    # Channels stay last in memory, as the folded network wants them. Scaled in float32 at least:
-    # bfloat16 can't tell all 256 levels apart.
-    scaled = clips.to(torch.promote_types(weight.dtype, torch.float32)).div_(127.5).sub_(1)
-    with torch.inference_mode(), _full_precision(weight):
-        features = model(scaled.to(weight.dtype).permute(0, 4, 1, 2, 3))
-    return features.float().cpu().numpy()
+def describe(extractor: Extractor, clips: npt.NDArray[np.uint8]) -> Features:
+    """Call an extractor with (N, frames, H, W, 3) uint8, and hold its rows to what it promised.
 
-
-def _full_precision(weight: Tensor) -> AbstractContextManager[None]:
-    """Keep cuDNN from rounding float32 to TF32, which PyTorch lets convolutions do by default."""
-    if not weight.is_cuda:
-        return nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled,
-        benchmark=cudnn.benchmark,
-        deterministic=cudnn.deterministic,
-        allow_tf32=False,
-    )
+    Raises
+    ------
+    ExtractorError
+        If they are not (N, width) float32.
+    """
+    rows = extractor(clips)
+    expected = (len(clips), extractor.width)
+    if not isinstance(rows, np.ndarray) or rows.shape != expected or rows.dtype != np.float32:
+        got = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else shown(rows)
+        raise ExtractorError(
+            f"the extractor {extractor.name!r} must return float32 {expected} for clips of shape "
+            f"{clips.shape}; it returned {got}"
+        )
+    return rows

@@ -12,7 +12,6 @@ from ladnet_fast._records import DamagedFileError, Record, record_of, verify, wr
 from ladnet_fast.video import origin
 from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.feature_file import stored_rows
-from ladnet_fast.video.i3d import FEATURE_DIM
 from ladnet_fast.video.sources import Footage
 
 KIND = "features"
@@ -32,8 +31,10 @@ class Earlier(NamedTuple):
     changed: bool
 
 
-def features_of(video: Path, files: Sequence[Path], settings: Mapping[str, Any]) -> Earlier:
-    """Look for the features of ``video``, made with ``settings``, in its files."""
+def features_of(
+    video: Path, files: Sequence[Path], settings: Mapping[str, Any], width: int
+) -> Earlier:
+    """Look for the features of ``video``, (T, ``width``) made with ``settings``, in its files."""
     records = [_whole(file) for file in files]
     known = [record for record in records if record is not None]
     origins = {origin.compare(video, record.made["video"]) for record in known}
@@ -41,7 +42,7 @@ def features_of(video: Path, files: Sequence[Path], settings: Mapping[str, Any])
         return Earlier(None, "changed" in origins)
     if any(record.made["settings"] != dict(settings) for record in known):
         return Earlier(None, False)
-    lengths = {stored_rows(file, FEATURE_DIM) for file in files}
+    lengths = {stored_rows(file, width) for file in files}
     snippets = lengths.pop()
     if lengths or snippets is None:
         return Earlier(None, False)
@@ -76,10 +77,11 @@ def check_existing(
                     f"{os.path.abspath(video)}; extract into another folder, rename the video, or "
                     "replace them (--overwrite, overwrite=True)"
                 )
+            then = record.made["settings"]
             different = [
-                f"{key} {record.made['settings'].get(key)!r} then, {value!r} now"
-                for key, value in settings.items()
-                if record.made["settings"].get(key) != value
+                f"{key} {then.get(key)!r} then, {settings.get(key)!r} now"
+                for key in dict.fromkeys((*settings, *then))
+                if then.get(key) != settings.get(key)
             ]
             if different:
                 raise OutputError(
@@ -93,7 +95,7 @@ def is_cut_off(file: Path) -> bool:
     """Tell whether we wrote ``file`` and it is no whole feature file any more."""
     if not file.is_file() or record_of(file) is None:
         return False
-    return not wrote(file) and stored_rows(file, FEATURE_DIM) is None
+    return not wrote(file) and stored_rows(file, None) is None
 
 
 def is_gone(file: Path) -> bool:

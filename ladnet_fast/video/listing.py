@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ladnet_fast._files import atomic_write_text
 from ladnet_fast._locks import folder_lock
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
 
 MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")
@@ -28,6 +27,8 @@ class Listing:
         The folder of the manifest; paths in it are relative to this folder.
     may_replace : callable
         Tells whether a feature file that a row names may be dropped from it for others.
+    frames_per_snippet : int
+        Of the features that are put into it.
 
     Raises
     ------
@@ -36,9 +37,13 @@ class Listing:
     """
 
     def __init__(
-        self, folder: Path, *, may_replace: Callable[[Path], bool] = lambda _: True
+        self,
+        folder: Path,
+        *,
+        may_replace: Callable[[Path], bool] = lambda _: True,
+        frames_per_snippet: int = 16,
     ) -> None:
-        self.path = folder / MANIFEST
+        self.path, self._frames_per_snippet = folder / MANIFEST, frames_per_snippet
         self._may_replace = may_replace
         self._read()
 
@@ -61,7 +66,7 @@ class Listing:
             row = rows.setdefault(name, {"label": ""})
             self._check_row(row, name, self._cell(features))
             row["video"], row["features"] = name, self._cell(features)
-            row["frames_per_snippet"] = str(SNIPPET_FRAMES)
+            row["frames_per_snippet"] = str(self._frames_per_snippet)
             if num_frames is not None:
                 row["num_frames"] = str(num_frames)
             text = io.StringIO()

@@ -1,0 +1,35 @@
+"""What describes snippets: I3D, and whatever else keeps to the protocol.
+
+A package of yours adds an extractor by an entry point of the group ``ladnet_fast.extractors``::
+
+    [project.entry-points."ladnet_fast.extractors"]
+    mine = "my_package:make_extractor"
+"""
+
+from ladnet_fast.video.extractors.i3d import I3DExtractor
+from ladnet_fast.video.extractors.protocol import (
+    Clips,
+    Extractor,
+    PlacedExtractor,
+    Preparation,
+    Rows,
+)
+from ladnet_fast.video.extractors.registry import (
+    ExtractorError,
+    Factory,
+    extractor_names,
+    make_extractor,
+)
+
+__all__ = [
+    "Clips",
+    "Extractor",
+    "ExtractorError",
+    "Factory",
+    "I3DExtractor",
+    "PlacedExtractor",
+    "Preparation",
+    "Rows",
+    "extractor_names",
+    "make_extractor",
+]
