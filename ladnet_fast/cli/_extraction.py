@@ -4,23 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._console import progress_bar
+from ._console import progress_bar, say
 
 if TYPE_CHECKING:
     from ..video import Footage
     from ..video.extraction import ExtractedVideo, FailedVideo
+    from ..video.extractors import Extractor
 
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Who computes the features of video files: torch, openvino (on CPUs; pip install "
+        "'ladnet-fast\\[openvino]'), or auto: openvino where it can."
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of the features of video files: fp32; bf16, faster, within 2 %; int8, faster still, "
+        "within 10 %, with openvino only, calibrated on your videos."
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        min=0.01,
+        max=1000,
+        help="Choose the frames of video files by time, so many a second.",
+        show_default="all frames",
+    ),
+]
 
 
-def require_precision(name: str) -> None:
-    """Refuse another ``--precision`` than those there are."""
-    if name not in PRECISIONS:
-        raise typer.BadParameter(f"--precision must be fp32 or bf16; got {name!r}")
+def named_extractor(spec: str, *, device: str, engine: str, precision: str) -> Extractor:
+    """Make the extractor that options name; say which engine ``auto`` has chosen."""
+    from ..video.extractors import make_extractor
+
+    extractor = make_extractor(spec, device=device, engine=engine, precision=precision)
+    if engine == "auto":
+        settings = extractor.settings if precision != "int8" else {"engine": "openvino"}
+        say(f"engine: {settings.get('engine', 'torch')}")
+    return extractor
 
 
 def extract_with_bar(
@@ -28,20 +57,31 @@ def extract_with_bar(
     out: Path,
     *,
     crops: int,
-    device: str,
+    extractor: Extractor,
     overwrite: bool = False,
-    precision: str = "fp32",
+    fps: float | None = None,
 ) -> list[ExtractedVideo | FailedVideo]:
     """Extract each video with a bar of the frames that are done; return what became of each."""
-    import torch
-
     from ..video.extraction import extract_each
 
-    dtype = getattr(torch, PRECISIONS[precision])
     with progress_bar("frames") as progress:
         return list(
             extract_each(
-                footage, out, crops=crops, overwrite=overwrite, dtype=dtype,
-                device=device, progress=progress,
+                footage, out, crops=crops, overwrite=overwrite, model=extractor, fps=fps,
+                progress=progress,
             )
         )  # fmt: skip
+
+
+def tell_unusual_rates(rates: Sequence[tuple[str, float | None]]) -> None:
+    """Tell of videos, by name and frame rate, whose snippets show much more or less than usual."""
+    from ..video.resample import unusual
+
+    notes = [(name, note) for name, rate in rates if (note := unusual(rate)) is not None]
+    for name, note in notes[:_SHOWN]:
+        say(f"note: {name} {note}")
+    if len(notes) > _SHOWN:
+        say(f"note: and so {len(notes) - _SHOWN} more")
+
+
+_SHOWN = 5

@@ -11,7 +11,14 @@ import typer
 from . import _failures, _shards
 from . import _options as opt
 from ._console import help_text, say
-from ._extraction import extract_with_bar, require_precision
+from ._extraction import (
+    Engine,
+    Precision,
+    Rate,
+    extract_with_bar,
+    named_extractor,
+    tell_unusual_rates,
+)
 
 _EXAMPLE = """
 [bold]Examples[/]
@@ -20,7 +27,9 @@ ladnet-fast extract clip.mp4 other.avi --out features
 
 ladnet-fast extract videos/ --out features --crops 10
 
-ladnet-fast extract 'cams/**/*.mkv' --out features
+ladnet-fast extract 'cams/**/*.mkv' --out features --fps 25
+
+ladnet-fast extract videos/ --out features-int8 --engine openvino --precision int8
 
 ladnet-fast extract videos/ --out features --shard 1/4
 """
@@ -47,11 +56,16 @@ def command(
             "replaced.",
         ),
     ] = False,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, within 2 %.")] = "fp32",
+    engine: Engine = "torch",
+    precision: Precision = "fp32",
+    fps: Rate = None,
+    extractor: Annotated[
+        str, typer.Option(help="What describes snippets: i3d, or NAME\\[:WHAT] of a package.")
+    ] = "i3d",
     device: opt.Device = "auto",
     shard: _shards.ShardOption = None,
 ) -> None:
-    """Compute I3D features of video files: one row of 1,024 numbers for every 16 frames.
+    """Compute features of video files: of I3D one row of 1,024 numbers for every 16 frames.
 
     Writes NAME.npy (NAME__0.npy ... for several crops) and the manifest videos.csv, whose labels
     are yours to fill in. Videos that are done are skipped, so that the command can be repeated; a
@@ -62,11 +76,12 @@ def command(
     from ..engine import write_run_info
     from ..engine.run_info import LOCK, check_run_info
     from ..video import find_footage
+    from ..video.decode import frame_rate
     from ..video.extraction import ExtractedVideo, FailedVideo
 
     part = _shards.chosen_shard(shard)
     on = _shards.own_device(opt.chosen_device(device))
-    require_precision(precision)
+    describer = named_extractor(extractor, device=on, engine=engine, precision=precision)
     footage = find_footage(videos)
     if not any(path.is_file() for path, _ in footage):  # before the weights are fetched
         raise FileNotFoundError(f"no such video file: {', '.join(str(f.path) for f in footage)}")
@@ -74,12 +89,15 @@ def command(
     own = part.names(name for _, name in footage)
     total, footage = len(footage), [video for video in footage if video.name in own]
     outcomes = extract_with_bar(
-        footage, out, crops=crops, device=on, overwrite=overwrite, precision=precision
+        footage, out, crops=crops, extractor=describer, overwrite=overwrite, fps=fps
     )
     done = [outcome for outcome in outcomes if isinstance(outcome, ExtractedVideo)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedVideo)]
     if done:
         options = {"crops": crops, "precision": precision, "device": on}
+        chosen = {"engine": engine, "extractor": extractor, "fps": fps}
+        usual = {"engine": "torch", "extractor": "i3d", "fps": None}
+        options |= {key: value for key, value in chosen.items() if value != usual[key]}
         if part.count > 1:
             options["shard"] = str(part)
         with folder_lock(out, LOCK, wait=-1):
@@ -88,6 +106,8 @@ def command(
         state = "was there" if video.reused else "done"
         state = "the video has changed, done again" if video.changed else state
         say(f"{video.name}: {video.num_snippets} snippets, {state}")
+    if fps is None:
+        tell_unusual_rates([(v.name, frame_rate(v.video)) for v in done if not v.reused])
     say(f"written to {out}")
     there = sum(video.reused for video in done)
     _shards.summarise(part, total=total, done=len(done) - there, there=there, failed=len(failed))

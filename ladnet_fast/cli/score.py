@@ -16,6 +16,7 @@ from .._times import clock
 from . import _failures, _score_report, _shards
 from . import _options as opt
 from ._console import console, help_text, number, plain, progress_bar, say
+from ._extraction import Engine, Precision, named_extractor, tell_unusual_rates
 
 if TYPE_CHECKING:
     from .._choices import Axes
@@ -69,11 +70,15 @@ def command(
     fps: Annotated[
         float | None,
         typer.Option(
-            min=0.001,
-            help="Frames a second, for times.",
-            show_default="the video file's own, else frame numbers",
+            min=0.01,
+            max=1000,
+            help="Frames a second. Of video files, frames are chosen by time, so many a second; of "
+            "features, it is how times are told.",
+            show_default="all frames of a video file; of features, frame numbers",
         ),
     ] = None,
+    engine: Engine = "torch",
+    precision: Precision = "fp32",
     crops: Annotated[int, typer.Option(help="Crops of a video file: 1, 5 or 10.")] = 1,
     device: opt.Device = "auto",
     impl: Annotated[
@@ -163,6 +168,7 @@ def command(
             "it finds the scores and writes the rest"
         )
     on = _shards.own_device(opt.chosen_device(device))
+    extractor = named_extractor("i3d", device=on, engine=engine, precision=precision)
     net = load_model(model, device=on, impl=impl)
     if len(inputs) == 1 and (layout is not None or inputs[0].suffix.lower() == ".csv"):
         per_snippet = frames_per_snippet if layout is not None else None
@@ -197,8 +203,8 @@ def command(
     failed: list[UnscoredVideo] = []
     with progress_bar("scoring") as progress:
         for outcome in score_each(
-            net, found, folder, read=read, plots=plots, crops=crops, device=on,
-            max_snippets=max_snippets, progress=progress,
+            net, found, folder, read=read, plots=plots, crops=crops, extractor=extractor,
+            fps=fps, max_snippets=max_snippets, progress=progress,
         ):  # fmt: skip
             (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
     failures = [(video.name, video.reason) for video in failed]
@@ -214,13 +220,17 @@ def command(
         )
         told = {name for name, _ in failures}
         failures += [(name, reason) for name, reason in lacking if name not in told]
-        extra = {
+        extra: dict[str, Any] = {
             "model": str(model.resolve()),
             "inputs": [str(path.resolve()) for path in inputs],
             "device": on,
         }
+        if found.footage:
+            extra |= {"engine": engine, "precision": precision, "fps": fps}
         if part.count > 1:
             extra["shard"] = str(part)
+        if fps is None:
+            tell_unusual_rates([(entry.video.name, entry.fps) for entry in done])
         with folder_lock(out, LOCK, wait=-1):
             write_run_info(out, command=sys.argv, extra=extra)
         console.print(_table(done, rates))

@@ -13,6 +13,7 @@ from .._memory import NotEnoughMemoryError, memory_errors
 from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..nn import LANet
+from ..video.extractors import Extractor
 from .inputs import Inputs, width_problem
 from .run_info import check_run_info
 from .score_files import KINDS, ScoreFolder
@@ -27,7 +28,8 @@ FEATURES = "features"
 class ScoredVideo:
     """A video whose score files are complete.
 
-    ``reused`` says that an earlier call wrote them; ``fps`` is a video file's own frame rate.
+    ``reused`` says that an earlier call wrote them; ``fps`` is a video file's own frame rate, or
+    that at which its frames were chosen: frame numbers of the scores count at this rate.
     """
 
     video: Video
@@ -53,6 +55,8 @@ def score_each(
     plots: bool = False,
     crops: int = 1,
     device: str | None = None,
+    extractor: Extractor | None = None,
+    fps: float | None = None,
     max_snippets: int = MAX_SNIPPETS,
     progress: Progress | None = None,
 ) -> Iterator[ScoredVideo | UnscoredVideo]:
@@ -73,8 +77,10 @@ def score_each(
         More files that must not be written over: lists, ground truth, weights.
     plots : bool
         Whether ``NAME.png`` will be written too.
-    crops, device
+    crops, device, fps
         For video files; see `ladnet_fast.video.extract_to_files`.
+    extractor : Extractor or None
+        For video files, instead of I3D on ``device``; see `ladnet_fast.video.extractors`.
     max_snippets : int
         See `score_video`.
     progress : callable, optional
@@ -104,7 +110,9 @@ def score_each(
     extracted: Iterator[Video | UnscoredVideo] = iter(())
     rates: dict[str, float] = {}
     if found.footage:
-        extracted = _extracted(found, folder, inputs, crops, device, rates, progress)
+        extracted = _extracted(
+            found, folder, inputs, crops, device, extractor, fps, rates, progress
+        )
     return _score_each(net, found, extracted, folder, max_snippets, rates, len(names), progress)
 
 
@@ -124,6 +132,8 @@ def _extracted(
     inputs: list[str | os.PathLike[str]],
     crops: int,
     device: str | None,
+    extractor: Extractor | None,
+    fps: float | None,
     rates: dict[str, float],
     progress: Progress | None,
 ) -> Iterator[Video | UnscoredVideo]:
@@ -139,8 +149,8 @@ def _extracted(
     written = [file for features in files.values() for file in features]
     check_outputs([*written, place / MANIFEST], inputs, overwrite=True)
     outcomes = extract_each(
-        found.footage, place, crops=crops, device=device, overwrite=folder.overwrite,
-        progress=progress,
+        found.footage, place, crops=crops, device=device, model=extractor,
+        overwrite=folder.overwrite, fps=fps, progress=progress,
     )  # fmt: skip
 
     def videos() -> Iterator[Video | UnscoredVideo]:
@@ -148,7 +158,7 @@ def _extracted(
             if isinstance(outcome, FailedVideo):
                 yield UnscoredVideo(outcome.name, outcome.reason)
                 continue
-            rate = frame_rate(outcome.video)
+            rate = frame_rate(outcome.video) if fps is None else fps
             if rate is not None:
                 rates[outcome.name] = rate
             sources = tuple(FeatureSource(file) for file in outcome.features)

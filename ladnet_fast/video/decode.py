@@ -19,6 +19,7 @@ from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.frames import require_size, resize
 from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.orientation import Orientation, orient, orientation_of, unpack
+from ladnet_fast.video.resample import Timed, require_rate, resample
 
 Frame = npt.NDArray[np.uint8]
 
@@ -27,13 +28,16 @@ def read_frames(
     path: str | os.PathLike[str],
     size: tuple[int, int] | None = None,
     max_frames: int | None = None,
+    *,
+    fps: float | None = None,
 ) -> Iterator[Frame]:
     """Decode the frames of a video in the order they are shown.
 
     Every coded frame comes once, whatever its duration, so a variable frame rate is not evened
-    out. Frames are turned and mirrored as the file's display matrix says, in all eight ways. The
-    conversion to RGB follows the colour tags of the stream (BT.601, limited range, where it has
-    none). Non-square pixels are not stretched. Memory holds a few frames, however long the video.
+    out; unless ``fps`` asks for another rate, then frames come as often as their times say. Frames
+    are turned and mirrored as the file's display matrix says, in all eight ways. The conversion to
+    RGB follows the colour tags of the stream (BT.601, limited range, where it has none). Non-square
+    pixels are not stretched. Memory holds a few frames, however long the video.
 
     Parameters
     ----------
@@ -44,6 +48,9 @@ def read_frames(
         of the first frame, which also holds for later frames should the size change on the way.
     max_frames : int or None
         Stop after so many frames.
+    fps : float or None
+        Frames a second: the k-th frame is the one that is shown nearest to k / ``fps`` seconds
+        after the first; see `ladnet_fast.video.resample.resample`. None: all, once.
 
     Yields
     ------
@@ -62,7 +69,7 @@ def read_frames(
     size = None if size is None else require_size(size)
     if max_frames is not None:
         max_frames = count("max_frames", max_frames, allowed="None or at least 1")
-    return _read_frames(checked_path("path", path), size, max_frames)
+    return _read_frames(checked_path("path", path), size, max_frames, require_rate(fps))
 
 
 def announced_frames(path: str | os.PathLike[str]) -> int | None:
@@ -100,23 +107,47 @@ def frame_rate(path: str | os.PathLike[str]) -> float | None:
 
 
 def _read_frames(
-    path: Path, size: tuple[int, int] | None, max_frames: int | None
+    path: Path,
+    size: tuple[int, int] | None,
+    max_frames: int | None,
+    rate: Fraction | None = None,
 ) -> Iterator[Frame]:
-    count, end = 0, Fraction(0)
+    count, total, end = 0, 0, Fraction(0)
     with _open(path) as container:
         stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
         _require_indexed_bytes(path, container, stream)
-        for frame in _decode(container, stream, path):
+
+        def decoded() -> Iterator[Any]:
+            nonlocal count, end
+            for frame in _decode(container, stream, path):
+                count += 1
+                if frame.pts is not None and frame.time_base is not None:
+                    end = max(end, (frame.pts + (frame.duration or 0)) * frame.time_base)
+                yield frame
+
+        chosen: Iterator[tuple[Any, int]] = ((frame, 1) for frame in decoded())
+        if rate is not None:
+            chosen = resample(((_timed(frame, path), frame) for frame in decoded()), rate)
+        for frame, times in chosen:
             image = orient(frame.to_ndarray(format="rgb24"), _orientation(frame, path))
             size = size or image.shape[:2]
-            yield resize(image, size)
-            count += 1
-            if frame.pts is not None and frame.time_base is not None:
-                end = max(end, (frame.pts + (frame.duration or 0)) * frame.time_base)
-            if count == max_frames:
-                return
+            image = resize(image, size)
+            for _ in range(times):
+                yield image
+                total += 1
+                if total == max_frames:
+                    return
         _require_complete(path, container, stream, count, end)
+
+
+def _timed(frame: Any, path: Path) -> Timed:
+    if frame.pts is None or frame.time_base is None:
+        raise VideoError(
+            f"{path}: its frames have no times, so they can't be chosen by time; leave out --fps "
+            "(fps), or write the file anew: " + ffmpeg_command(path, "timed")
+        )
+    return Timed(frame.pts * frame.time_base, (frame.duration or 0) * frame.time_base)
 
 
 def _open(path: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from ladnet_fast.video.frames import require_crops
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.listing import Listing
 from ladnet_fast.video.not_video import explain_not_a_video
+from ladnet_fast.video.resample import require_rate
 from ladnet_fast.video.sources import Footage, require_distinct_names
 
 #: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
@@ -57,7 +58,7 @@ class ExtractedVideo:
         What the video is called in the manifest: the file's name without suffix, or a path below
         the output folder.
     num_frames : int or None
-        Decoded frames of the video.
+        Decoded frames of the video; with ``fps`` those that were chosen.
     changed : bool
         Whether the files were there, but of an earlier content of the video file.
     """
@@ -91,6 +92,7 @@ def extract_to_files(
     device: str | torch.device | None = None,
     model: I3D | Extractor | None = None,
     progress: Progress | None = None,
+    fps: float | None = None,
 ) -> list[ExtractedVideo]:
     """Write the features of videos to ``out_dir``, and a manifest ``videos.csv`` of them.
 
@@ -129,6 +131,10 @@ def extract_to_files(
         I3D with the published weights in ``dtype`` on ``device``.
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then.
+    fps : float or None
+        Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`;
+        ``num_frames`` counts the chosen frames then, and a column ``fps`` of the manifest holds the
+        rate. None: all frames, at each video's own rate.
 
     Returns
     -------
@@ -153,7 +159,7 @@ def extract_to_files(
     outcomes = list(
         extract_each(
             _as_list(videos), out_dir, crops=crops, overwrite=overwrite, batch=batch, dtype=dtype,
-            device=device, model=model, progress=progress,
+            device=device, model=model, progress=progress, fps=fps,
         )
     )  # fmt: skip
     failures = {o.video: o.reason for o in outcomes if isinstance(o, FailedVideo)}
@@ -173,6 +179,7 @@ def extract_each(
     device: str | torch.device | None = None,
     model: I3D | Extractor | None = None,
     progress: Progress | None = None,
+    fps: float | None = None,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
 
@@ -181,6 +188,7 @@ def extract_each(
     crops, batch = require_crops(crops), count("batch", batch)
     overwrite = switch("overwrite", overwrite)
     require_progress(progress)
+    require_rate(fps)
     if model is not None and (dtype is not None or device is not None):
         raise ValueError("model comes as it is: leave dtype and device out, or leave model out")
     if model is None:
@@ -194,7 +202,7 @@ def extract_each(
     folder = checked_path("out_dir", out_dir)
     if is_placed(extractor):
         extractor.place(folder, [path for path, _ in footage])
-    settings = _settings(extractor, crops)
+    settings = _settings(extractor, crops, fps)
     targets = [feature_paths(folder, name, crops) for _, name in footage]
     if not overwrite:
         finished.check_existing(footage, targets, settings)
@@ -214,7 +222,11 @@ def extract_each(
     listing.check({name: files for (_, name), files in zip(footage, targets, strict=True)})
     for place in {folder, *(files[0].parent for files in targets)}:
         remove_leftovers(place)
-    return _extract_each(footage, targets, listing, crops, overwrite, batch, extractor, progress)
+    if not overwrite:
+        finished.check_set(listing.features(), settings, targets)
+    return _extract_each(
+        footage, targets, listing, crops, overwrite, batch, extractor, progress, fps
+    )
 
 
 def feature_paths(folder: Path, name: str, crops: int) -> tuple[Path, ...]:
@@ -233,9 +245,10 @@ def _extract_each(
     batch: int,
     extractor: Extractor,
     progress: Progress | None,
+    fps: float | None,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     keeping = False
-    settings = _settings(extractor, crops)
+    settings = _settings(extractor, crops, fps)
     with ExitStack() as stack:
         for (path, name), files in zip(footage, targets, strict=True):
             problem = explain_not_a_video(path)
@@ -249,11 +262,13 @@ def _extract_each(
                 done = None if overwrite else before.features
                 if done is None:
                     extractor.load()
-                    settings = _settings(extractor, crops)
+                    settings = _settings(extractor, crops, fps)
                     if not keeping and extractor.device.startswith("cpu"):
                         stack.enter_context(keep_freed_memory())
                         keeping = True
-                    snippets, frames = _extract(path, files, extractor, settings, batch, progress)
+                    snippets, frames = _extract(
+                        path, files, extractor, settings, batch, progress, fps
+                    )
                     done = finished.Features(snippets, frames)
                     reused = False
                 else:
@@ -261,7 +276,7 @@ def _extract_each(
             except VideoError as error:
                 yield FailedVideo(path, name, str(error))
                 continue
-            listing.put(name, files, done.num_frames)
+            listing.put(name, files, done.num_frames, fps)
             yield ExtractedVideo(
                 path, files, done.num_snippets, reused, name, done.num_frames,
                 changed=not reused and before.changed,
@@ -288,9 +303,10 @@ def _footage(video: str | os.PathLike[str] | Footage) -> Footage:
     return Footage(path, path.stem)
 
 
-def _settings(extractor: Extractor, crops: int) -> dict[str, Any]:
+def _settings(extractor: Extractor, crops: int, fps: float | None) -> dict[str, Any]:
     """Return what tells sets of features apart that must not be mixed."""
-    return {"crops": crops, "preparation": PREPARATION, **remembered(extractor)}
+    rate = {} if fps is None else {"fps": float(fps)}
+    return {"crops": crops, "preparation": PREPARATION, **remembered(extractor), **rate}
 
 
 def _pretrained(dtype: torch.dtype | None, device: str | torch.device | None) -> I3D:
@@ -306,6 +322,7 @@ def _extract(
     settings: dict[str, Any],
     batch: int,
     progress: Progress | None,
+    fps: float | None,
 ) -> tuple[int, int]:
     """Write one video's files, all or (when decoding fails) none; return T and the frames."""
     source = origin.describe(video)
@@ -314,7 +331,7 @@ def _extract(
         for crop in range(len(targets))
     ]
     chunks = iter_features(
-        video, model=extractor, crops=len(targets), batch=batch, progress=progress
+        video, model=extractor, crops=len(targets), batch=batch, progress=progress, fps=fps
     )
     try:
         with ExitStack() as stack:
@@ -327,6 +344,7 @@ def _extract(
                     writing.enter_context(FeatureFile(temporary, extractor.width))
                     for temporary in temporaries
                 ]
+                writing.enter_context(closing(chunks))
                 for chunk in chunks:
                     for file, rows in zip(files, chunk.features, strict=True):
                         file.append(rows)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,14 +16,17 @@ from torch import Tensor
 
 from ladnet_fast._values import count, shown
 from ladnet_fast._values import path as checked_path
+from ladnet_fast.video.ahead import work_ahead
 from ladnet_fast.video.arguments import as_extractor, require_progress
-from ladnet_fast.video.decode import announced_frames, read_frames
+from ladnet_fast.video.decode import announced_frames, frame_rate, read_frames
 from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.extractors import Extractor, ExtractorError
 from ladnet_fast.video.frames import cut_crops, require_crops, resize, short_side_size
 from ladnet_fast.video.i3d import I3D
+from ladnet_fast.video.resample import require_rate
 
 DEFAULT_BATCH = 8
+_MOST_AHEAD = 256  # frames, however small the crops and large the batch
 
 Features = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int | None], None]
@@ -88,18 +93,26 @@ def iter_features(
     crops: int = 1,
     batch: int = DEFAULT_BATCH,
     progress: Progress | None = None,
-) -> Iterator[FeatureChunk]:
+    fps: float | None = None,
+) -> Generator[FeatureChunk, None, None]:
     """Yield the features of a video piece by piece, in memory that doesn't grow with its length.
 
     Takes what `extract_features` takes and raises what it raises; the pieces joined along axis 1
-    are its result.
+    are its result. Decoding, resizing and cropping run in a thread of their own, at most a batch
+    ahead; it ends when the generator is exhausted or closed.
     """
     crops, batch = require_crops(crops), count("batch", batch)
     extractor = as_extractor(model)
     require_progress(progress)
     path = checked_path("video", video)
-    total = announced_frames(path) if progress else None
-    return _iter_features(path, extractor, crops, batch, progress, total)
+    require_rate(fps)
+    total = None
+    if progress:
+        total = announced_frames(path)
+        own = frame_rate(path) if fps is not None else None
+        if fps is not None:
+            total = round(total * fps / own) if total and own else None
+    return _iter_features(path, extractor, crops, batch, progress, total, fps)
 
 
 def extract_features(
@@ -109,6 +122,7 @@ def extract_features(
     crops: int = 1,
     batch: int = DEFAULT_BATCH,
     progress: Progress | None = None,
+    fps: float | None = None,
 ) -> Features:
     """Decode a video and compute its features.
 
@@ -131,6 +145,9 @@ def extract_features(
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then; the total is the
         container's own, None if it doesn't say.
+    fps : float or None
+        Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`.
+        None: all frames, at the video's own rate.
 
     Returns
     -------
@@ -144,8 +161,49 @@ def extract_features(
     ValueError
         If ``crops`` or ``batch`` is out of range.
     """
-    chunks = iter_features(video, model=model, crops=crops, batch=batch, progress=progress)
+    chunks = iter_features(video, model=model, crops=crops, batch=batch, progress=progress, fps=fps)
     return np.concatenate([chunk.features for chunk in chunks], axis=1)
+
+
+class _Snippet(NamedTuple):
+    """Crops (frames, H, W, 3) of a snippet, and how many frames have come so far.
+
+    The last one of a video may be without crops: it counts the frames that fill no snippet.
+    """
+
+    crops: list[Tensor]
+    num_frames: int
+
+
+def _snippets(
+    path: Path, extractor: Extractor, crops: int, fps: float | None
+) -> Generator[_Snippet, None, None]:
+    """Decode, resize and crop; of a frame little more is kept than its short side asks for."""
+    size, (short, side) = extractor.frames_per_snippet, extractor.preparation
+    frames: list[Tensor] = []
+    count = 0
+    for frame in read_frames(path, fps=fps):
+        count += 1
+        height, width = frame.shape[:2]
+        target = short_side_size(height, width, short)
+        frames.append(torch.from_numpy(resize(frame, target)))
+        if len(frames) == size:
+            yield _Snippet(cut_crops(torch.stack(frames), crops, side), count)
+            frames = []
+    yield _Snippet([], count)
+
+
+def centre_snippets(path: Path, extractor: Extractor, wanted: int) -> list[npt.NDArray[np.uint8]]:
+    """Return the centre crops of a video's first ``wanted`` snippets, each (1, frames, H, W, 3).
+
+    Raises
+    ------
+    VideoError
+        If the file can't be read so far.
+    """
+    with closing(_snippets(path, extractor, 1, None)) as snippets:
+        cut = (crop for snippet in snippets for crop in snippet.crops)
+        return [np.ascontiguousarray(crop.numpy())[None] for crop in islice(cut, wanted)]
 
 
 def _iter_features(
@@ -155,10 +213,9 @@ def _iter_features(
     batch: int,
     progress: Progress | None,
     total: int | None,
-) -> Iterator[FeatureChunk]:
+    fps: float | None,
+) -> Generator[FeatureChunk, None, None]:
     size, width = extractor.frames_per_snippet, extractor.width
-    short, side = extractor.preparation
-    snippet: list[Tensor] = []  # frames of the snippet that is being filled
     waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
     rows = np.empty((0, width), np.float32)  # features, crop by crop within a snippet
     count = 0
@@ -169,25 +226,25 @@ def _iter_features(
         taken, rows = rows[: complete * crops], rows[complete * crops :]
         return taken.reshape(complete, crops, width).swapaxes(0, 1)
 
-    for frame in read_frames(path):
-        count += 1
-        snippet.append(
-            torch.from_numpy(resize(frame, short_side_size(*frame.shape[:2], short=short)))
-        )
-        if len(snippet) < size:
-            continue
-        waiting += cut_crops(torch.stack(snippet), crops, side)
-        snippet.clear()
-        while len(waiting) >= batch:
-            described = describe(extractor, torch.stack(waiting[:batch]).numpy())
-            del waiting[:batch]
-            rows = np.concatenate([rows, described])
-            if progress:
-                progress(path.name, count, total)
-        if len(rows) >= crops:
-            yield FeatureChunk(take_rows(), count)
+    # The network computes while the next batch is decoded and resized.
+    ahead = max(1, min(batch // crops, _MOST_AHEAD // size))
+    with closing(work_ahead(_snippets(path, extractor, crops, fps), ahead)) as snippets:
+        for snippet in snippets:
+            count = snippet.num_frames
+            waiting += snippet.crops
+            while len(waiting) >= batch:
+                described = describe(extractor, torch.stack(waiting[:batch]).numpy())
+                del waiting[:batch]
+                rows = np.concatenate([rows, described])
+                if progress:
+                    progress(path.name, count, total)
+            if len(rows) >= crops:
+                yield FeatureChunk(take_rows(), count)
     if count < size:
-        raise VideoError(f"{path}: has {count} frames, but a snippet is {size}; use a longer video")
+        at = "" if fps is None else f" at {fps:g} a second"
+        raise VideoError(
+            f"{path}: has {count} frames{at}, but a snippet is {size}; use a longer video"
+        )
     if waiting:
         rows = np.concatenate([rows, describe(extractor, torch.stack(waiting).numpy())])
     if progress:

@@ -77,18 +77,69 @@ def check_existing(
                     f"{os.path.abspath(video)}; extract into another folder, rename the video, or "
                     "replace them (--overwrite, overwrite=True)"
                 )
-            then = record.made["settings"]
-            different = [
-                f"{key} {then.get(key)!r} then, {settings.get(key)!r} now"
-                for key in dict.fromkeys((*settings, *then))
-                if then.get(key) != settings.get(key)
-            ]
-            if different:
+            if different := _differences(record.made["settings"], settings):
                 raise OutputError(
                     f"{file} was extracted with other settings ({'; '.join(different)}): features "
-                    "of one set must not be mixed; extract into another folder, or again "
-                    "(--overwrite, overwrite=True)"
+                    "of one set must not be mixed; extract into another folder, with the options "
+                    f"of then{_options(record.made['settings'])}, or again (--overwrite, "
+                    "overwrite=True)"
                 )
+
+
+def check_set(
+    files: Sequence[Path], settings: Mapping[str, Any], own: Sequence[Sequence[Path]]
+) -> None:
+    """Refuse to put features beside those of other videos that were made with other settings.
+
+    The number of crops may differ between the videos of a set.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Feature files of the set; those that are gone, or not ours, don't count.
+    settings : mapping
+        Of the features that will be written.
+    own : sequence of sequence of Path
+        The files that will be written: `check_existing` has looked at them.
+
+    Raises
+    ------
+    OutputError
+        Names a file, what it was made with, and what to do.
+    """
+    written = {file for group in own for file in group}
+    for file in files:
+        record = record_of(file) if file not in written and file.is_file() else None
+        if record is None or record.made.get("kind") != KIND:
+            continue
+        then = {**record.made["settings"], "crops": settings["crops"]}
+        if different := _differences(then, settings):
+            raise OutputError(
+                f"{file}, of the same folder, was extracted with other settings "
+                f"({'; '.join(different)}): features of one set must not be mixed; extract into "
+                f"another folder, or with the options of then{_options(then)}"
+            )
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} {_value(then, key)!r} then, {_value(now, key)!r} now"
+        for key in dict.fromkeys((*now, *then))
+        if _value(then, key) != _value(now, key)
+    ]
+
+
+def _value(settings: Mapping[str, Any], key: str) -> Any:
+    return settings.get(key, "torch" if key == "engine" else None)
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    """Return the options of the command line that give these settings, as far as they are known."""
+    name = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}.get(settings["precision"])
+    if settings["network"] != "i3d" or name is None:
+        return ""
+    rate = f" --fps {settings['fps']:g}" if "fps" in settings else ""
+    return f" (--engine {_value(settings, 'engine')} --precision {name}{rate})"
 
 
 def is_cut_off(file: Path) -> bool:

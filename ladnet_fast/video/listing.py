@@ -12,6 +12,7 @@ from ladnet_fast._locks import folder_lock
 
 MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")
+RATE = "fps"
 _Rows = dict[str, dict[str, str]]
 
 
@@ -53,8 +54,23 @@ class Listing:
         for name, features in names.items():
             self._check_row(rows.get(name, {}), name, self._cell(features))
 
-    def put(self, name: str, features: Sequence[Path], num_frames: int | None) -> None:
+    def features(self) -> list[Path]:
+        """Return every feature file that a row names, whether it is there or not."""
+        _, rows = self._read()
+        cells = (row.get("features", "") for row in rows.values())
+        return [self.path.parent / part for cell in cells for part in cell.split(";") if part]
+
+    def put(
+        self,
+        name: str,
+        features: Sequence[Path],
+        num_frames: int | None,
+        fps: float | None = None,
+    ) -> None:
         """Add or update one video and write the file; ``num_frames`` None keeps what was known.
+
+        ``fps`` is the rate of a video whose frames were chosen by time: ``num_frames`` counts those
+        then, and the rate stands in a column ``fps``.
 
         Raises
         ------
@@ -69,6 +85,9 @@ class Listing:
             row["frames_per_snippet"] = str(self._frames_per_snippet)
             if num_frames is not None:
                 row["num_frames"] = str(num_frames)
+            if fps is not None or row.get(RATE):
+                row[RATE] = "" if fps is None else f"{fps:.12g}"
+                columns += [RATE] if RATE not in columns else []
             text = io.StringIO()
             writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
             writer.writeheader()

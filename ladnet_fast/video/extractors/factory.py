@@ -1,14 +1,19 @@
-"""Makes our I3D extractor from names."""
+"""Makes our I3D extractor from names: of a device, an engine and a precision."""
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 
+from ladnet_fast._values import shown
 from ladnet_fast.video.extractors.i3d import I3DExtractor
 from ladnet_fast.video.extractors.protocol import Extractor
 from ladnet_fast.video.extractors.registry import ExtractorError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ENGINES = ("torch", "openvino", "auto")
+PRECISIONS = ("fp32", "bf16", "int8")
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def i3d(
@@ -18,14 +23,59 @@ def i3d(
     engine: str = "torch",
     precision: str = "fp32",
 ) -> Extractor:
-    """Make I3D with the published weights; see `ladnet_fast.video.extractors.registry.Factory`."""
+    """Make I3D with the published weights, which are loaded when they are needed.
+
+    Parameters
+    ----------
+    what : None
+        There is one network only.
+    device : str, torch.device or None
+        None: the first GPU that CUDA offers, else the CPU.
+    engine : str
+        ``"torch"``; ``"openvino"``, on CPUs; ``"auto"``: OpenVINO on a CPU where it is installed,
+        else PyTorch.
+    precision : str
+        ``"fp32"``, ``"bf16"``, or, with OpenVINO, ``"int8"``.
+
+    Raises
+    ------
+    ExtractorError
+        If an argument is another, or the engine can't do what is asked for.
+    ladnet_fast._extras.MissingExtraError
+        If OpenVINO is asked for and is not installed.
+    """
     from ladnet_fast.video import extraction
 
     if what is not None:
-        raise ExtractorError(f"the extractor i3d has one network only; got 'i3d:{what}'")
-    if engine != "torch":
-        raise ExtractorError(f"engine must be torch; got {engine!r}")
-    if precision not in DTYPES:
-        raise ExtractorError(f"precision must be {' or '.join(DTYPES)}; got {precision!r}")
-    dtype = DTYPES[precision]
+        raise ExtractorError(f"the extractor i3d has one network only; got {shown(f'i3d:{what}')}")
+    if precision not in PRECISIONS:
+        raise ExtractorError(f"precision must be fp32, bf16 or int8; got {shown(precision)}")
+    if chosen_engine(engine, device, precision) == "openvino":
+        from ladnet_fast.video.extractors.openvino import OpenVinoI3D
+
+        return OpenVinoI3D(precision, lambda: extraction._pretrained(torch.float32, "cpu"))
+    dtype = _DTYPES[precision]
     return I3DExtractor(lambda: extraction._pretrained(dtype, device), dtype)
+
+
+def chosen_engine(engine: str, device: str | torch.device | None, precision: str) -> str:
+    """Return ``"torch"`` or ``"openvino"``, or raise ExtractorError for what can't be."""
+    if engine not in ENGINES:
+        raise ExtractorError(f"engine must be torch, openvino or auto; got {shown(engine)}")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_cpu = torch.device(device).type == "cpu"
+    if engine == "openvino" and not on_cpu:
+        raise ExtractorError(
+            f"engine openvino computes on CPUs, and the device is {device}; choose --device cpu, "
+            "or --engine torch"
+        )
+    if engine == "auto":
+        there = importlib.util.find_spec("openvino") is not None
+        engine = "openvino" if on_cpu and (there or precision == "int8") else "torch"
+    if engine == "torch" and precision == "int8":
+        raise ExtractorError(
+            "precision int8 needs --engine openvino on a CPU; with --engine torch there are fp32 "
+            "and bf16"
+        )
+    return engine

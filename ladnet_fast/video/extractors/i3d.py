@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +36,8 @@ class I3DExtractor:
 
     def __init__(self, model: I3D | Callable[[], I3D], dtype: torch.dtype | None = None) -> None:
         self._published = not isinstance(model, nn.Module)
-        self._given, self._dtype = model, dtype or torch.float32
-        self._model: I3D | None = None
+        self._load, self._dtype = model, dtype or torch.float32
+        self._model = cast("I3D", model) if isinstance(model, nn.Module) else None
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -55,8 +55,7 @@ class I3DExtractor:
     def model(self) -> I3D:
         """The network, loaded at the first use."""
         if self._model is None:
-            given = self._given
-            self._model = given if isinstance(given, nn.Module) else given()
+            self._model = self._load()
         return self._model
 
     @property

@@ -1,0 +1,232 @@
+"""I3D computed by OpenVINO, on CPUs: float32, bfloat16 or int8.
+
+The network is that of `ladnet_fast.video.i3d`, with its batch normalisation folded, converted once
+and kept in the cache folder; scaling of the pixels is part of it. int8 is quantised by NNCF after
+training, with snippets of the user's own videos, and kept beside the features that it makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ladnet_fast._extras import import_extra
+from ladnet_fast._files import STATE, cache_folder, temporary_folder
+from ladnet_fast._locks import folder_lock
+from ladnet_fast._records import DamagedFileError, digest_of, recorded, verify
+from ladnet_fast._tensors import tensors_digest
+from ladnet_fast.video.errors import VideoError
+from ladnet_fast.video.extractors.protocol import Clips, Extractor, Preparation, Rows
+from ladnet_fast.video.frames import SHORT_SIDE
+from ladnet_fast.video.i3d import CROP_SIZE, FEATURE_DIM, I3D, SNIPPET_FRAMES
+from ladnet_fast.video.weights import MEMBER_SHA256
+
+KIND = "network"
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+#: Snippets that int8 is calibrated on: more changed no figure in docs/own-videos.md.
+CALIBRATION = 20
+QUANTISED = "i3d-int8.xml"
+
+
+class OpenVinoI3D:
+    """I3D by OpenVINO; see `ladnet_fast.video.extractors.Extractor`.
+
+    Parameters
+    ----------
+    precision : str
+        ``"fp32"``, ``"bf16"`` or ``"int8"``.
+    load_torch : callable
+        Returns the network in float32 on the CPU; asked only where the cache lacks it.
+    weights : str
+        Tells networks apart.
+    cache_dir : path-like or None
+        See `ladnet_fast._files.cache_folder`.
+    """
+
+    name, device = "i3d", "cpu"
+    width = FEATURE_DIM
+    frames_per_snippet = SNIPPET_FRAMES
+    preparation = Preparation(SHORT_SIDE, CROP_SIZE)
+
+    def __init__(
+        self,
+        precision: str,
+        load_torch: Callable[[], I3D],
+        *,
+        weights: str = MEMBER_SHA256,
+        cache_dir: Path | None = None,
+    ) -> None:
+        self._ov = import_extra(
+            "openvino", extra="openvino", purpose="compute features with the engine openvino"
+        )
+        if precision == "int8":
+            import_extra("nncf", extra="openvino", purpose="quantise the network to int8")
+        self.precision, self._load_torch, self._weights = precision, load_torch, weights
+        self._cache_dir = cache_dir
+        self._folder: Path | None = None
+        self._videos: list[Path] = []
+        self._request: Any = None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Network, precision and engine; for int8 also which quantised network it is."""
+        settings = {
+            "network": "i3d",
+            "weights": self._weights,
+            "precision": PRECISIONS[self.precision],
+            "engine": "openvino",
+        }
+        if self.precision == "int8":
+            settings["quantised"] = _digest(self._quantised) if _is_whole(self._quantised) else ""
+        return settings
+
+    def place(self, folder: Path, videos: Sequence[Path]) -> None:
+        """Remember where the quantised network lies or will lie, and what to calibrate it on."""
+        self._folder, self._videos = folder, list(videos)
+
+    def load(self) -> None:
+        """Convert (or quantise) and compile the network, once."""
+        if self._request is not None:
+            return
+        if self.precision == "int8":
+            with folder_lock(self._quantised.parent.parent, "quantising", wait=-1):
+                if not _is_whole(self._quantised):
+                    self._quantise()
+            network = self._read(self._quantised)
+        else:
+            network = self._converted()
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        compiled = self._ov.Core().compile_model(network, "CPU", options)
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, clips: Clips) -> Rows:
+        """Map (N, 16, 224, 224, 3) uint8 to (N, 1024) float32."""
+        self.load()
+        outputs = self._request.infer([np.ascontiguousarray(clips)], share_inputs=True)
+        return np.array(outputs[0], np.float32)  # a copy: the next call writes there again
+
+    @property
+    def _quantised(self) -> Path:
+        if self._folder is None:
+            raise ValueError(
+                "int8 is calibrated on your videos and kept beside their features: give it to "
+                "extract_to_files, or call place(folder, videos) first"
+            )
+        return self._folder / STATE / QUANTISED
+
+    def _converted(self) -> Any:
+        """Return the network in float32, from the cache or from PyTorch."""
+        model = self._load_torch()
+        # Named by what is in it, so that no other network can be taken for it.
+        identity = {"kind": type(model).__name__, "openvino": self._ov.__version__, "form": "1"}
+        name = f"i3d-{tensors_digest(model.state_dict(), identity)[:32]}.xml"
+        path = cache_folder(self._cache_dir) / "openvino" / name
+        if _is_whole(path):
+            return self._read(path)
+        example = torch.zeros(2, 3, SNIPPET_FRAMES, CROP_SIZE, CROP_SIZE)
+        clips = torch.export.Dim("clips", min=1, max=4096)
+        with torch.no_grad():
+            program = torch.export.export(model, (example,), dynamic_shapes=({0: clips},))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the converter about PyTorch's own classes
+            network = self._ov.convert_model(program)
+        network.reshape([-1, *example.shape[1:]])
+        network = self._with_pixels(network)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(self._ov, network, path)
+        return network
+
+    def _with_pixels(self, network: Any) -> Any:
+        """Let the network read (N, T, H, W, 3) uint8, and scale it to [-1, 1] itself."""
+        preprocess = import_extra("openvino.preprocess", extra="openvino", purpose="read pixels")
+        steps = preprocess.PrePostProcessor(network)
+        pixels = steps.input(0)
+        pixels.tensor().set_element_type(self._ov.Type.u8).set_layout(self._ov.Layout("NDHWC"))
+        pixels.model().set_layout(self._ov.Layout("NCDHW"))
+        pixels.preprocess().convert_element_type(self._ov.Type.f32).mean(127.5).scale(127.5)
+        return steps.build()
+
+    def _quantise(self) -> None:
+        nncf = import_extra("nncf", extra="openvino", purpose="quantise the network to int8")
+        snippets = first_snippets(self, self._videos, CALIBRATION)
+        nncf.set_log_level(logging.ERROR)
+        network = nncf.quantize(
+            self._converted(), nncf.Dataset(snippets), subset_size=len(snippets)
+        )
+        _save(self._ov, network, self._quantised)
+
+    def _read(self, path: Path) -> Any:
+        return self._ov.Core().read_model(path)
+
+
+def first_snippets(extractor: Extractor, videos: Sequence[Path], wanted: int) -> list[Clips]:
+    """Return the first snippets of as many videos as there are, centre crop, each (1, 16, H, W, 3).
+
+    Every video gives as many as it needs to for all to be ``wanted``, the earlier ones more where
+    that doesn't divide; a video that can't be read gives none, since its turn comes.
+
+    Raises
+    ------
+    VideoError
+        If no video gives a single one.
+    """
+    from ladnet_fast.video.features import centre_snippets
+
+    found: list[Clips] = []
+    left = len(videos)
+    for video in videos:
+        share = -(-(wanted - len(found)) // left)
+        left -= 1
+        if share <= 0:
+            break
+        try:
+            found += centre_snippets(video, extractor, share)
+        except VideoError:
+            continue  # extraction names it when its turn comes
+    if not found:
+        raise VideoError(
+            f"int8 is calibrated on your own videos, but none of {len(videos)} gives a snippet of "
+            f"{SNIPPET_FRAMES} frames; see --precision fp32 for what is wrong with each"
+        )
+    return found
+
+
+def _save(ov: Any, network: Any, path: Path) -> None:
+    """Write ``path`` (.xml) and the weights beside it (.bin), both with records."""
+    with ExitStack() as stack:
+        xml = stack.enter_context(recorded(path, {"kind": KIND}))
+        weights = stack.enter_context(recorded(path.with_suffix(".bin"), {"kind": KIND}))
+        scratch = stack.enter_context(temporary_folder(path.parent))
+        written = scratch / path.name  # OpenVINO looks at suffixes, and writes both itself
+        ov.save_model(network, str(written), compress_to_fp16=False)
+        written.replace(xml)
+        written.with_suffix(".bin").replace(weights)
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether both files are there as they were written."""
+    try:
+        return all(
+            file.is_file() and verify(file) is not None for file in (path, path.with_suffix(".bin"))
+        )
+    except DamagedFileError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    both = digest_of(path) + digest_of(path.with_suffix(".bin"))
+    return hashlib.sha256(both.encode()).hexdigest()
