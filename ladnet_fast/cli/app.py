@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from .._wording import options_named
-from . import check, demo, doctor, evaluate, export, extract, score, train, truth
+from . import check, demo, doctor, evaluate, export, extract, score, train, truth, watch
 from ._console import console, errors, message_of, say
 
 #: Wrong arguments; typer prints what is wrong, and the usage.
@@ -65,5 +65,5 @@ def _options(
     """Take the options that stand before the command; `_Group` reads them."""
 
 
-for _module in (extract, check, train, score, evaluate, truth, export, demo, doctor):
+for _module in (extract, check, train, score, watch, evaluate, truth, export, demo, doctor):
     _module.register(app)

@@ -166,7 +166,7 @@ class ClipRecorder:
         return packets[start:] if packets and packets[start][1].is_keyframe else []
 
     def _forget(self) -> None:
-        """Let go of whole groups of pictures that no clip needs, and of the oldest beyond limits."""
+        """Let go of groups of pictures that no clip needs, and of the oldest beyond the limit."""
         while self._ring:
             following = next(
                 (at for i, (at, packet) in enumerate(self._ring) if i and packet.is_keyframe), None

@@ -168,7 +168,8 @@ class Input:
         options: dict[str, str],
     ) -> Any:
         av = import_extra("av", extra="video", purpose="watch videos")
-        source, arguments = self.source, {"format": format_name, "options": options}
+        source = self.source
+        arguments: dict[str, Any] = {"format": format_name, "options": options}
         target: Any = source.address
         if source.kind == "device":
             arguments["format"] = format_name or "v4l2"

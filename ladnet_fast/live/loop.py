@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from ..nn import LANet
@@ -20,6 +20,7 @@ from .settings import Settings
 
 _POLL = 0.2
 _JOIN = 1.0
+_TELL_DROPS = 60.0
 
 
 def watch(
@@ -96,6 +97,7 @@ class _Watch:
         self._waiting: deque[tuple[int, Snippet]] = deque()  # for their scores
         self._wall = datetime.now(timezone.utc)
         self._total_delay = 0.0
+        self._told, self._told_at = (0, 0), time.monotonic()  # frames and drops so far
         self._ending = threading.Event()
         self._out = Handoff(settings.backlog)
         self._reader = Reader(
@@ -109,6 +111,7 @@ class _Watch:
         try:
             while not (self._stop.is_set() or self._take(self._out.get(_POLL))):
                 self._evidence.tell()
+                self._tell_drops()
             self._summary.stopped = self._stop.is_set()
             self._give(self._scorer.finish())
             self._close("stopped" if self._summary.stopped else "end")
@@ -155,7 +158,7 @@ class _Watch:
         self._number += 1
         self._give(self._scorer.push(rows))
 
-    def _give(self, scores: Sequence[float]) -> None:
+    def _give(self, scores: Iterable[float]) -> None:
         for score in scores:
             number, snippet = self._waiting.popleft()
             delay = time.monotonic() - snippet.arrived
@@ -175,6 +178,19 @@ class _Watch:
                 alert = None
             self._evidence.scored(snippet, float(score), self._alarm.begin)
             self._announce(alert)
+
+    def _tell_drops(self) -> None:
+        counts, now = self._reader.counts, time.monotonic()
+        if now - self._told_at < _TELL_DROPS:
+            return
+        (frames, dropped), self._told = self._told, (counts.frames, counts.dropped)
+        self._told_at = now
+        if counts.dropped > dropped:
+            share = (counts.dropped - dropped) / max(1, counts.frames - frames)
+            self._listener.note(
+                f"{self._name}: this machine is too slow; in the last minute {share:.0%} of the "
+                "frames were left out"
+            )
 
     def _close(self, reason: Ended) -> None:
         self._announce(self._alarm.close(reason))

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from .clips import ClipRecorder
 from .clock import Clock, Frame, at_rate
 from .folder import arriving_files
 from .handoff import Begun, Done, Handoff, Note, Over, Snippet
-from .inputs import Input, LostError
+from .inputs import Input, LostError, Picture
 from .settings import Settings
 
 #: I3D's features are those of footage of 25 to 30 frames a second; beyond these a rate is far off.
@@ -175,7 +174,7 @@ class Reader(threading.Thread):
                 raise VideoError(_named(source, reason)) from reason
             vain = 0 if self.counts.frames > before else vain + 1
             if vain >= settings.reconnect:
-                again = f" after {vain} attempts to reconnect" if vain else ""
+                again = f" after {vain} vain attempt{'s'[: vain > 1]} to reconnect" if vain else ""
                 self._fail(source, LostError(f"is lost{again}: {reason}"))
                 return
             pause = min(settings.backoff * 2 ** min(vain, 16), _LONGEST_BREAK)
@@ -228,10 +227,12 @@ class Reader(threading.Thread):
             while not self._stop_event.is_set() and not over.handled.wait(0.2):
                 pass
         if video.damaged and not source.lasts:
-            self._fail(source, LostError(f"{video.damaged} packets can't be decoded"))
+            some = "packet" if video.damaged == 1 else "packets"
+            self._fail(source, LostError(f"{video.damaged} {some} can't be decoded"))
 
     def _snippets(self, video: Input, drops: bool) -> Iterator[Snippet]:
-        counts, pending, begin = self.counts, [], Frame(None, 0, 0.0)
+        counts, begin = self.counts, Frame(None, 0, 0.0)
+        pending: list[Picture] = []
         on_packet = None if self._recorder is None else self._recorder.add
         frames = video.frames(on_packet)
         if self._settings.fps is not None:
@@ -260,7 +261,7 @@ class Reader(threading.Thread):
         self._out.put(Note(reason))
 
 
-def _snippet(pictures: list[Any], begin: Frame, seconds: float) -> Snippet:
+def _snippet(pictures: list[Picture], begin: Frame, seconds: float) -> Snippet:
     return Snippet(
         np.stack(pictures), begin.number, begin.time, seconds, time.monotonic(),
         datetime.now(timezone.utc),
