@@ -93,10 +93,13 @@ class Input:
     def has_end(self) -> bool:
         """Whether it is a recording: waiting for whoever reads it costs nothing but time."""
         if self.source.kind == "network":
-            protocol = self.source.address.partition("://")[0].lower()
-            # A recording on a web server says how long it is, in bytes or in seconds.
-            known = self._container.size > 0 or (self._container.duration or 0) > 0
-            return protocol in ("http", "https") and known
+            if not self.source.address.lower().startswith("http"):
+                return False
+            # A recording on a web server says how many bytes it has; of a playlist these say
+            # nothing, but its duration is known once it is complete.
+            if self._container.format.name in ("hls", "dash"):
+                return (self._container.duration or 0) > 0
+            return self._container.size > 0
         return self.source.kind != "device"
 
     def frames(self, on_packet: Callable[[Any, float], None] | None = None) -> Iterator[Frame]:
@@ -149,8 +152,16 @@ class Input:
         A frame of another size than the first one is brought to the first one's size before, as
         `ladnet_fast.video.read_frames` does; ``sizes`` counts such changes.
         """
+        av = import_extra("av", extra="video", purpose="watch videos")
         shown = frame.picture
-        image = orient(shown.to_ndarray(format="rgb24"), _orientation(shown, self.source.name))
+        try:
+            image = shown.to_ndarray(format="rgb24")
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{self.source.name}: pictures in {shown.format.name} can't be converted to RGB "
+                f"({_reason(error)})"
+            ) from error
+        image = orient(image, _orientation(shown, self.source.name))
         if self._size is None:
             self._size = image.shape[:2]
         elif image.shape != self._shape:
@@ -181,6 +192,8 @@ class Input:
         elif source.kind == "pipe":
             target = Pipe(_descriptor(source, closing), self._stop)
         else:
+            if explained := explain_not_a_video(source.address):
+                raise VideoError(explained)
             mp4 = is_mp4(source.address)
             if mp4:
                 options.setdefault("fflags", "+ignidx")  # don't wait for fragments at its end
@@ -215,15 +228,12 @@ def _descriptor(source: Source, closing: ExitStack) -> int:
 
 
 def _not_readable(source: Source, error: Exception) -> str:
-    if source.kind == "file":
-        if explained := explain_not_a_video(source.address):
-            return explained
-        if is_mp4(source.address):
-            return (
-                f"{source.name}: is no complete MP4 file ({_reason(error)}); an MP4 file that is "
-                "still written has its index at its end. Record as MPEG-TS (.ts), Matroska (.mkv) "
-                "or fragmented MP4 (ffmpeg: -movflags frag_keyframe+empty_moov)"
-            )
+    if source.kind == "file" and is_mp4(source.address):
+        return (
+            f"{source.name}: is no complete MP4 file ({_reason(error)}); an MP4 file that is "
+            "still written has its index at its end. Record as MPEG-TS (.ts), Matroska (.mkv) "
+            "or fragmented MP4 (ffmpeg: -movflags frag_keyframe+empty_moov)"
+        )
     return (
         f"{source.name}: not a video that FFmpeg can read ({_reason(error)}); where the content "
         "doesn't tell its format, name it with --input-format"

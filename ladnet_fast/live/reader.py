@@ -105,6 +105,7 @@ class Reader(threading.Thread):
         self._each, self._out, self._stop_event = frames_per_snippet, out, stop
         self._recorder = recorder
         self._start_time = time.monotonic()
+        self._reached = 0.0  # where the last frame of a live source ended
 
     def run(self) -> None:
         """Read until the source's end; what goes wrong is raised where the items are taken."""
@@ -195,7 +196,9 @@ class Reader(threading.Thread):
     def _read(self, video: Input, *, again: bool) -> None:
         source, counts = video.source, self.counts
         if source.lasts and not video.has_end:
-            video.clock = Clock(time.monotonic() - self._start_time, video.rate)
+            elapsed = time.monotonic() - self._start_time
+            # A sender may be faster than time itself; times grow all the same.
+            video.clock = Clock(max(elapsed, self._reached), video.rate)
         drops = self._settings.drop
         if drops is None:
             drops = not video.has_end
@@ -241,6 +244,7 @@ class Reader(threading.Thread):
         try:
             for frame in frames:
                 counts.frames += 1
+                self._reached = frame.time + step
                 # Whole snippets are left out: 16 frames that follow one another show motion at
                 # its own speed, and whoever scores gets the newest ones.
                 if not pending and drops and not self._out.has_room():

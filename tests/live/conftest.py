@@ -107,7 +107,8 @@ def write_levels() -> Callable[..., Path]:
                 codec, rate=rate, options={"tune": "zerolatency"} if codec == "libx264" else {}
             )
             stream.height, stream.width = size
-            stream.pix_fmt, stream.gop_size = "yuv420p", 8
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.gop_size = 8
             for i, level in enumerate(levels):
                 image = np.full((*size, 3), level, np.uint8)
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")

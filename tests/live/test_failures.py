@@ -61,7 +61,7 @@ def test_files_lose_nothing_however_slow_the_machine_is(
 def test_a_packet_that_cannot_be_decoded_is_left_out_and_told(
     model: LANet, write_png: Callable[[Path, int], Path], tmp_path: Path
 ) -> None:
-    path = write_png(tmp_path / "a.mkv", 49)
+    path = write_png(tmp_path / "a.mov", 49)
     content = bytearray(path.read_bytes())
     fifth = -1
     for _ in range(5):
