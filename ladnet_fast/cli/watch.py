@@ -17,7 +17,7 @@ from ._console import errors, help_text, say
 from ._extraction import PRECISIONS, require_precision
 
 if TYPE_CHECKING:
-    from ..live import Extractor
+    from ..live import CroppedExtractor
 
 _EXAMPLE = """
 [bold]Examples[/]
@@ -232,14 +232,14 @@ def command(
         raise typer.Exit(1)
 
 
-def _extractor(crops: int, precision: str, device: str) -> Extractor:
+def _extractor(crops: int, precision: str, device: str) -> CroppedExtractor:
     import torch
 
-    from ..live import I3DExtractor
+    from ..live import i3d_extractor
     from ..video import I3D
 
     network = I3D.from_pretrained(dtype=getattr(torch, PRECISIONS[precision]))
-    return I3DExtractor(network.to(device), crops)
+    return i3d_extractor(network.to(device), crops)
 
 
 def _pairs(options: list[str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ a file that grows, a folder or a pipe, and calls a `Listener`; it needs PyAV
 
 from .addresses import Source, parse_source
 from .alerts import Alarm, Alert, AlertRule
-from .i3d import I3DExtractor
+from .extractors import CroppedExtractor, SnippetExtractor, i3d_extractor
 from .loop import watch
-from .results import Event, Extractor, Listener, Score, Summary
+from .results import Event, Listener, Score, Summary
 from .scorer import DEFAULT_WINDOW, StreamScorer
 from .settings import Settings
 
@@ -18,15 +18,16 @@ __all__ = [
     "Alarm",
     "Alert",
     "AlertRule",
+    "CroppedExtractor",
     "Event",
-    "Extractor",
-    "I3DExtractor",
     "Listener",
     "Score",
     "Settings",
+    "SnippetExtractor",
     "Source",
     "StreamScorer",
     "Summary",
+    "i3d_extractor",
     "parse_source",
     "watch",
 ]

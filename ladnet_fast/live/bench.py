@@ -17,7 +17,7 @@ import torch
 from .._allocator import keep_freed_memory
 from ..nn import LANet
 from ..video import I3D
-from .i3d import I3DExtractor
+from .extractors import i3d_extractor
 from .loop import watch
 from .results import Listener, Score
 from .settings import Settings
@@ -98,7 +98,7 @@ def main() -> None:
         content = path.read_bytes()
     for precision in arguments.precision:
         network = I3D.from_pretrained(dtype=getattr(torch, precision)).to(arguments.device)
-        extractor, heard = I3DExtractor(network, arguments.crops), _Delays()
+        extractor, heard = i3d_extractor(network, arguments.crops), _Delays()
         model = LANet(1024).to(arguments.device).eval()
         with camera(content, arguments.seconds) as address, keep_freed_memory():
             summary = watch(address, model, extractor, heard, settings=Settings(reconnect=0))

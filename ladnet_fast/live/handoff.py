@@ -18,7 +18,7 @@ class Snippet:
     Attributes
     ----------
     frames : ndarray
-        (n, H, W, 3) uint8 RGB, short side 256.
+        (n, H, W, 3) uint8 RGB, resized to the extractor's short side.
     first_frame : int
         Frames of the video before it.
     time, seconds : float

@@ -146,8 +146,8 @@ class Input:
                 seconds = None if stamp is None else float(stamp * packet.time_base)
                 on_packet(packet, self.clock.near(seconds))
 
-    def picture(self, frame: Frame) -> Picture:
-        """Return a frame as RGB (H, W, 3) with a short side of 256, as features are made of it.
+    def picture(self, frame: Frame, short_side: int) -> Picture:
+        """Return a frame as RGB (H, W, 3) with that short side, as features are made of it.
 
         A frame of another size than the first one is brought to the first one's size before, as
         `ladnet_fast.video.read_frames` does; ``sizes`` counts such changes.
@@ -168,7 +168,7 @@ class Input:
             self.sizes += 1
         self._shape = image.shape
         image = resize(image, self._size)
-        return resize(image, short_side_size(*self._size))
+        return resize(image, short_side_size(*self._size, short_side))
 
     def _open(
         self,

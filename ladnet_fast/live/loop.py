@@ -12,9 +12,10 @@ from ..nn import LANet
 from .addresses import Source, parse_source
 from .alerts import Alarm, Alert, Ended
 from .evidence import Evidence
+from .extractors import SnippetExtractor
 from .handoff import Begun, Done, Handoff, Item, Note, Over, Snippet
 from .reader import Reader
-from .results import Event, Extractor, Listener, Score, Summary
+from .results import Event, Listener, Score, Summary
 from .scorer import StreamScorer
 from .settings import Settings
 
@@ -26,7 +27,7 @@ _TELL_DROPS = 60.0
 def watch(
     source: str,
     model: LANet,
-    extractor: Extractor,
+    extractor: SnippetExtractor,
     listener: Listener,
     *,
     settings: Settings | None = None,
@@ -46,7 +47,7 @@ def watch(
     model : LANet
         Without queries.
     extractor : callable
-        See `Extractor`; for I3D `i3d_extractor`.
+        See `SnippetExtractor`; for I3D `i3d_extractor`.
     listener : Listener
         Gets scores and events.
     settings : Settings, optional
@@ -81,7 +82,7 @@ class _Watch:
         self,
         source: Source,
         model: LANet,
-        extractor: Extractor,
+        extractor: SnippetExtractor,
         listener: Listener,
         settings: Settings,
         stop: threading.Event,
@@ -101,7 +102,7 @@ class _Watch:
         self._ending = threading.Event()
         self._out = Handoff(settings.backlog)
         self._reader = Reader(
-            source, settings, extractor.frames_per_snippet, self._out, self._ending,
+            source, settings, extractor, self._out, self._ending,
             self._evidence.recorder,
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from ..video import VideoError
 from .addresses import Source
 from .clips import ClipRecorder
 from .clock import Clock, Frame, at_rate
+from .extractors import SnippetExtractor
 from .folder import arriving_files
 from .handoff import Begun, Done, Handoff, Note, Over, Snippet
 from .inputs import Input, LostError, Picture
@@ -79,8 +80,8 @@ class Reader(threading.Thread):
         What to read.
     settings : Settings
         How.
-    frames_per_snippet : int
-        Frames of a snippet.
+    extractor : SnippetExtractor
+        Says what frames it wants.
     out : Handoff
         Where snippets go.
     stop : threading.Event
@@ -93,7 +94,7 @@ class Reader(threading.Thread):
         self,
         source: Source,
         settings: Settings,
-        frames_per_snippet: int,
+        extractor: SnippetExtractor,
         out: Handoff,
         stop: threading.Event,
         recorder: ClipRecorder | None = None,
@@ -102,7 +103,8 @@ class Reader(threading.Thread):
         super().__init__(name="ladnet-fast reader", daemon=True)
         self.counts = ReaderCounts()
         self._source, self._settings = source, settings
-        self._each, self._out, self._stop_event = frames_per_snippet, out, stop
+        self._each, self._short_side = extractor.frames_per_snippet, extractor.short_side
+        self._out, self._stop_event = out, stop
         self._recorder = recorder
         self._start_time = time.monotonic()
         self._reached = 0.0  # where the last frame of a live source ended
@@ -252,7 +254,7 @@ class Reader(threading.Thread):
                     continue
                 if not pending:
                     begin = replace(frame, picture=None)
-                pending.append(video.picture(frame))
+                pending.append(video.picture(frame, self._short_side))
                 if len(pending) == self._each:
                     yield _snippet(pending, begin, frame.time + step - begin.time)
                     pending = []

@@ -5,32 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from .alerts import Alert
 from .reader import ReaderCounts
-
-
-class Extractor(Protocol):
-    """What makes features of frames.
-
-    Attributes
-    ----------
-    crops : int
-        Rows of each snippet.
-    frames_per_snippet : int
-        Frames of each snippet.
-    """
-
-    crops: int
-    frames_per_snippet: int
-
-    def __call__(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Map (frames_per_snippet, H, W, 3) uint8, short side 256, to (crops, 1, feature_dim)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ import numpy as np
 from ladnet_fast.cli import main, watch
 
 class Rows:
-    crops, frames_per_snippet = 1, 16
+    crops, frames_per_snippet, short_side = 1, 16, 256
     def __call__(self, frames):
         return np.zeros((1, 1, 1024), np.float32)
 

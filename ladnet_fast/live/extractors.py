@@ -1,0 +1,95 @@
+"""What makes rows of features of a stream's snippets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .._values import count
+from ..video import I3D, snippet_features
+from ..video.frames import SHORT_SIDE, cut_crops, require_crops
+from ..video.i3d import CROP_SIZE, SNIPPET_FRAMES
+
+Frames = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.float32]
+
+
+class SnippetExtractor(Protocol):
+    """What `watch` needs of an extractor.
+
+    Attributes
+    ----------
+    crops : int
+        Rows of each snippet.
+    frames_per_snippet : int
+        Frames of each snippet.
+    short_side : int
+        Pixels of the frames' short side.
+    """
+
+    @property
+    def crops(self) -> int: ...  # noqa: D102
+
+    @property
+    def frames_per_snippet(self) -> int: ...  # noqa: D102
+
+    @property
+    def short_side(self) -> int: ...  # noqa: D102
+
+    def __call__(self, frames: Frames) -> Rows:
+        """Map (frames_per_snippet, H, W, 3) uint8 RGB to (crops, 1, width) float32."""
+        ...
+
+
+class CroppedExtractor:
+    """Rows of the crops of each snippet, in the order of `ladnet_fast.video.frames.cut_crops`.
+
+    Parameters
+    ----------
+    describe : callable
+        Maps (crops, frames_per_snippet, crop_size, crop_size, 3) uint8 RGB to (crops, width).
+    crops : int
+        1, 5 or 10.
+    frames_per_snippet, short_side, crop_size : int
+        What ``describe`` wants; the defaults are I3D's.
+    """
+
+    def __init__(
+        self,
+        describe: Callable[[Frames], Rows],
+        crops: int = 1,
+        *,
+        frames_per_snippet: int = SNIPPET_FRAMES,
+        short_side: int = SHORT_SIDE,
+        crop_size: int = CROP_SIZE,
+    ) -> None:
+        self.crops = require_crops(crops)
+        self.frames_per_snippet = count("frames_per_snippet", frames_per_snippet)
+        self.short_side = count("short_side", short_side)
+        self._crop_size = count("crop_size", crop_size, most=self.short_side)
+        self._describe = describe
+
+    def __call__(self, frames: Frames) -> Rows:
+        """Map (frames_per_snippet, H, W, 3) uint8 RGB to (crops, 1, width) float32."""
+        cut = cut_crops(torch.from_numpy(frames), self.crops, self._crop_size)
+        return self._describe(torch.stack(cut).numpy())[:, None]
+
+
+def i3d_extractor(model: I3D, crops: int = 1) -> CroppedExtractor:
+    """Return what computes I3D's features as `ladnet_fast.video.extract_features` does.
+
+    Parameters
+    ----------
+    model : I3D
+        On any device, in any floating dtype.
+    crops : int
+        1, 5 or 10; they go through the network together.
+    """
+    return CroppedExtractor(
+        lambda clips: snippet_features(model, clips.reshape(-1, *clips.shape[2:]), batch=crops),
+        crops,
+    )
