@@ -222,10 +222,12 @@ def command(
         )
     extractor = _extractor(crops, precision, on)
     lines = Lines(window=window, all_scores=json_scores, runner=runner)
-    with _stopping() as stop, keep_freed_memory():
-        summary = watch(source, net, extractor, lines, settings=settings, stop=stop)
-    if runner is not None:
-        runner.close()
+    try:
+        with _stopping() as stop, keep_freed_memory():
+            summary = watch(source, net, extractor, lines, settings=settings, stop=stop)
+    finally:
+        if runner is not None:
+            runner.close()
     failed_commands = 0 if runner is None else runner.failed
     say_summary(what.name, summary, failed_commands)
     if summary.failed or failed_commands:

@@ -39,7 +39,11 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A video begins, or a live source goes on after a break (``again``)."""
+    """A video begins, or a live source goes on after a break (``again``).
+
+    ``rate`` is in frames a second, None where it is not known; ``drops`` says whether snippets are
+    left out where the machine is too slow.
+    """
 
     name: str
     rate: float | None

@@ -205,9 +205,9 @@ class Reader(threading.Thread):
         if drops is None:
             drops = not video.has_end
         counts.videos += 1
-        self._out.put(Begun(source.name, video.rate, drops, again))
-        rate = video.rate
-        if self._settings.fps is None and rate and not USUAL_RATES[0] <= rate <= USUAL_RATES[1]:
+        fps, rate = self._settings.fps, video.rate
+        self._out.put(Begun(source.name, fps or rate, drops, again))
+        if fps is None and rate and not USUAL_RATES[0] <= rate <= USUAL_RATES[1]:
             self._out.put(
                 Note(
                     f"{source.name}: {rate:.4g} frames a second, so a snippet lasts "

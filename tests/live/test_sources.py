@@ -192,10 +192,15 @@ def test_a_recording_on_a_web_server_is_read_once_and_whole(
             assert (summary.failed, summary.counts.reconnects) == (False, 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.ts", {}), ("a.mp4", {"movflags": "frag_keyframe+empty_moov"})],
+    ids=["mpegts", "fragmented-mp4"],
+)
 def test_a_stream_over_http_is_connected_again_until_it_is_lost(
-    model: LANet, write_levels: Write, tmp_path: Path
+    model: LANet, write_levels: Write, tmp_path: Path, name: str, options: dict[str, str]
 ) -> None:
-    content = write_levels(tmp_path / "a.ts", levels_of(PATTERN)).read_bytes()
+    content = write_levels(tmp_path / name, levels_of(PATTERN), options=options).read_bytes()
     asked = []
 
     def answer(request: http.server.BaseHTTPRequestHandler) -> None:
