@@ -24,7 +24,7 @@ class Brightness:
 
     crops = 1
     frames_per_snippet = 16
-    short_side = 256
+    short_side = 32  # small pictures: fast tests
 
     def __init__(self, before: Callable[[], object] | None = None) -> None:
         self.before = before
