@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from .._times import clock
 from ..live import Event, Listener, Score, Summary
 from ..live.commands import CommandRunner
 from ._console import errors, say
@@ -150,11 +151,6 @@ def put(content: dict[str, Any]) -> str:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
     return line
-
-
-def clock(seconds: float) -> str:
-    """Format a time as h:mm:ss."""
-    return str(timedelta(seconds=round(seconds)))
 
 
 def iso(moment: datetime) -> str:
