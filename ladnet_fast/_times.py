@@ -16,7 +16,7 @@ def clock(seconds: float, *, decimals: int = 0, mark: str = ".", hours: int = 1)
     seconds : float
         At least 0.
     decimals : int
-        Digits of fractions of a second; with fractions, a time is rounded to the nearest.
+        Digits of fractions of a second; with some, a time is rounded to the nearest, halves up.
     mark : str
         Between seconds and fractions.
     hours : int
@@ -36,7 +36,7 @@ def clock(seconds: float, *, decimals: int = 0, mark: str = ".", hours: int = 1)
         raise ValueError(f"seconds must be a finite number of at least 0; got {seconds}")
     unit = 10**decimals
     # A sum of frames over a rate may lie a hair under the second that is meant.
-    ticks = round(seconds * unit) if decimals else math.floor(seconds + 1e-6)
+    ticks = math.floor(seconds * unit + 0.5) if decimals else math.floor(seconds + 1e-6)
     whole, fraction = divmod(ticks, unit)
     text = f"{whole // 3600:0{hours}d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
     return f"{text}{mark}{fraction:0{decimals}d}" if decimals else text

@@ -197,6 +197,9 @@ def command(
         files = [file for name in names for file in folder.files(name, plot=plots)]
         _score_report.check(what, out, names, files, [*read, *files_of(found)], overwrite=overwrite)
     own = part.names(names)
+    if not own:  # more processes than videos
+        _shards.summarise(part, total=len(names), done=0, there=0, failed=0)
+        return
     found.videos = [video for video in found.videos if video.name in own]
     found.footage = [footage for footage in found.footage if footage.name in own]
     done: list[ScoredVideo] = []

@@ -38,7 +38,7 @@ def write_clip(path: Path, frames: int = 150, codec: str = "libvpx") -> Path:
         if codec == "libvpx":
             stream.options = {"deadline": "realtime", "cpu-used": "8"}
         for i in range(frames):
-            image = np.full((72, 128, 3), 40 + i, np.uint8)
+            image = np.full((72, 128, 3), 40 + i % 200, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
