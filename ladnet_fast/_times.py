@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def clock(seconds: float, *, decimals: int = 0, mark: str = ".", hours: int = 1) -> str:
@@ -62,6 +64,8 @@ def snippet_borders(
     ndarray, (count + 1,), float64
         The last snippet also stands for frames at the end that have no snippet.
     """
+    import numpy as np  # not at the top: the command line starts without it
+
     if frames_per_snippet is None:
         return np.linspace(0, count if num_frames is None else num_frames, count + 1)
     borders = np.arange(count + 1.0) * frames_per_snippet

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.table import Table
 
 from .._choices import MAX_SNIPPETS
-from .._times import clock
 from . import _failures, _score_report, _shards
 from . import _options as opt
-from ._console import console, help_text, number, plain, progress_bar, say
+from . import _score_outcome as each
+from ._console import console, help_text, progress_bar, say
 from ._extraction import Engine, Precision, named_extractor, tell_unusual_rates
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from ..engine import GroundTruth
     from ..engine.inputs import Inputs
     from ..engine.score_each import ScoredVideo
-    from ..engine.score_files import ScoreFolder
 
-_SHOWN = 20
 _REPORT = "Report"
 _EXAMPLE = """
 [bold]Examples[/]
@@ -212,15 +209,15 @@ def command(
             (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
     failures = [(video.name, video.reason) for video in failed]
     if done:
-        rates = {entry.video.name: fps or entry.fps or _rate(entry.video) for entry in done}
-        _tell_times(folder, done, rates)
-        truths, unfit = _truths(done, shades) if plots or report else ({}, [])
+        rates = {
+            entry.video.name: fps or entry.fps or each.rate_of_source(entry.video) for entry in done
+        }
+        each.tell_times(folder, done, rates)
+        truths, unfit = each.truths_of(done, shades) if plots or report else ({}, [])
         failures += [(name, f"is scored, but has no plot: {reason}") for name, reason in unfit]
         drawn = [entry for entry in done if entry.video.name not in dict(unfit)]
-        failures += _plot(folder, drawn, truths, rates) if plots else []
-        written, lacking = (
-            _score_report.write(what, out, drawn, truths, rates) if what else ([], [])
-        )
+        failures += each.plot(folder, drawn, truths, rates) if plots else []
+        written, lacking = _score_report.write(what, out, done, truths, rates) if what else ([], [])
         told = {name for name, _ in failures}
         failures += [(name, reason) for name, reason in lacking if name not in told]
         extra: dict[str, Any] = {
@@ -236,7 +233,7 @@ def command(
             tell_unusual_rates([(entry.video.name, entry.fps) for entry in done])
         with folder_lock(out, LOCK, wait=-1):
             write_run_info(out, command=sys.argv, extra=extra)
-        console.print(_table(done, rates))
+        console.print(each.table_of(done, rates))
         reused = sum(video.reused for video in done)
         there = f"; {reused} of {len(done)} videos were there" if reused else ""
         say(f"written to {out}{there}")
@@ -289,82 +286,3 @@ def _truth(found: Inputs, truth: GroundTruth) -> dict[str, Any]:
         return {}
     loaded = truth.load(found.videos, lengths)
     return {video.name: frames for video, frames in zip(found.videos, loaded, strict=True)}
-
-
-def _rate(video: Video) -> float | None:
-    from ..report.sources import rate_of, source_of
-
-    source = source_of(video)
-    return None if source is None else rate_of(source)
-
-
-def _tell_times(
-    folder: ScoreFolder, done: Sequence[ScoredVideo], rates: Mapping[str, float | None]
-) -> None:
-    for entry in done:
-        rate = rates[entry.video.name]
-        if rate is not None:
-            folder.tell_times(entry.video, entry.scores, rate)
-
-
-def _truths(
-    done: Sequence[ScoredVideo], shades: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the ground truth of each video that has one; and videos whose doesn't fit, and why."""
-    from ..engine import GroundTruth
-
-    truths, unfit = dict(shades), []
-    for entry in done:
-        video = entry.video
-        if video.name in truths or video.frame_labels is None:
-            continue
-        try:
-            (truths[video.name],) = GroundTruth().load([video], [len(entry.scores)])
-        except (ValueError, OSError) as error:
-            unfit.append((video.name, str(error)))
-    return truths, unfit
-
-
-def _plot(
-    folder: ScoreFolder,
-    done: Sequence[ScoredVideo],
-    truths: Mapping[str, Any],
-    rates: Mapping[str, float | None],
-) -> list[tuple[str, str]]:
-    """Draw what is not drawn yet; return the videos whose lengths don't fit."""
-    failures: list[tuple[str, str]] = []
-    with progress_bar("plotting") as progress:
-        for index, entry in enumerate(done):
-            video = entry.video
-            progress(video.name, index, len(done))
-            try:
-                folder.plot(
-                    video, entry.scores, ground_truth=truths.get(video.name),
-                    fps=rates[video.name],
-                )  # fmt: skip
-            except ValueError as error:  # num_frames that the scores don't fit
-                failures.append((video.name, f"is scored, but has no plot: {error}"))
-    return failures
-
-
-def _table(done: Sequence[ScoredVideo], rates: Mapping[str, float | None]) -> Table:
-    from ..engine.scoring import snippet_frames
-
-    table = Table()
-    table.add_column("video")
-    for heading in ("snippets", "mean", "highest", "at snippet"):
-        table.add_column(heading, justify="right")
-    for entry in done[:_SHOWN]:
-        peak, rate = int(entry.scores.argmax()), rates[entry.video.name]
-        frames = None if rate is None else snippet_frames(entry.video, len(entry.scores))
-        when = "" if frames is None or rate is None else f" ({clock(frames[peak][0] / rate)})"
-        table.add_row(
-            plain(entry.video.name),
-            str(len(entry.scores)),
-            number(float(entry.scores.mean())),
-            number(float(entry.scores.max())),
-            f"{peak}{when}",
-        )
-    if len(done) > _SHOWN:
-        table.caption = f"and {len(done) - _SHOWN} more"
-    return table
