@@ -27,10 +27,10 @@ class LauncherError(ValueError):
 
 
 class Position(NamedTuple):
-    """Process ``index`` (from 0) of ``count``."""
+    """Process ``rank`` (from 0) of ``size``."""
 
-    index: int
-    count: int
+    rank: int
+    size: int
 
 
 def launched_processes() -> int:

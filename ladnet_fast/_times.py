@@ -77,8 +77,8 @@ def snippet_borders(
 
 def time_ticks(seconds: float, *, most: int = 9) -> list[float]:
     """Return round times from 0 to ``seconds`` for an axis, at most ``most`` of them."""
-    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-    steps += tuple(3600.0 * hours for hours in (3, 4, 6, 12, 24))
+    steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]
+    steps += [3600.0 * hours for hours in (3, 4, 6, 12, 24)]
     step = next((step for step in steps if seconds / step < most), 86_400.0)
     while seconds / step >= most:
         step *= 2

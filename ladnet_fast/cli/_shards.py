@@ -54,7 +54,7 @@ def chosen_shard(text: str | None) -> Shard:
     """
     process = launched_position()
     if text is None:
-        return Shard(process.index, process.count)
+        return Shard(process.rank, process.size)
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text.strip())
     index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
@@ -62,12 +62,12 @@ def chosen_shard(text: str | None) -> Shard:
             f"--shard must be I/N with I from 1 to N, such as 1/4; got {text!r}"
             + ("; parts are counted from 1" if match and not index else "")
         )
-    return Shard((index - 1) * process.count + process.index, count * process.count)
+    return Shard((index - 1) * process.size + process.rank, count * process.size)
 
 
 def own_device(device: str) -> str:
     """Spread the processes that a launcher started on this machine over its GPUs."""
-    if device != "cuda" or launched_position().count == 1:
+    if device != "cuda" or launched_position().size == 1:
         return device
     import torch
 

@@ -153,6 +153,7 @@ def _entry(video: ReportVideo, folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{video.name}: {error}") from error
     borders = snippet_borders(len(scores), video.frames_per_snippet, length)
+    url, file = (None, None) if video.source is None else _address(video.source, folder)
     return {
         "name": printable(video.name),
         "scores": base64.b64encode(scores.tobytes()).decode("ascii"),
@@ -161,21 +162,21 @@ def _entry(video: ReportVideo, folder: Path) -> dict[str, Any]:
         "frames": float(borders[-1]) if known else None,
         "fps": video.fps if known else None,
         "truth": spans,
-        "url": None if video.source is None else _address(video.source, folder),
-        "file": None if video.source is None else printable(str(video.source)),
+        "url": url,
+        "file": file,
         "pictures": [],
     }
 
 
-def _address(video: Path, folder: Path) -> str:
-    """Return a video's address as a page in ``folder`` sees it."""
+def _address(video: Path, folder: Path) -> tuple[str, str]:
+    """Return a video's address as a page in ``folder`` sees it, and how a person reads it."""
     full = Path(os.path.abspath(video))
     try:
         relative = Path(os.path.relpath(full, os.path.abspath(folder)))
     except ValueError:  # on another drive
-        return full.as_uri()
+        return full.as_uri(), printable(str(full))
     # "./": a name such as "a:b.mp4" would else be taken for an address of the kind "a".
-    return "./" + quote(os.fsencode(relative.as_posix()))
+    return "./" + quote(os.fsencode(relative.as_posix())), printable(str(relative))
 
 
 def _fitting(
