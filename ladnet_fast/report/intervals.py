@@ -147,7 +147,12 @@ def as_csv(found: Mapping[str, Sequence[Interval]]) -> str:
     for name, of_video in found.items():
         for entry in of_video:
             times = (entry.start, entry.end, entry.peak)
-            row = [name, *map(_clock, times), f"{entry.score:.6g}", *map(_seconds, times)]
+            row: list[object] = [
+                name,
+                *map(_clock, times),
+                f"{entry.score:.6g}",
+                *map(_seconds, times),
+            ]
             row += [entry.first_snippet, entry.last_snippet, entry.peak_snippet]
             row += [_known(entry.first_frame), _known(entry.last_frame)]
             writer.writerow(row)
