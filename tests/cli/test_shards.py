@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,11 @@ import typer
 from typer.testing import Result
 
 from ladnet_fast._launchers import LauncherError, launched_position
+from ladnet_fast._locks import folder_lock
+from ladnet_fast._outputs import OutputError
 from ladnet_fast.cli._shards import Shard, chosen_shard, own_device
+from ladnet_fast.engine import write_run_info
+from ladnet_fast.engine.run_info import LOCK, check_run_info
 
 Run = Callable[..., Result]
 VARIABLES = (
@@ -122,3 +127,20 @@ def test_more_processes_than_videos_is_no_error(
     assert [result.exit_code for result in results] == [0, 0]
     assert "part 11/11: 0 of 8 videos: 0 done" in results[1].output
     assert len(np.load(next((tmp_path / "s").glob("*.npy")))) == 10
+
+
+def test_a_run_json_that_another_process_is_writing_is_waited_for(tmp_path: Path) -> None:
+    write_run_info(tmp_path, command=["one"])
+    path = tmp_path / "run.json"
+    whole = path.read_bytes()
+    with ThreadPoolExecutor(1) as pool:
+        with folder_lock(tmp_path, LOCK):
+            path.write_text("{}")  # as its record doesn't know it: between two writes
+            checking = pool.submit(check_run_info, tmp_path, [])
+            with pytest.raises(TimeoutError):
+                checking.result(0.2)
+            path.write_bytes(whole)
+        checking.result(60)
+    path.write_text("{}")
+    with pytest.raises(OutputError, match="did not write it, or somebody has changed it since"):
+        check_run_info(tmp_path, [])
