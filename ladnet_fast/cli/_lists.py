@@ -33,6 +33,7 @@ class ListOptions:
     anomalous_folders: Sequence[str] | None = None
     num_frames: Path | None = None
     skip_missing: bool = False
+    every_split: bool = False  # all videos of a manifest with splits, where none is named
 
     def __post_init__(self) -> None:
         if self.axes is not None and self.axes not in get_args(Axes):
@@ -112,9 +113,10 @@ class ListOptions:
         given = [
             OPTIONS[field.name].flag
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) and field.name not in ("axes", "skip_missing")
+            if getattr(self, field.name)
+            and field.name not in ("axes", "skip_missing", "every_split")
         ]
-        if given or path.suffix.lower() != ".csv":
+        if given or (path.suffix.lower() != ".csv" and not path.is_dir()):
             raise typer.BadParameter(
                 f"{path} is read as a manifest (.csv) unless --layout says how the list is "
                 f"written ({', '.join(LAYOUT_NAMES)})"
@@ -124,7 +126,7 @@ class ListOptions:
         if self.axes is not None:  # for videos of which the manifest doesn't say it
             axes = cast("Axes", self.axes)
             videos = [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
-        return _of_split(path, videos, split)
+        return videos if self.every_split and split is None else _of_split(path, videos, split)
 
     def _remap(self) -> tuple[str, str] | None:
         if self.remap is None:

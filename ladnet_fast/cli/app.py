@@ -10,7 +10,19 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from .._wording import options_named
-from . import check, demo, doctor, evaluate, export, extract, score, train, truth, watch
+from . import (
+    check,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    extract,
+    pack,
+    score,
+    train,
+    truth,
+    watch,
+)
 from ._console import console, errors, message_of, say
 
 #: Wrong arguments; typer prints what is wrong, and the usage.
@@ -65,5 +77,7 @@ def _options(
     """Take the options that stand before the command; `_Group` reads them."""
 
 
-for _module in (extract, check, train, score, watch, evaluate, truth, export, demo, doctor):
+for _module in (
+    extract, check, pack, train, score, watch, evaluate, truth, export, demo, doctor,
+):  # fmt: skip
     _module.register(app)

@@ -78,9 +78,10 @@ def command(
     """Check a data set before training, and list all that is off.
 
     Reads every file once: missing and damaged files, NaN, widths, crops, lengths, labels, ground
-    truth, videos that occur twice or in training and test. Exit status 1 if there are errors, 0
-    with warnings only.
+    truth, videos that occur twice or in training and test. The folder of a pack is compared with
+    its digests first. Exit status 1 if there are errors, 0 with warnings only.
     """
+    from ..data import is_pack, verify_pack
     from ..data.check import check_videos
     from ..engine import load_model, run_info
     from ..engine.run_folder import files_of
@@ -92,6 +93,10 @@ def command(
         frames_per_snippet=frames_per_snippet, axes=axes, normal_folders=normal_folder,
         anomalous_folders=anomalous_folder, num_frames=num_frames,
     )  # fmt: skip
+    for folder in (videos, test):
+        if folder is not None and is_pack(folder):
+            with progress_bar("comparing every byte") as progress:
+                verify_pack(folder, progress=progress)
     chosen = _read(lists, videos, split)
     tested = [] if test is None else _read(lists, test, None)
     sizes: dict[str, Any] = {}
@@ -135,7 +140,8 @@ def _read(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
     from ..data import read_manifest
 
     plain = lists == opt.ListOptions(axes=lists.axes)
-    if not plain or split is not None or path.suffix.lower() != ".csv":
+    is_manifest = path.suffix.lower() == ".csv" or path.is_dir()
+    if not plain or split is not None or not is_manifest:
         return lists.read(path, split=split, check_files=False, labels="optional")
     videos = read_manifest(path, check_files=False)
     axes = cast("Axes | None", lists.axes)

@@ -46,10 +46,10 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     A CSV file whose header has ``video,features,label`` and any of ``class, num_frames,
     frames_per_snippet, fold, frame_labels, split, query, axes``. ``features`` holds one path
     per crop, separated by ``;``; an HDF5 file is ``all.h5::key``, or ``all.h5`` where the key is
-    the video's name; rows 120 to 239 of a pack's shard are ``features-0000.npy::120:240``. ``class`` may hold several classes separated by ``;``. ``frames_per_snippet``
-    is a number, ``even`` (see `Video`) or empty for 16. ``axes`` is ``"snippets,crops"``,
-    ``"crops,snippets"`` or empty; see `Video`. Relative paths start from the manifest's
-    folder. Empty cells mean unknown.
+    the video's name; rows 120 to 239 of a pack are ``features-0000.npy::120:240``. ``class`` may
+    hold several classes separated by ``;``. ``frames_per_snippet`` is a number, ``even`` (see
+    `Video`) or empty for 16. ``axes`` is ``"snippets,crops"``, ``"crops,snippets"`` or empty; see
+    `Video`. Relative paths start from the manifest's folder. Empty cells mean unknown.
 
     Parameters
     ----------

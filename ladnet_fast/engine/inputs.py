@@ -176,7 +176,7 @@ def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
         videos = read_manifest(manifest, check_files=False)
         found.videos += videos
         found.manifests.append(manifest)
-        named = {_place(source.path) for video in videos for source in video.features}
+        named = {_place(path) for path in {source.path for v in videos for source in _sources(v)}}
         left = [file.name for file in inside if _place(file) not in named]
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
@@ -200,6 +200,10 @@ def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
         raise FileNotFoundError(
             f"folder {folder} has no .npy file, no {MANIFEST} and no video file"
         )
+
+
+def _sources(video: Video) -> tuple[FeatureSource, ...]:
+    return video.features if video.query is None else (*video.features, video.query)
 
 
 def _sort(path: Path, footage: Footage, found: Inputs, files: list[Path]) -> None:
