@@ -20,8 +20,8 @@ from ladnet_fast.video.ahead import work_ahead
 from ladnet_fast.video.arguments import as_extractor, require_progress
 from ladnet_fast.video.decode import announced_frames, frame_rate, read_frames
 from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.extractors import Extractor, ExtractorError
-from ladnet_fast.video.frames import cut_crops, require_crops, resize, short_side_size
+from ladnet_fast.video.extractors import Extractor, ExtractorError, Preparation
+from ladnet_fast.video.frames import cut_crops, require_crops, resize
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.resample import require_rate
 
@@ -179,16 +179,16 @@ def _snippets(
     path: Path, extractor: Extractor, crops: int, fps: float | None
 ) -> Generator[_Snippet, None, None]:
     """Decode, resize and crop; of a frame little more is kept than its short side asks for."""
-    size, (short, side) = extractor.frames_per_snippet, extractor.preparation
+    size, prepared = extractor.frames_per_snippet, Preparation(*extractor.preparation)
     frames: list[Tensor] = []
     count = 0
     for frame in read_frames(path, fps=fps):
         count += 1
         height, width = frame.shape[:2]
-        target = short_side_size(height, width, short)
-        frames.append(torch.from_numpy(resize(frame, target)))
+        target = prepared.size_of(height, width)
+        frames.append(torch.from_numpy(resize(frame, target, prepared.filter)))
         if len(frames) == size:
-            yield _Snippet(cut_crops(torch.stack(frames), crops, side), count)
+            yield _Snippet(cut_crops(torch.stack(frames), crops, prepared.crop), count)
             frames = []
     yield _Snippet([], count)
 

@@ -42,8 +42,10 @@ def require_size(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def resize(frame: Frame, size: tuple[int, int]) -> Frame:
-    """Resize a frame to ``size`` by antialiased bilinear interpolation.
+def resize(
+    frame: Frame, size: tuple[int, int], filter: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Frame:
+    """Resize a frame to ``size`` by antialiased interpolation.
 
     Pixel centres are at half-integers (``align_corners=False``). Along each axis, output pixel i
     is the average of the inputs with weights ``max(0, 1 - |x - c| / r)``, normalised to sum 1,
@@ -57,6 +59,8 @@ def resize(frame: Frame, size: tuple[int, int]) -> Frame:
         (H, W, 3) uint8.
     size : (height, width)
         Size of the result.
+    filter : "bilinear" or "bicubic"
+        Bicubic: the same with Keys' cubic of a = -0.5 and twice the reach, as Pillow's BICUBIC.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def resize(frame: Frame, size: tuple[int, int]) -> Frame:
     if frame.shape[:2] == size:
         return frame
     image = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0)  # (1, 3, H, W)
-    resized = F.interpolate(image, size=size, mode="bilinear", antialias=True)
+    resized = F.interpolate(image, size=size, mode=filter, antialias=True)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 

@@ -35,7 +35,7 @@ def test_the_folder_stands_for_a_manifest_everywhere(
         assert result.exit_code == 0, result.output
         figures.append(json.loads((tmp_path / name / "metrics.json").read_text()))
     assert figures[0] == figures[1]
-    scored = run("score", tmp_path / "packed", pack, "--out", tmp_path / "scores")
+    scored = run("score", pack, "--model", tmp_path / "packed", "--out", tmp_path / "scores")
     assert scored.exit_code == 0, scored.output
     assert "left out" not in scored.output
     assert len(list((tmp_path / "scores").glob("*.npy"))) == 8

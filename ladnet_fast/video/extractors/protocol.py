@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+
+from ladnet_fast.video.frames import short_side_size
 
 Clips = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.float32]
@@ -23,10 +25,24 @@ class Preparation(NamedTuple):
         Pixels of the short side after resizing; the aspect ratio is kept.
     crop : int
         Height and width of the crops, at most ``short_side``.
+    filter : str
+        Of resizing: ``"bilinear"`` or ``"bicubic"``, antialiased both.
+    long_side : str
+        What becomes of the long side, whose exact length is no whole number: ``"nearest"``, halves
+        up, or ``"down"``.
     """
 
     short_side: int
     crop: int
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    long_side: Literal["nearest", "down"] = "nearest"
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size, (height, width), to which frames of this size are resized."""
+        if self.long_side == "nearest":
+            return short_side_size(height, width, self.short_side)
+        side = min(height, width)
+        return height * self.short_side // side, width * self.short_side // side
 
 
 class Extractor(Protocol):
@@ -130,6 +146,9 @@ def remembered(extractor: Extractor) -> dict[str, Any]:
     settings = dict(extractor.settings)
     if extractor.frames_per_snippet != 16:
         settings["frames_per_snippet"] = extractor.frames_per_snippet
-    if tuple(extractor.preparation) != (256, 224):
-        settings["short_side"], settings["crop"] = extractor.preparation
+    prepared = Preparation(*extractor.preparation)
+    if prepared != Preparation(256, 224):
+        settings["short_side"], settings["crop"] = prepared[:2]
+    if prepared[2:] != Preparation(256, 224)[2:]:
+        settings["filter"], settings["long_side"] = prepared[2:]
     return settings

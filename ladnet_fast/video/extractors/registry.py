@@ -19,7 +19,10 @@ GROUP = "ladnet_fast.extractors"
 Factory = Callable[..., Extractor]
 
 #: Ours: the module and the function in it, imported when asked for.
-_BUILT_IN = {"i3d": "ladnet_fast.video.extractors.factory:i3d"}
+_BUILT_IN = {
+    "clip": "ladnet_fast.video.extractors.clip:clip",
+    "i3d": "ladnet_fast.video.extractors.factory:i3d",
+}
 
 
 class ExtractorError(ValueError):
