@@ -36,6 +36,7 @@ from .run_folder import CHECKPOINT as CHECKPOINT
 from .run_folder import RunFolder, record_as_dict, record_from_dict
 from .run_info import write_run_info
 from .scoring import Scores, score_video
+from .trained_on import training_origin
 from .validation import KeptVideos, Validator
 
 _TERMS = ("total", "mil", "ranking", "alignment")
@@ -95,6 +96,7 @@ class TrainingRun:
             memory=None if training.workers else memory,
         )
         check_classes(self.dataset)
+        self._trained_on = training_origin([*videos, *held_out])
         self.config = with_widths(config, self.dataset)
         self.validator = None
         if held_out:
@@ -289,7 +291,7 @@ class TrainingRun:
             # The checkpoint has all that the other files say: whichever of them a kill prevents,
             # resuming writes it from there.
             if best and (due or self.validator is not None):
-                self.folder.write_model(self.net, self.config.model)
+                self.folder.write_model(self.net, self.config.model, self._trained_on)
             if due:
                 self._checkpoint()
                 self.folder.write_history(self.history)
@@ -382,7 +384,7 @@ class TrainingRun:
         if self.history:
             self.folder.write_history(self.history)
         if self._best_weights:
-            self.folder.write_model(self._with_best_weights(), self.config.model)
+            self.folder.write_model(self._with_best_weights(), self.config.model, self._trained_on)
         elif self.best["epoch"] and not self.folder.weights.is_file():
             raise CheckpointError(
                 f"{self.folder.weights} is missing, and {self.folder.checkpoint}, of an earlier "

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +126,13 @@ class RunFolder:
             with recorded(path, {"kind": _CONFIG}) as temporary:
                 save_config(temporary, config)
 
-    def write_model(self, net: LANet, config: ModelConfig) -> None:
+    def write_model(
+        self, net: LANet, config: ModelConfig, trained_on: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the chosen epoch's weights."""
         with recorded(self.weights, {"kind": _MODEL}) as temporary:
             try:
-                save_model(temporary, net, config)
+                save_model(temporary, net, config, trained_on=trained_on)
             except OSError as error:  # names the file for the user, not the one on the way to it
                 raise OSError(error.errno, error.strerror, str(self.weights)) from error
 

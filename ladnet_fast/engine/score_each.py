@@ -18,6 +18,8 @@ from .inputs import Inputs, width_problem
 from .run_info import check_run_info
 from .score_files import KINDS, ScoreFolder
 from .scoring import MAX_SNIPPETS, Scores, score_video
+from .trained_on import problem as extractor_problem
+from .trained_on import video_problem
 
 #: Called with a name, what is done and of how much (None: not known).
 Progress = Callable[[str, int, int | None], None]
@@ -91,7 +93,8 @@ def score_each(
     OutputError
         If a file is in the way, or an output is an input; nothing has been written then.
     DataError
-        If two inputs have one name.
+        If two inputs have one name, or the extractor is not the one that made the features which
+        the network was trained on.
     OSError
         If a file can't be written; the files of earlier videos are complete.
     ImplUnavailableError
@@ -110,6 +113,10 @@ def score_each(
     extracted: Iterator[Video | UnscoredVideo] = iter(())
     rates: dict[str, float] = {}
     if found.footage:
+        if extractor is not None:
+            what = f"the extractor {extractor.name}"
+            if problem := extractor_problem(net.trained_on, extractor.settings, what):
+                raise DataError(problem)
         extracted = _extracted(
             found, folder, inputs, crops, device, extractor, fps, rates, progress
         )
@@ -192,8 +199,9 @@ def _score(
     net: LANet, video: Video, folder: ScoreFolder, max_snippets: int, rates: dict[str, float]
 ) -> ScoredVideo | UnscoredVideo:
     try:
-        if problem := width_problem(video, net.feature_dim):
-            raise DataError(problem)
+        other = video_problem(net.trained_on, video) or width_problem(video, net.feature_dim)
+        if other:
+            raise DataError(other)
         folder.check(video)
         scores = folder.earlier(video)
         reused = scores is not None

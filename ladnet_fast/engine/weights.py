@@ -33,9 +33,16 @@ from .config import Config, ConfigError, ModelConfig, load_config, read_sections
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
 _OPTIONS = "ladnet_fast.model"
+_TRAINED_ON = "ladnet_fast.trained_on"
 
 
-def save_model(path: str | os.PathLike[str], model: LANet, config: ModelConfig) -> None:
+def save_model(
+    path: str | os.PathLike[str],
+    model: LANet,
+    config: ModelConfig,
+    *,
+    trained_on: Mapping[str, Any] | None = None,
+) -> None:
     """Write weights atomically; the network's options stand in the file's metadata.
 
     A digest of all of it is written too, and checked by :func:`load_model`.
@@ -48,6 +55,8 @@ def save_model(path: str | os.PathLike[str], model: LANet, config: ModelConfig) 
         On any device.
     config : ModelConfig
         That built it, with ``feature_dim`` known.
+    trained_on : mapping, optional
+        Settings of the extractor that the training features came from, of JSON types.
 
     Raises
     ------
@@ -58,6 +67,8 @@ def save_model(path: str | os.PathLike[str], model: LANet, config: ModelConfig) 
         raise ConfigError("model.feature_dim must be known to save a model")
     options = {**dataclasses.asdict(config), "mlp_dims": list(config.mlp_dims)}
     metadata = {"format": "pt", _OPTIONS: json.dumps(options, allow_nan=False)}
+    if trained_on:
+        metadata[_TRAINED_ON] = json.dumps(dict(trained_on), allow_nan=False)
     save_tensors(path, model.state_dict(), metadata)
 
 
@@ -94,7 +105,8 @@ def load_model(
     Returns
     -------
     LANet
-        In evaluation mode.
+        In evaluation mode. Its ``trained_on`` has the settings of the extractor that the training
+        features came from; empty where they are not known.
 
     Raises
     ------
@@ -138,6 +150,8 @@ def _load(path: Path, impl: str | None, given: Mapping[str, Any] | None) -> LANe
     check_fits(state, dataclasses.asdict(config), str(path))
     net = config.build(impl=impl)
     net.load_state_dict(state)
+    if _TRAINED_ON in metadata:
+        net.trained_on = _stored_options(path, metadata[_TRAINED_ON])
     return net
 
 

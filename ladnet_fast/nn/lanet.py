@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +88,9 @@ class LANet(HubMixin, nn.Module):
     >>> net = LANet(feature_dim=1024)
     >>> scores, features = net(torch.randn(2, 200, 1024), lengths=torch.tensor([200, 64]))
     """
+
+    #: Settings of the extractor that the training features came from, where `load_model` read them.
+    trained_on: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,

@@ -142,7 +142,8 @@ class ClipExtractor:
         """Map (N, 16, H, W, 3) uint8 to (N, width) float32."""
         self.load()
         snippets, frames = clips.shape[:2]
-        flat = torch.as_tensor(np.ascontiguousarray(clips)).flatten(0, 1).to(self.device)
+        # A copy: clips may be read-only, which tensors can't be.
+        flat = torch.from_numpy(np.array(clips)).flatten(0, 1).to(self.device)
         with torch.inference_mode():
             pixels = self._processor.pixels(flat).to(self._dtype)
             embeddings = self._model(pixel_values=pixels).image_embeds.float()
