@@ -218,7 +218,8 @@ def _place(source: str) -> str:
     from .datasets import name_of
 
     name, path = name_of(source)
-    return f"{name}/{path.name}"
+    folder = path.resolve().parent.name
+    return f"{'' if folder == name else f'{name}='}{folder}/{path.name}"
 
 
 def _short(path: Path) -> str:

@@ -28,8 +28,8 @@ DUPLICATES = ("no212", "no193", "no238")
 #: Clips of play in an anomalous bag, and its fights: as many, or as many more clips of play, has
 #: a normal bag, so that neither length nor cuts tell the label.
 PLAY, FIGHTS = 5, (1, 2, 3)
-#: Bags of each label and split at most, so that I3D has about 24,000 frames to look at.
-BAGS = 24
+#: Bags of each label and split at most, so that I3D has about 19,000 frames to look at.
+BAGS = 16
 RATE = 25
 SIZE = (360, 288)
 

@@ -178,12 +178,11 @@ def _network(feature_dim: int, setup: Setup) -> tuple[nn.Module, Callable[..., T
         return total if extra is None else total + warmth * extra
 
     net = config.replace(model={"feature_dim": feature_dim}).model.build()
-    if trial.sigmas and net.attention.prior is not None:
-        with torch.no_grad():
-            # The inverse of softplus.
-            widths = torch.tensor(trial.sigmas, dtype=torch.float64)
-            raw = widths + torch.log(-torch.expm1(-widths))
-            net.attention.prior.raw_sigma.copy_(raw)
+    prior = net.attention.prior
+    if trial.sigmas and prior is not None:
+        widths = torch.tensor(trial.sigmas, dtype=torch.float64)
+        # The inverse of softplus; the state holds the entry itself, learned or not.
+        prior.state_dict()["raw_sigma"].copy_(widths + torch.log(-torch.expm1(-widths)))
     return net, loss
 
 

@@ -214,8 +214,10 @@ def test_a_loss_that_is_not_finite_names_the_epoch(tiny):
         training.run(tiny, setup(3, training={"lr": 1e30}), seed=0)
 
 
-def test_every_head_starts_with_its_own_width(tiny):
-    chosen = setup(1, trial={"sigmas": (0.5, 40.0)}, model={"num_heads": 2})
+@pytest.mark.parametrize("learned", [True, False])
+def test_every_head_starts_with_its_own_width(tiny, learned):
+    model = {"num_heads": 2, "learn_prior": learned}
+    chosen = setup(1, trial={"sigmas": (0.5, 40.0)}, model=model)
     net, _ = training._network(WIDTH, chosen)
     widths = 1 / (2 * net.attention.prior()[0])
     np.testing.assert_allclose(widths.detach().numpy(), [0.5, 40.0], rtol=1e-6)
