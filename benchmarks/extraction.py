@@ -1,0 +1,176 @@
+"""Video files to scores, end to end: ``python -m benchmarks.extraction``.
+
+Every engine and precision scores one clip by the command line, in a process of its own, in turns;
+beside it what decoding and the network alone reach, in the same run. Reports frames a second,
+the highest memory of the process, and how far features and scores are from those of the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CHOICES = ("torch:fp32", "torch:bf16", "openvino:fp32", "openvino:bf16", "openvino:int8")
+
+
+class Call(NamedTuple):
+    """Seconds and MiB of one process."""
+
+    seconds: float
+    mebibytes: float
+
+
+def write_clip(path: Path, seconds: float, size: tuple[int, int] = (360, 640)) -> None:
+    """Write H.264 (MPEG-4 where there is no encoder for it) of moving patterns at 25 frames/s."""
+    import av
+
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    draw = np.random.default_rng(0)
+    texture = draw.integers(0, 60, (*size, 3)).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for i in range(round(25 * seconds)):
+            wave = 90 + 60 * np.sin((columns + 3 * i) / (25 + i % 500 / 10)) * np.cos(rows / 40)
+            picture = (wave[..., None] + np.roll(texture, 2 * i, axis=1)).clip(0, 255)
+            frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def score(clip: Path, model: Path, out: Path, options: list[str], source: str) -> Call:
+    """Score a clip by the command line of the source tree ``source``."""
+    command = [
+        sys.executable, "-m", "ladnet_fast.cli", "score", str(clip), "--model", str(model),
+        "--out", str(out), "--no-plots", "--device", "cpu", *options,
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": source}
+    start = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return Call(seconds, usage.ru_maxrss / 1024)
+
+
+def parts(clip: Path, choices: list[str], folder: Path, snippets: int = 16) -> dict[str, float]:
+    """Return frames a second of decoding with resizing, and of each network on a clip's frames."""
+    from ladnet_fast._allocator import keep_freed_memory
+    from ladnet_fast.video.extractors import I3DExtractor, make_extractor
+    from ladnet_fast.video.features import centre_snippets
+
+    described: Any = I3DExtractor(lambda: None)  # type: ignore[arg-type, return-value]
+    start = time.perf_counter()
+    taken = centre_snippets(clip, described, 10**9)
+    speeds = {"decoding and resizing": len(taken) * 16 / (time.perf_counter() - start)}
+    batches = [np.concatenate(taken[i : i + 8]) for i in range(0, snippets, 8)]
+    with keep_freed_memory():
+        for choice in choices:
+            engine, precision = choice.split(":")
+            extractor: Any = make_extractor("i3d", device="cpu", engine=engine, precision=precision)
+            if hasattr(extractor, "place"):
+                extractor.place(folder / choice.replace(":", "-") / "features", [clip])
+            extractor.load()
+            extractor(batches[0])
+            start = time.perf_counter()
+            for batch in batches:
+                extractor(batch)
+            speeds[choice] = 16 * sum(map(len, batches)) / (time.perf_counter() - start)
+            del extractor
+    return speeds
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("choices", nargs="*", default=list(CHOICES), help="ENGINE:PRECISION")
+    parser.add_argument("--seconds", type=float, default=180, help="length of the clip, 640x360")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--before", help="source tree of an earlier version, scored in fp32 first")
+    parser.add_argument("--no-parts", action="store_true", help="only end to end")
+    arguments = parser.parse_args()
+    here = str(Path(__file__).resolve().parents[1])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip, model = folder / "clip.mp4", folder / "model.safetensors"
+        write_clip(clip, arguments.seconds)
+        _save_model(model)
+        frames = round(25 * arguments.seconds)
+        rows = {choice: (_options(choice), here) for choice in arguments.choices}
+        if arguments.before:
+            rows = {"before": ([], arguments.before), **rows}
+        warm = folder / "warm.mp4"
+        write_clip(warm, 12)  # conversion and calibration, once and for all, and Python's files
+        for name, (options, source) in rows.items():
+            score(warm, model, folder / name.replace(":", "-"), options, source)
+        calls: dict[str, list[Call]] = {name: [] for name in rows}
+        for _ in range(arguments.rounds):
+            for name, (options, source) in rows.items():
+                out, again = folder / name.replace(":", "-"), [*options, "--overwrite"]
+                calls[name].append(score(clip, model, out, again, source))
+        speeds = {} if arguments.no_parts else parts(warm, arguments.choices, folder)
+        print(f"{_processor()}, {os.cpu_count()} cores; {frames} frames of 640x360", end="")
+        print(f"; {arguments.rounds} rounds in turns, medians; Python {platform.python_version()}")
+        if speeds:
+            print(f"decoding and resizing alone: {speeds['decoding and resizing']:.0f} frames/s")
+        _print_table(folder, calls, frames, speeds)
+
+
+def _print_table(
+    folder: Path, calls: dict[str, list[Call]], frames: int, speeds: dict[str, float]
+) -> None:
+    print("| | end to end, frames/s | times | network alone | MiB | feature error | score error |")
+    print("|---|---|---|---|---|---|---|")
+    first = next(iter(calls))
+    base = statistics.median(call.seconds for call in calls[first])
+    for name, made in calls.items():
+        seconds = statistics.median(call.seconds for call in made)
+        kept = [folder / n.replace(":", "-") for n in (first, name)]
+        reference, features = (np.load(place / "features" / "clip.npy") for place in kept)
+        one, other = (np.load(place / "clip.npy") for place in kept)
+        error = np.linalg.norm(features - reference, axis=1) / np.linalg.norm(reference, axis=1)
+        network = f"{speeds[name]:.0f}" if name in speeds else ""
+        print(
+            f"| {name} | {frames / seconds:.0f} | {base / seconds:.2f} | {network} | "
+            f"{max(call.mebibytes for call in made):.0f} | {np.median(error):.1e}, at most "
+            f"{error.max():.1e} | {np.abs(one - other).max():.1e} |"
+        )
+
+
+def _options(choice: str) -> list[str]:
+    engine, precision = choice.split(":")
+    return ["--engine", engine, "--precision", precision]
+
+
+def _save_model(path: Path) -> None:
+    import torch
+
+    from ladnet_fast.engine import ModelConfig, save_model
+
+    torch.manual_seed(0)
+    config = ModelConfig(feature_dim=1024)
+    save_model(path, config.build(), config)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if "model name" in line), "?")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Engines and precisions: what can be asked for, what they compute, and that sets stay unmixed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ladnet_fast._extras import MissingExtraError
+from ladnet_fast._records import record_of
+from ladnet_fast.video import I3D, extract_to_files, extraction
+from ladnet_fast.video.extractors import ExtractorError, I3DExtractor, make_extractor
+
+WriteVideo = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "onnx"}, "engine must be torch, openvino or auto; got 'onnx'"),
+        ({"precision": "fp16"}, "precision must be fp32, bf16 or int8; got 'fp16'"),
+        ({"precision": "int8"}, "int8 needs --engine openvino"),
+        ({"engine": "openvino", "device": "cuda"}, "computes on CPUs, and the device is cuda"),
+        ({"engine": "auto", "device": "cuda", "precision": "int8"}, "int8 needs --engine openvino"),
+    ],
+)
+def test_what_there_is_not_is_refused_with_what_there_is(options: dict, message: str) -> None:
+    with pytest.raises(ExtractorError, match=message):
+        make_extractor("i3d", **options)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_without_openvino_its_extra_is_named(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ImportError, match="openvino"):
+        make_extractor("i3d", engine="openvino", precision=precision)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="it is installed")
+def test_where_openvino_is_absent_the_message_says_how_to_install_it() -> None:
+    with pytest.raises(MissingExtraError, match=r"pip install .*openvino.*ladnet-fast\[openvino\]"):
+        make_extractor("i3d", engine="openvino")
+    assert isinstance(make_extractor("i3d", engine="auto"), I3DExtractor)
+
+
+def test_features_of_other_videos_of_a_folder_keep_its_precision(
+    write_video: WriteVideo,
+    grey_frames: Callable[..., np.ndarray],
+    pixel_model: I3D,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extraction, "_pretrained", lambda *_: pixel_model)
+    one, two = (write_video(tmp_path / f"{name}.mkv", grey_frames(40)) for name in "ab")
+    out = tmp_path / "out"
+    extract_to_files([one], out, device="cpu")
+    with pytest.raises(
+        ValueError, match=r"precision 'float32' then, 'bfloat16' now.*--engine torch --precision f"
+    ):
+        extract_to_files([two], out, model=make_extractor("i3d", precision="bf16"))
+    assert not (out / "b.npy").exists()
+    extract_to_files([two], out, model=make_extractor("i3d"), crops=5)  # crops may differ
+    (replaced,) = extract_to_files(
+        [one], out, model=make_extractor("i3d", precision="bf16"), overwrite=True
+    )
+    record = record_of(replaced.features[0])
+    assert record is not None
+    assert record.made["settings"]["precision"] == "bfloat16"
+
+
+@pytest.fixture(scope="module")
+def network() -> I3D:
+    torch.manual_seed(0)
+    return I3D().fold().requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("openvino")
+    return tmp_path_factory.mktemp("cache")
+
+
+class TestOpenVino:
+    """The network by OpenVINO, with random weights."""
+
+    @pytest.fixture
+    def make(
+        self, network: I3D, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., object]:
+        monkeypatch.setenv("LADNET_CACHE", str(cache))
+        monkeypatch.setattr(extraction, "_pretrained", lambda *_: network)
+        return lambda precision: make_extractor("i3d", engine="openvino", precision=precision)
+
+    @pytest.fixture
+    def noise(self, write_video: WriteVideo, tmp_path: Path) -> Path:
+        frames = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), np.uint8)
+        smooth = frames.repeat(32, axis=1).repeat(32, axis=2)
+        return write_video(tmp_path / "a.mkv", smooth)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(("precision", "error"), [("fp32", 1e-4), ("bf16", 0.1)])
+    def test_its_features_are_those_of_the_network(
+        self,
+        make: Callable,
+        network: I3D,
+        noise: Path,
+        tmp_path: Path,
+        precision: str,
+        error: float,
+    ) -> None:
+        (done,) = extract_to_files([noise], tmp_path / "ov", model=make(precision))
+        (torchs,) = extract_to_files([noise], tmp_path / "torch", model=network)
+        found, expected = np.load(done.features[0]), np.load(torchs.features[0])
+        assert np.linalg.norm(found - expected) < error * np.linalg.norm(expected)
+        record = record_of(done.features[0])
+        assert record is not None
+        assert record.made["settings"]["engine"] == "openvino"
+        with pytest.raises(ValueError, match="engine 'openvino' then, 'torch' now"):
+            extract_to_files([noise], tmp_path / "ov", model=network)
+
+    @pytest.mark.slow
+    def test_int8_is_calibrated_once_and_kept_beside_the_features(
+        self, make: Callable, noise: Path, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("nncf")
+        out, other = tmp_path / "out", noise.with_name("b.mkv")
+        other.write_bytes(noise.read_bytes())
+        (first,) = extract_to_files([noise], out, model=make("int8"))
+        kept = {path.name: path.read_bytes() for path in (out / ".ladnet").glob("i3d-int8.*")}
+        assert set(kept) == {"i3d-int8.xml", "i3d-int8.bin"}
+        (second,) = extract_to_files([other], out, model=make("int8"))
+        np.testing.assert_array_equal(np.load(first.features[0]), np.load(second.features[0]))
+        assert all((out / ".ladnet" / name).read_bytes() == kept[name] for name in kept)
+        (again,) = extract_to_files([noise], out, model=make("int8"))
+        assert again.reused
+        (out / ".ladnet" / "i3d-int8.bin").write_bytes(b"damaged")
+        with pytest.raises(ValueError, match="features of one set must not be mixed"):
+            extract_to_files([noise], out, model=make("int8"))
