@@ -154,6 +154,7 @@ def command(
     from ..engine.run_info import LOCK
     from ..engine.score_each import ScoredVideo, UnscoredVideo, files_of, score_each
     from ..engine.score_files import ScoreFolder
+    from ..engine.unlike_training import unlike_training
 
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     part = _shards.chosen_shard(shard)
@@ -231,6 +232,8 @@ def command(
             extra["shard"] = str(part)
         if fps is None:
             tell_unusual_rates([(entry.video.name, entry.fps) for entry in done])
+        for note in unlike_training(net.trained_on, [entry.video for entry in done]):
+            say(f"note: {note}")
         with folder_lock(out, LOCK, wait=-1):
             write_run_info(out, command=sys.argv, extra=extra)
         console.print(each.table_of(done, rates))

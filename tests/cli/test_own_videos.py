@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,3 +219,73 @@ def test_other_crops_are_refused_before_features_are_extracted_for_them(
     assert result.exit_code == 1
     assert "holds scores of 1 crop, and now there are 5" in result.output
     assert not list((out / "features").glob("clip__*"))
+
+
+@pytest.mark.usefixtures("quick_i3d")
+class TestRatesAndPrecisions:
+    """Frames by time, and features of one kind in a folder."""
+
+    def test_frames_are_chosen_by_time_and_counted_so(
+        self, run: Run, clip: Path, model: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "s"
+        call = ("score", clip, "--model", model, "--out", out, "--device", "cpu", "--fps", "50")
+        result = run(*call)
+        assert result.exit_code == 0, result.output
+        assert np.load(out / "clip.npy").shape == (5,)
+        assert (out / "features" / "videos.csv").read_text().splitlines()[1].endswith(",80,16,50")
+        assert (out / "clip.csv").read_text().splitlines()[-1].startswith("4,64,79,")
+        refused = run(*call[:-2])
+        assert refused.exit_code == 1
+        assert "fps 50.0 then, None now" in refused.stderr
+        assert "--fps 50" in refused.stderr
+
+    def test_a_slow_video_is_told_of_with_the_remedy(
+        self, run: Run, model: Path, tmp_path: Path
+    ) -> None:
+        slow = tmp_path / "slow.mkv"
+        with av.open(str(slow), "w") as container:
+            stream = container.add_stream("mpeg4", rate=5)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            for _ in range(20):
+                frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        extracted = run("extract", slow, "--out", tmp_path / "f", "--device", "cpu")
+        assert extracted.exit_code == 0, extracted.output
+        text = " ".join(extracted.output.split())
+        assert "note: slow has 5 frames a second, so 16 frames show 3.2 s" in text
+        assert "--fps 25" in text
+        call = ("extract", slow, "--out", tmp_path / "g", "--device", "cpu", "--fps", "25")
+        resampled = run(*call)
+        assert resampled.exit_code == 0, resampled.output
+        assert "note:" not in resampled.output
+        assert "slow: 6 snippets, done" in resampled.output
+
+    def test_another_precision_is_refused_in_a_folder_with_the_options_of_then(
+        self, run: Run, clip: Path, tmp_path: Path
+    ) -> None:
+        other = clip.with_name("other.mp4")
+        other.write_bytes(clip.read_bytes())
+        call = ("--out", tmp_path / "f", "--device", "cpu", "--precision")
+        assert run("extract", clip, *call, "bf16").exit_code == 0
+        refused = run("extract", other, *call, "fp32")
+        assert refused.exit_code == 1
+        assert "--engine torch --precision bf16" in " ".join(refused.stderr.split())
+
+    @pytest.mark.parametrize("command", ["extract", "score"])
+    def test_openvino_that_is_absent_is_named_with_its_extra(
+        self, run: Run, clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        command: str,
+    ) -> None:  # fmt: skip
+        monkeypatch.setitem(sys.modules, "openvino", None)
+        needed = ("--model", model) if command == "score" else ()
+        result = run(command, clip, *needed, "--out", tmp_path / "o", "--engine", "openvino")
+        assert result.exit_code == 1
+        assert "ladnet-fast[openvino]" in result.stderr
+        assert not (tmp_path / "o").exists()
+        chosen = run(
+            command, clip, *needed, "--out", tmp_path / "o", "--engine", "auto", "--device", "cpu",
+        )  # fmt: skip
+        assert chosen.exit_code == 0, chosen.output
+        assert "engine: torch" in chosen.output

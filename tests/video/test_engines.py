@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,16 +37,16 @@ def test_what_there_is_not_is_refused_with_what_there_is(options: dict, message:
 def test_without_openvino_its_extra_is_named(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ImportError, match="openvino"):
+    monkeypatch.setitem(sys.modules, "openvino", None)  # as if it were not installed
+    with pytest.raises(MissingExtraError, match=r"pip install .*openvino.*ladnet-fast\[openvino\]"):
         make_extractor("i3d", engine="openvino", precision=precision)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="it is installed")
-def test_where_openvino_is_absent_the_message_says_how_to_install_it() -> None:
-    with pytest.raises(MissingExtraError, match=r"pip install .*openvino.*ladnet-fast\[openvino\]"):
-        make_extractor("i3d", engine="openvino")
+def test_auto_takes_pytorch_where_openvino_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
     assert isinstance(make_extractor("i3d", engine="auto"), I3DExtractor)
+    with pytest.raises(MissingExtraError, match="openvino"):
+        make_extractor("i3d", engine="auto", precision="int8")
 
 
 def test_features_of_other_videos_of_a_folder_keep_its_precision(

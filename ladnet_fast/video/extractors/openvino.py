@@ -85,7 +85,7 @@ class OpenVinoI3D:
             "precision": PRECISIONS[self.precision],
             "engine": "openvino",
         }
-        if self.precision == "int8":
+        if self.precision == "int8" and self._folder is not None:
             settings["quantised"] = _digest(self._quantised) if _is_whole(self._quantised) else ""
         return settings
 
