@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..video.extraction import ExtractedVideo, FailedVideo
     from ..video.extractors import Extractor
 
+#: What PyTorch computes in; OpenVINO has int8 too.
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+
 Engine = Annotated[
     str,
     typer.Option(
@@ -39,6 +42,12 @@ Rate = Annotated[
         show_default="all frames",
     ),
 ]
+
+
+def require_precision(name: str) -> None:
+    """Refuse another ``--precision`` than those that PyTorch computes in."""
+    if name not in PRECISIONS:
+        raise typer.BadParameter(f"--precision must be fp32 or bf16; got {name!r}")
 
 
 def named_extractor(spec: str, *, device: str, engine: str, precision: str) -> Extractor:
