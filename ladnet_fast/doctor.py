@@ -23,6 +23,7 @@ _EXTRAS = {
         "tensorboard", "typer",
     ),
     "video": ("av",),
+    "clip": ("transformers",),
 }  # fmt: skip
 _OPS = {
     "locality_attention": (locality_attention.BACKENDS, lambda x: (x[None], x[None], x[None])),
@@ -36,7 +37,7 @@ _OPS = {
 
 def report() -> str:
     """Return the report as plain text, no line of which needs a terminal's width."""
-    sections = [_versions(), _hardware(), _built(), _operators()]
+    sections = [_versions(), _hardware(), _built(), _operators(), _extractors()]
     return "\n\n".join("\n".join(lines) for lines in sections)
 
 
@@ -94,6 +95,12 @@ def _built() -> list[str]:
         devices = _native.cuda.why_no_device() or f"{_native.cuda.device_count()} devices"
         lines.append(f"  _cuda: yes, for {_native.cuda.architectures}; {devices}")
     return lines
+
+
+def _extractors() -> list[str]:
+    from .video.extractors import extractor_names
+
+    return [f"extractors of features: {', '.join(extractor_names())}"]
 
 
 def _operators() -> list[str]:

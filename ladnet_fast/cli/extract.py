@@ -60,7 +60,10 @@ def command(
     precision: Precision = "fp32",
     fps: Rate = None,
     extractor: Annotated[
-        str, typer.Option(help="What describes snippets: i3d, or NAME\\[:WHAT] of a package.")
+        str,
+        typer.Option(
+            help="What describes snippets: i3d, clip:MODEL, or NAME\\[:WHAT] of a package."
+        ),
     ] = "i3d",
     device: opt.Device = "auto",
     shard: _shards.ShardOption = None,

@@ -76,6 +76,14 @@ def command(
     ] = None,
     engine: Engine = "torch",
     precision: Precision = "fp32",
+    extractor_name: Annotated[
+        str,
+        typer.Option(
+            "--extractor",
+            help="What describes the snippets of video files: i3d, clip:MODEL, or NAME\\[:WHAT] of "
+            "a package.",
+        ),
+    ] = "i3d",
     crops: Annotated[int, typer.Option(help="Crops of a video file: 1, 5 or 10.")] = 1,
     device: opt.Device = "auto",
     impl: Annotated[
@@ -166,7 +174,7 @@ def command(
             "it finds the scores and writes the rest"
         )
     on = _shards.own_device(opt.chosen_device(device))
-    extractor = named_extractor("i3d", device=on, engine=engine, precision=precision)
+    extractor = named_extractor(extractor_name, device=on, engine=engine, precision=precision)
     net = load_model(model, device=on, impl=impl)
     if len(inputs) == 1 and (layout is not None or inputs[0].suffix.lower() == ".csv"):
         per_snippet = frames_per_snippet if layout is not None else None
