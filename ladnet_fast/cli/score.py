@@ -176,7 +176,10 @@ def command(
     on = _shards.own_device(opt.chosen_device(device))
     extractor = named_extractor(extractor_name, device=on, engine=engine, precision=precision)
     net = load_model(model, device=on, impl=impl)
-    if len(inputs) == 1 and (layout is not None or inputs[0].suffix.lower() == ".csv"):
+    is_list = layout is not None or inputs[0].suffix.lower() == ".csv"
+    # A folder with a manifest, such as a pack, is read as one where something asks for it.
+    is_list = is_list or (inputs[0].is_dir() and (split is not None or gt is not None))
+    if len(inputs) == 1 and is_list:
         per_snippet = frames_per_snippet if layout is not None else None
         lists = opt.ListOptions(
             layout, root, remap, anomalous_names, queries, per_snippet, axes, normal_folder,

@@ -137,12 +137,15 @@ class _Buffers:
     _MOST = 4
 
     def __init__(self) -> None:
-        self._arrays: list[NDArray[np.float32]] = []
+        self._arrays = [np.empty(0, np.float32)]
+        self._alone = sys.getrefcount(self._arrays[0])
 
     def take(self, *shape: int) -> Tensor:
         """Return a tensor of this shape; its values are whatever was there."""
         size = math.prod(shape)
-        free = [i for i in range(len(self._arrays)) if sys.getrefcount(self._arrays[i]) == 2]
+        free = [
+            i for i in range(len(self._arrays)) if sys.getrefcount(self._arrays[i]) == self._alone
+        ]
         fitting = [i for i in free if size <= self._arrays[i].size]
         if fitting:
             array = self._arrays[min(fitting, key=lambda i: self._arrays[i].size)]

@@ -18,8 +18,7 @@ from .inputs import Inputs, width_problem
 from .run_info import check_run_info
 from .score_files import KINDS, ScoreFolder
 from .scoring import MAX_SNIPPETS, Scores, score_video
-from .trained_on import problem as extractor_problem
-from .trained_on import video_problem
+from .trained_on import extractor_problem, video_problem
 
 #: Called with a name, what is done and of how much (None: not known).
 Progress = Callable[[str, int, int | None], None]
@@ -113,10 +112,8 @@ def score_each(
     extracted: Iterator[Video | UnscoredVideo] = iter(())
     rates: dict[str, float] = {}
     if found.footage:
-        if extractor is not None:
-            what = f"the extractor {extractor.name}"
-            if problem := extractor_problem(net.trained_on, extractor.settings, what):
-                raise DataError(problem)
+        if extractor is not None and (other := extractor_problem(net.trained_on, extractor)):
+            raise DataError(other)
         extracted = _extracted(
             found, folder, inputs, crops, device, extractor, fps, rates, progress
         )

@@ -11,6 +11,8 @@ from typing import Any
 
 from ..data import DataError, Video
 from ..data.pack.origin import origin_of
+from ..video.extractors import Extractor
+from ..video.extractors.protocol import is_placed, remembered
 
 #: What tells extractors apart; numbers of other precisions or engines are nearly the same.
 _KEYS = (
@@ -78,6 +80,19 @@ def problem(trained_on: Settings, settings: Settings, what: str) -> str | None:
         f"{told(trained_on)}; extract them with that one (ladnet-fast extract --extractor "
         f"{trained_on.get('network', 'NAME')}), or score with a model that was trained on these"
     )
+
+
+def extractor_problem(trained_on: Settings, extractor: Extractor) -> str | None:
+    """Say the same of an extractor before it is loaded; see :func:`problem`.
+
+    One that has to be placed first is known by its name; what it makes is compared afterwards.
+    """
+    what = f"the extractor {extractor.name}"
+    if not trained_on or not is_placed(extractor):
+        return problem(trained_on, remembered(extractor) if trained_on else {}, what)
+    if extractor.name == trained_on.get("network", extractor.name):
+        return None
+    return problem(trained_on, {"network": extractor.name}, what)
 
 
 def video_problem(trained_on: Settings, video: Video) -> str | None:

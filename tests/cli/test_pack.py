@@ -39,6 +39,11 @@ def test_the_folder_stands_for_a_manifest_everywhere(
     assert scored.exit_code == 0, scored.output
     assert "left out" not in scored.output
     assert len(list((tmp_path / "scores").glob("*.npy"))) == 8
+    part = run(
+        "score", pack, "--split", "test", "--model", tmp_path / "packed", "--out", tmp_path / "two"
+    )
+    assert part.exit_code == 0, part.output
+    assert len(list((tmp_path / "two").glob("*.npy"))) == 2
     evaluated = run("evaluate", tmp_path / "scores", pack, "--split", "test")
     assert evaluated.exit_code == 0, evaluated.output
 

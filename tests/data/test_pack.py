@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +76,12 @@ def assert_same(videos: list[Video], packed: list[Video]) -> None:
             np.testing.assert_array_equal(
                 read_frame_labels(before.frame_labels), read_frame_labels(after.frame_labels)
             )
+
+
+def assert_same_features(videos: list[Video], packed: list[Video]) -> None:
+    for before, after in zip(videos, packed, strict=True):
+        for one, other in zip(iter_crops(before), iter_crops(after), strict=True):
+            np.testing.assert_array_equal(one.features, other.features)
 
 
 @pytest.mark.parametrize("shard_bytes", [1, 300, 1 << 20], ids=["a crop each", "some", "one"])
@@ -173,6 +182,26 @@ def test_a_pack_that_was_cut_off_is_no_pack_and_goes_on(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert min(read) <= crop, "what was finished is not read again"
     assert not list(folder.glob(".ladnet-*"))
+
+
+def test_a_process_that_is_killed_while_it_packs_leaves_one_that_can_go_on(
+    make_video: MakeVideo, tmp_path: Path
+) -> None:
+    videos = [make_video(f"v{i}", ((5, 4),)) for i in range(6)]
+    write_manifest(tmp_path / "videos.csv", videos)
+    program = (
+        "import os, sys; from ladnet_fast.data import read_manifest, write_pack\n"
+        "write_pack(read_manifest(sys.argv[1]), sys.argv[2], shard_bytes=160,\n"
+        "           progress=lambda name, done, total: done == 3 and os.kill(os.getpid(), 9))"
+    )
+    folder = tmp_path / "pack"
+    arguments = [sys.executable, "-c", program, str(tmp_path / "videos.csv"), str(folder)]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    assert not is_pack(folder)
+    assert list(folder.glob(".ladnet-*.part")), "what was half written"
+    write_pack(videos, folder, shard_bytes=160)
+    assert_same_features(videos, read_manifest(folder))
+    assert not list(folder.glob(".ladnet-*.part"))
 
 
 def test_nothing_is_read_again_where_nothing_has_changed(

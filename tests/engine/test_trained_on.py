@@ -16,6 +16,7 @@ from ladnet_fast.engine import Config, load_model, train
 from ladnet_fast.engine.inputs import Inputs
 from ladnet_fast.engine.score_each import ScoredVideo, UnscoredVideo, score_each
 from ladnet_fast.engine.score_files import ScoreFolder
+from ladnet_fast.video.extractors import Preparation
 
 MakeVideos = Callable[..., list[Video]]
 I3D = {"network": "i3d", "weights": "1234567890", "precision": "float32", "crops": 1}
@@ -74,12 +75,19 @@ def test_videos_are_not_extracted_with_another_extractor(
     net = load_model(tmp_path / "run")
 
     class Other:
+        name, settings, frames_per_snippet = "i3d", I3D, 16
+        preparation = Preparation(256, 224)
+
+    class Placed:
         name = "i3d"
-        settings = I3D
+
+        def place(self, folder: Path, videos: list[Path]) -> None:
+            raise AssertionError
 
     found = Inputs(footage=[Footage(tmp_path / "x.mp4", "x")])
-    with pytest.raises(DataError, match=r"the extractor i3d: .*--extractor clip"):
-        score_each(net, found, ScoreFolder(tmp_path / "s", net), extractor=Other())  # type: ignore[arg-type]
+    for other in (Other(), Placed()):
+        with pytest.raises(DataError, match=r"the extractor i3d: .*--extractor clip"):
+            score_each(net, found, ScoreFolder(tmp_path / "s", net), extractor=other)  # type: ignore[arg-type]
     assert not (tmp_path / "s").exists()
 
 

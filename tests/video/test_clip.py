@@ -214,3 +214,29 @@ def test_i3ds_preparation_goes_without_saying() -> None:
     assert Preparation(256, 224) == (256, 224, "bilinear", "nearest")
     for size in ((360, 640), (333, 517), (64, 64)):
         assert Preparation(256, 224).size_of(*size) == short_side_size(*size)
+
+
+def test_a_video_is_extracted_and_remembers_its_model(
+    save_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    av = pytest.importorskip("av")
+    from ladnet_fast.data import read_manifest
+    from ladnet_fast.engine.trained_on import training_origin
+    from ladnet_fast.video import extract_to_files, read_frames
+
+    path = tmp_path / "clip.mkv"
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 60, 90, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 90, 60, "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    extractor = make_extractor(f"clip:{save_clip()}")
+    extract_to_files([path], tmp_path / "features", model=extractor)
+    videos = read_manifest(tmp_path / "features" / "videos.csv")
+    rows = np.load(videos[0].features[0].path)
+    frames = prepared(np.stack(list(read_frames(path)))[:16], extractor)
+    np.testing.assert_allclose(rows, extractor(frames[None]), rtol=1e-5, atol=1e-6)
+    origin = training_origin(videos)
+    assert {key: origin[key] for key in remembered(extractor)} == remembered(extractor)
