@@ -113,3 +113,14 @@ def test_nothing_packed_gives_nothing() -> None:
     )
     assert scores.shape == (1, 0)
     assert features.shape == (1, 0, 5)
+
+
+def test_packed_bags_compile_whole_and_for_any_number() -> None:
+    net = network(torch.float32)
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend="aot_eager")
+    for lengths in ((5, 3, 9), (4, 2, 6, 3), (7, 11)):
+        x = torch.randn(1, sum(lengths), 6)
+        got = compiled(x, cu_seqlens=offsets(lengths))
+        expected = net(x, cu_seqlens=offsets(lengths))
+        torch.testing.assert_close(got.scores, expected.scores)
+        got.scores.sum().backward()
