@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tomllib
 
 from ladnet_fast.data import load_features, read_manifest
 from ladnet_fast.video.extractors import extractor_names, make_extractor
 
 PLUGIN = Path(__file__).resolve().parents[2] / "examples" / "extractor_plugin"
 av = pytest.importorskip("av")
+tomllib = pytest.importorskip("tomllib", reason="since Python 3.11")
 
 
 @pytest.fixture

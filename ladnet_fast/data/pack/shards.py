@@ -19,7 +19,7 @@ from ladnet_fast.data.video import DataError, FeatureSource
 _MOST_OPEN = 256  # a mapping keeps a file open, and a process may have 1,024 on most systems
 _State = tuple[int, int, int]
 # MADV_POPULATE_READ (Linux 5.14) has no name in Python yet.
-_ADVICE = {"MADV_WILLNEED": getattr(mmap, "MADV_WILLNEED", None)}
+_ADVICE: dict[str, int | None] = {"MADV_WILLNEED": getattr(mmap, "MADV_WILLNEED", None)}
 if sys.platform == "linux":
     _ADVICE["MADV_POPULATE_READ"] = 22
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ladnet_fast.video.extractors.registry import ExtractorError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 #: Pillow's numbers of the filters, as image processors have them.
-_FILTERS = {2: "bilinear", 3: "bicubic"}
+_FILTERS: Mapping[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
 _PROCESSOR, _CONFIG = "preprocessor_config.json", "config.json"
 
 
@@ -158,11 +158,9 @@ class ClipExtractor:
         if folder.is_dir():
             path = folder / name
         else:
-            self._transformers()
-            from transformers.utils import cached_file  # type: ignore[import-not-found]
-
+            utils = import_extra("transformers.utils", extra="clip", purpose="find CLIP models")
             try:
-                path = Path(cached_file(self.what, name))
+                path = Path(utils.cached_file(self.what, name))
             except OSError as error:
                 raise ExtractorError(
                     f"clip:{self.what} is no folder, and no model that the hub gives: {error}"
@@ -193,7 +191,8 @@ class _Processor:
     """
 
     def __init__(self, config: Mapping[str, Any], owner: str) -> None:
-        short, crop = config.get("size", 224), config.get("crop_size", 224)
+        short: Any = config.get("size", 224)
+        crop: Any = config.get("crop_size", 224)
         if isinstance(short, Mapping):
             short = short.get("shortest_edge") if set(short) == {"shortest_edge"} else None
         if isinstance(crop, Mapping):
@@ -220,7 +219,7 @@ class _Processor:
             short,
             crop,
             _FILTERS[config.get("resample", 3)],
-            "down",  # type: ignore[arg-type]
+            "down",
         )
         self._scale = float(config.get("rescale_factor", 1 / 255))
         self._mean = [float(x) for x in config.get("image_mean", _MEAN)]
