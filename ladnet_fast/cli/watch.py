@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from . import _options as opt
 from ._console import errors, help_text, say
-from ._extraction import PRECISIONS, require_precision
-
-if TYPE_CHECKING:
-    from ..live import CroppedExtractor
+from ._extraction import Engine, Precision
 
 _EXAMPLE = """
 [bold]Examples[/]
@@ -60,7 +57,11 @@ def command(
         bool, typer.Option("--json-scores", help="Print every score as a line of JSON.")
     ] = False,
     crops: Annotated[int, typer.Option(help="Crops of each frame: 1, 5 or 10.")] = 1,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, within 2 %.")] = "fp32",
+    engine: Engine = "torch",
+    precision: Precision = "fp32",
+    extractor: Annotated[
+        str, typer.Option(help="What describes snippets: i3d, or NAME\\[:WHAT] of a package.")
+    ] = "i3d",
     device: opt.Device = "auto",
     threshold: Annotated[
         float,
@@ -192,23 +193,34 @@ def command(
     """
     from .._allocator import keep_freed_memory
     from ..engine import load_model
+    from ..engine.trained_on import problem
     from ..live import AlertRule, Settings, parse_source, watch
     from ..live.commands import CommandRunner
+    from ..live.extractors import cropped
+    from ..video.extractors import make_extractor
     from ..video.frames import require_crops
-    from ..video.i3d import FEATURE_DIM
     from ._watching import Lines, say_summary
 
     on = opt.chosen_device(device)
-    require_precision(precision)
+    if precision == "int8":
+        raise typer.BadParameter(
+            "--precision int8 is calibrated on video files, which a stream is not; use fp32 or bf16"
+        )
     require_crops(crops)
+    describer = make_extractor(extractor, device=on, engine=engine, precision=precision)
+    if engine == "auto":  # standard output is for programs
+        say(f"engine: {describer.settings.get('engine', 'torch')}", to=errors)
     options = _pairs(input_option or [])
     what = parse_source(source)  # before weights are fetched
     net = load_model(model, device=on)
-    if net.feature_dim != FEATURE_DIM:
+    if net.feature_dim != describer.width:
         raise ValueError(
-            f"{model} was trained on features that are {net.feature_dim} wide; watch computes "
-            f"I3D's, which are {FEATURE_DIM} wide. Train on features of ladnet-fast extract"
+            f"{model} was trained on features that are {net.feature_dim} wide; those of "
+            f"{describer.name} are {describer.width} wide. Give the extractor that its training "
+            "features came from with --extractor"
         )
+    if other := problem(net.trained_on, describer.settings, what.name):
+        raise ValueError(other)
     settings = Settings(
         window=window, delay=delay, rule=AlertRule(threshold, hold, release), drop=drop, fps=fps,
         reconnect=reconnect, timeout=timeout, idle=idle, settle=settle,
@@ -220,11 +232,13 @@ def command(
         runner = CommandRunner(
             execute, timeout=exec_timeout, tell=lambda text: say(text, to=errors)
         )
-    extractor = _extractor(crops, precision, on)
+    describer.load()
     lines = Lines(window=window, all_scores=json_scores, runner=runner)
     try:
         with _stopping() as stop, keep_freed_memory():
-            summary = watch(source, net, extractor, lines, settings=settings, stop=stop)
+            summary = watch(
+                source, net, cropped(describer, crops), lines, settings=settings, stop=stop
+            )
     finally:
         if runner is not None:
             runner.close()
@@ -232,16 +246,6 @@ def command(
     say_summary(what.name, summary, failed_commands)
     if summary.failed or failed_commands:
         raise typer.Exit(1)
-
-
-def _extractor(crops: int, precision: str, device: str) -> CroppedExtractor:
-    import torch
-
-    from ..live import i3d_extractor
-    from ..video import I3D
-
-    network = I3D.from_pretrained(dtype=getattr(torch, PRECISIONS[precision]))
-    return i3d_extractor(network.to(device), crops)
 
 
 def _pairs(options: list[str]) -> dict[str, str]:

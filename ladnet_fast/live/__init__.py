@@ -7,7 +7,7 @@ a file that grows, a folder or a pipe, and calls a `Listener`; it needs PyAV
 
 from .addresses import Source, parse_source
 from .alerts import Alarm, Alert, AlertRule
-from .extractors import CroppedExtractor, SnippetExtractor, i3d_extractor
+from .extractors import CroppedExtractor, SnippetExtractor, cropped, i3d_extractor
 from .loop import watch
 from .results import Event, Listener, Score, Summary
 from .scorer import DEFAULT_WINDOW, StreamScorer
@@ -27,6 +27,7 @@ __all__ = [
     "Source",
     "StreamScorer",
     "Summary",
+    "cropped",
     "i3d_extractor",
     "parse_source",
     "watch",

@@ -11,6 +11,7 @@ import torch
 
 from .._values import count
 from ..video import I3D, snippet_features
+from ..video.extractors import Extractor
 from ..video.frames import SHORT_SIDE, cut_crops, require_crops
 from ..video.i3d import CROP_SIZE, SNIPPET_FRAMES
 
@@ -92,4 +93,23 @@ def i3d_extractor(model: I3D, crops: int = 1) -> CroppedExtractor:
     return CroppedExtractor(
         lambda clips: snippet_features(model, clips.reshape(-1, *clips.shape[2:]), batch=crops),
         crops,
+    )
+
+
+def cropped(extractor: Extractor, crops: int = 1) -> CroppedExtractor:
+    """Return what serves a stream with an extractor of `ladnet_fast.video.extractors`.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        Loaded at its first use, if it is not yet.
+    crops : int
+        1, 5 or 10; they are described together.
+    """
+    return CroppedExtractor(
+        extractor,
+        crops,
+        frames_per_snippet=extractor.frames_per_snippet,
+        short_side=extractor.preparation.short_side,
+        crop_size=extractor.preparation.crop,
     )

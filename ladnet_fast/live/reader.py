@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from ..video import VideoError
+from ..video.resample import unusual
 from .addresses import Source
 from .clips import ClipRecorder
 from .clock import Clock, Frame, at_rate
@@ -20,8 +21,6 @@ from .handoff import Begun, Done, Handoff, Note, Over, Snippet
 from .inputs import Input, LostError, Picture
 from .settings import Settings
 
-#: I3D's features are those of footage of 25 to 30 frames a second; beyond these a rate is far off.
-USUAL_RATES = (20.0, 36.0)
 _LONGEST_BREAK = 60.0
 
 
@@ -207,14 +206,8 @@ class Reader(threading.Thread):
         counts.videos += 1
         fps, rate = self._settings.fps, video.rate
         self._out.put(Begun(source.name, fps or rate, drops, again))
-        if fps is None and rate and not USUAL_RATES[0] <= rate <= USUAL_RATES[1]:
-            self._out.put(
-                Note(
-                    f"{source.name}: {rate:.4g} frames a second, so a snippet lasts "
-                    f"{self._each / rate:.2f} s; models are trained on 25 to 30 frames a second. "
-                    "--fps 25 makes it so"
-                )
-            )
+        if fps is None and (note := unusual(rate)) is not None:
+            self._out.put(Note(f"{source.name} {note}"))
         if self._recorder is not None:
             self._recorder.begin(video)
         over = Over(source.name, lost=source.lasts and not video.has_end)

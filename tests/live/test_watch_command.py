@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,20 +17,28 @@ from typer.testing import CliRunner, Result
 
 from ladnet_fast.cli.app import app
 from ladnet_fast.engine import ModelConfig, save_model
+from ladnet_fast.video.extractors import Preparation
 
-from .conftest import Brightness, levels_of
+from .conftest import levels_of
 
 
-class Wide(Brightness):
-    """As wide as I3D's features."""
+class Wide:
+    """A stand-in for I3D, as wide as it."""
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return np.pad(super().__call__(frames), ((0, 0), (0, 0), (0, 1020)))
+    name, width, frames_per_snippet, device = "wide", 1024, 16, "cpu"
+    preparation = Preparation(32, 32)
+    settings: ClassVar[dict[str, str]] = {"network": "wide", "weights": "", "precision": "float32"}
+
+    def load(self) -> None:
+        pass
+
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        return np.zeros((len(clips), 1024), np.float32)
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setattr("ladnet_fast.cli.watch._extractor", lambda *_: Wide())
+    monkeypatch.setattr("ladnet_fast.video.extractors.make_extractor", lambda *_, **__: Wide())
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments: object) -> Result:
@@ -86,7 +94,7 @@ def test_events_and_totals_are_lines_of_json(
 def test_without_events_only_the_totals_are_printed(
     run: Callable[..., Result], trained: Path, clip: Path
 ) -> None:
-    result = run(clip, "--model", trained, "--threshold", 1, "--idle", 0)
+    result = run(clip, "--model", trained, "--threshold", 1, "--idle", 0, "--engine", "auto")
     assert result.exit_code == 0, result.output
     assert [line["type"] for line in lines_of(result)] == ["summary"]
 
@@ -117,7 +125,7 @@ def test_what_failed_on_the_way_is_in_the_exit_status(
         (["/dev/video97"], 1, "no such device"),
         (["nothing.ts"], 1, "nothing.ts: no such file or folder"),
         (["-", "--input-option", "rtsp_transport"], 2, "NAME=VALUE"),
-        (["-", "--precision", "fp8"], 2, "fp32 or bf16"),
+        (["-", "--precision", "int8"], 2, "calibrated on video files"),
         (["-", "--crops", 3], 1, "crops must be 1"),
         (["-", "--threshold", 0.5, "--release", 0.7], 1, "release must be in"),
         (["-", "--window", 5, "--delay", 5], 1, "delay must be less than window"),
@@ -144,17 +152,33 @@ def test_a_model_of_other_features_is_refused(
     assert "24 wide" in result.stderr
 
 
+def test_a_model_of_another_extractors_features_is_refused(
+    run: Callable[..., Result], clip: Path, tmp_path: Path
+) -> None:
+    config = ModelConfig(feature_dim=1024, hidden_dim=4, mlp_dims=(4,))
+    made = {"network": "clip", "weights": "abc", "precision": "float32"}
+    save_model(tmp_path / "other.safetensors", config.build(), config, trained_on=made)
+    result = run(clip, "--model", tmp_path / "other.safetensors")
+    assert result.exit_code == 1
+    assert "but the model was trained on those of clip" in " ".join(result.stderr.split())
+
+
 _WATCH = """
 import sys
 import numpy as np
-from ladnet_fast.cli import main, watch
+from ladnet_fast.cli import main
+from ladnet_fast.video import extractors
+from ladnet_fast.video.extractors import Preparation
 
 class Rows:
-    crops, frames_per_snippet, short_side = 1, 16, 256
-    def __call__(self, frames):
-        return np.zeros((1, 1, 1024), np.float32)
+    name, width, frames_per_snippet, device = "rows", 1024, 16, "cpu"
+    preparation, settings = Preparation(32, 32), {}
+    def load(self):
+        pass
+    def __call__(self, clips):
+        return np.zeros((len(clips), 1024), np.float32)
 
-watch._extractor = lambda *_: Rows()
+extractors.make_extractor = lambda *_, **__: Rows()
 sys.argv = ["ladnet-fast", "watch", "-", *sys.argv[1:]]
 main()
 """
