@@ -11,9 +11,9 @@ import torch
 
 from .._values import count
 from ..video import I3D, snippet_features
-from ..video.extractors import Extractor
-from ..video.frames import SHORT_SIDE, cut_crops, require_crops
-from ..video.i3d import CROP_SIZE, SNIPPET_FRAMES
+from ..video.extractors import Extractor, I3DExtractor, Preparation
+from ..video.frames import cut_crops, require_crops
+from ..video.i3d import SNIPPET_FRAMES
 
 Frames = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.float32]
@@ -28,8 +28,8 @@ class SnippetExtractor(Protocol):
         Rows of each snippet.
     frames_per_snippet : int
         Frames of each snippet.
-    short_side : int
-        Pixels of the frames' short side.
+    preparation : Preparation
+        How frames are resized.
     """
 
     @property
@@ -39,7 +39,7 @@ class SnippetExtractor(Protocol):
     def frames_per_snippet(self) -> int: ...  # noqa: D102
 
     @property
-    def short_side(self) -> int: ...  # noqa: D102
+    def preparation(self) -> Preparation: ...  # noqa: D102
 
     def __call__(self, frames: Frames) -> Rows:
         """Map (frames_per_snippet, H, W, 3) uint8 RGB to (crops, 1, width) float32."""
@@ -52,11 +52,14 @@ class CroppedExtractor:
     Parameters
     ----------
     describe : callable
-        Maps (crops, frames_per_snippet, crop_size, crop_size, 3) uint8 RGB to (crops, width).
+        Maps (crops, frames_per_snippet, H, W, 3) uint8 RGB to (crops, width); H and W are
+        ``preparation.crop``.
     crops : int
         1, 5 or 10.
-    frames_per_snippet, short_side, crop_size : int
-        What ``describe`` wants; the defaults are I3D's.
+    frames_per_snippet : int
+        Frames that a row describes.
+    preparation : Preparation
+        How frames are resized and cut; by default as for I3D.
     """
 
     def __init__(
@@ -65,18 +68,16 @@ class CroppedExtractor:
         crops: int = 1,
         *,
         frames_per_snippet: int = SNIPPET_FRAMES,
-        short_side: int = SHORT_SIDE,
-        crop_size: int = CROP_SIZE,
+        preparation: Preparation = I3DExtractor.preparation,
     ) -> None:
         self.crops = require_crops(crops)
         self.frames_per_snippet = count("frames_per_snippet", frames_per_snippet)
-        self.short_side = count("short_side", short_side)
-        self._crop_size = count("crop_size", crop_size, most=self.short_side)
+        self.preparation = Preparation(*preparation)
         self._describe = describe
 
     def __call__(self, frames: Frames) -> Rows:
         """Map (frames_per_snippet, H, W, 3) uint8 RGB to (crops, 1, width) float32."""
-        cut = cut_crops(torch.from_numpy(frames), self.crops, self._crop_size)
+        cut = cut_crops(torch.from_numpy(frames), self.crops, self.preparation.crop)
         return self._describe(torch.stack(cut).numpy())[:, None]
 
 
@@ -110,6 +111,5 @@ def cropped(extractor: Extractor, crops: int = 1) -> CroppedExtractor:
         extractor,
         crops,
         frames_per_snippet=extractor.frames_per_snippet,
-        short_side=extractor.preparation.short_side,
-        crop_size=extractor.preparation.crop,
+        preparation=Preparation(*extractor.preparation),
     )

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from .._extras import import_extra
 from ..video import VideoError
-from ..video.frames import resize, short_side_size
+from ..video.extractors import Preparation
+from ..video.frames import resize
 from ..video.not_video import explain_not_a_video
 from ..video.orientation import Orientation, orient, orientation_of, unpack
 from .addresses import Source
@@ -146,8 +147,8 @@ class Input:
                 seconds = None if stamp is None else float(stamp * packet.time_base)
                 on_packet(packet, self.clock.near(seconds))
 
-    def picture(self, frame: Frame, short_side: int) -> Picture:
-        """Return a frame as RGB (H, W, 3) with that short side, as features are made of it.
+    def picture(self, frame: Frame, prepared: Preparation) -> Picture:
+        """Return a frame as RGB (H, W, 3), resized as features are made of it.
 
         A frame of another size than the first one is brought to the first one's size before, as
         `ladnet_fast.video.read_frames` does; ``sizes`` counts such changes.
@@ -168,7 +169,7 @@ class Input:
             self.sizes += 1
         self._shape = image.shape
         image = resize(image, self._size)
-        return resize(image, short_side_size(*self._size, short_side))
+        return resize(image, prepared.size_of(*self._size), prepared.filter)
 
     def _open(
         self,

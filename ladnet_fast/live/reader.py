@@ -102,7 +102,7 @@ class Reader(threading.Thread):
         super().__init__(name="ladnet-fast reader", daemon=True)
         self.counts = ReaderCounts()
         self._source, self._settings = source, settings
-        self._each, self._short_side = extractor.frames_per_snippet, extractor.short_side
+        self._each, self._prepared = extractor.frames_per_snippet, extractor.preparation
         self._out, self._stop_event = out, stop
         self._recorder = recorder
         self._start_time = time.monotonic()
@@ -247,7 +247,7 @@ class Reader(threading.Thread):
                     continue
                 if not pending:
                     begin = replace(frame, picture=None)
-                pending.append(video.picture(frame, self._short_side))
+                pending.append(video.picture(frame, self._prepared))
                 if len(pending) == self._each:
                     yield _snippet(pending, begin, frame.time + step - begin.time)
                     pending = []

@@ -13,6 +13,7 @@ import torch
 
 from ladnet_fast import LANet
 from ladnet_fast.live import Event, Listener, Score
+from ladnet_fast.video.extractors import Preparation
 
 av = pytest.importorskip("av")
 
@@ -24,7 +25,7 @@ class Brightness:
 
     crops = 1
     frames_per_snippet = 16
-    short_side = 32  # small pictures: fast tests
+    preparation = Preparation(32, 32)  # small pictures: fast tests
 
     def __init__(self, before: Callable[[], object] | None = None) -> None:
         self.before = before

@@ -12,6 +12,7 @@ import torch
 from ladnet_fast import LANet
 from ladnet_fast.live import CroppedExtractor, Settings, i3d_extractor, watch
 from ladnet_fast.video import I3D, extract_features
+from ladnet_fast.video.extractors import Preparation
 
 from .conftest import Recording
 
@@ -54,7 +55,7 @@ def test_another_network_says_what_it_wants(
         level = clips.mean((1, 2, 3, 4)) / 255 - 0.5
         return np.stack([level, -level, 0 * level, 0 * level], axis=1).astype(np.float32)
 
-    extractor = CroppedExtractor(describe, 5, frames_per_snippet=8, short_side=80, crop_size=64)
+    extractor = CroppedExtractor(describe, 5, frames_per_snippet=8, preparation=Preparation(80, 64))
     heard = Recording()
     path = write_levels(tmp_path / "a.mkv", [30] * 8 + [220] * 8)
     watch(str(path), model, extractor, heard, settings=Settings(idle=0))
