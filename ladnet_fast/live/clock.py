@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
+
+from ..video.resample import Timed, require_rate, resample
 
 #: A step between two frames beyond this, or backwards, is a jump of the sender's clock.
 MOST_STEP = 10.0
 _USUAL_RATE = 25.0
+_FINEST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Clock:
 
 
 def at_rate(frames: Iterator[Frame], fps: float) -> Iterator[Frame]:
-    """Yield ``fps`` frames a second: at each tick the latest frame that is there, once or more.
+    """Yield ``fps`` frames a second, chosen as :func:`ladnet_fast.video.resample.resample` does.
 
     Parameters
     ----------
@@ -82,18 +86,23 @@ def at_rate(frames: Iterator[Frame], fps: float) -> Iterator[Frame]:
     Yields
     ------
     Frame
-        With the times of the ticks, which begin at the first frame's, and numbers of their own.
+        With the times of the ticks, which begin at the first frame's, and numbers of their own. A
+        frame that is chosen several times comes so often. The latest one waits for the next.
     """
-    held: Frame | None = None
+    rate = require_rate(fps)
+    assert rate is not None
+    start: float | None = None
+
+    def timed() -> Iterator[tuple[Timed, Frame]]:
+        nonlocal start
+        for frame in frames:
+            start = frame.time if start is None else start
+            # A time in seconds came from a fraction such as n / 90,000; this is that fraction.
+            yield Timed(Fraction(frame.time - start).limit_denominator(_FINEST), Fraction(0)), frame
+
     tick = 0
-    start = 0.0
-    for frame in frames:
-        if held is None:
-            start = frame.time
-        # Half a millisecond: timestamps of 90,000ths, or of milliseconds, are rounded.
-        while held is not None and frame.time > start + tick / fps + 5e-4:
-            yield replace(held, number=tick, time=start + tick / fps)
+    for frame, times in resample(timed(), rate):
+        assert start is not None
+        for _ in range(times):
+            yield replace(frame, number=tick, time=start + tick / fps)
             tick += 1
-        held = frame
-    if held is not None:
-        yield replace(held, number=tick, time=start + tick / fps)

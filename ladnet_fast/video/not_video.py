@@ -74,8 +74,8 @@ def explain_not_a_video(path: str | os.PathLike[str]) -> str | None:
         return _of_a_folder(Path(given))
     if not os.path.isfile(given):
         return (
-            f"{given}: is a device or a pipe, not a file; live sources are not read. Record to a "
-            "file first"
+            f"{given}: is a device or a pipe, not a file. Score it while it goes on: "
+            f"{_watch(given)}; or record to a file first"
         )
     try:
         kind = _kind(Path(given))
@@ -240,9 +240,13 @@ def _of_an_address(given: str) -> str | None:
         return f"{address}: give the file's path instead: {shlex.quote('/' + given[found.end() :])}"
     command = shlex.join(["ffmpeg", "-i", address, "-t", "60", "-c", "copy", "recorded.mkv"])
     return (
-        f"{address}: is an address; live and remote sources are not read. Record to a file first, "
-        f"for example a minute: {command}"
+        f"{address}: is an address, not a file. Score it while it goes on: {_watch(address)}; or "
+        f"record to a file first, for example a minute: {command}"
     )
+
+
+def _watch(source: str) -> str:
+    return f"{shlex.join(['ladnet-fast', 'watch', source])} --model RUN"
 
 
 def _of_a_folder(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from ladnet_fast.live.clock import Clock, Frame, at_rate
@@ -37,17 +39,17 @@ def frames_at(moments: list[float]) -> list[Frame]:
 
 
 @pytest.mark.parametrize(
-    ("rate", "fps", "shown"),
-    [
-        (50, 25, [0, 2, 4, 6, 8]),
-        (25, 25, list(range(10))),
-        (10, 25, [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 7, 8, 8, 8, 9]),
-        (30, 25, [0, 1, 2, 3, 4, 6, 7, 8, 9]),
-    ],
+    ("rate", "fps"), [(50, 25), (25, 25), (10, 25), (30, 25), (25, 30), (7, 3)]
 )
-def test_each_tick_shows_the_latest_frame(rate: float, fps: float, shown: list[int]) -> None:
+def test_each_tick_shows_the_frame_that_is_nearest_in_time(rate: int, fps: int) -> None:
+    """The earlier of two that are equally near, as when a file is extracted at another rate."""
     found = list(at_rate(iter(frames_at([3 + i / rate for i in range(10)])), fps))
-    assert [frame.picture for frame in found][: len(shown)] == shown
+    nearest = [
+        min(range(10), key=lambda i: (abs(Fraction(i, rate) - Fraction(k, fps)), i))
+        for k in range(len(found))
+    ]
+    assert [frame.picture for frame in found] == nearest
+    assert nearest[-1] == 9 or fps < rate
     assert [frame.number for frame in found] == list(range(len(found)))
     assert [frame.time for frame in found] == pytest.approx(
         [3 + i / fps for i in range(len(found))]
@@ -57,7 +59,9 @@ def test_each_tick_shows_the_latest_frame(rate: float, fps: float, shown: list[i
 def test_a_rounded_timestamp_moves_no_frame() -> None:
     """Milliseconds, as Matroska has them: 33, 67, 100 ..."""
     rounded = [round(i / 30, 3) for i in range(60)]
-    assert [f.picture for f in at_rate(iter(frames_at(rounded)), 30)] == list(range(60))
+    shown = [f.picture for f in at_rate(iter(frames_at(rounded)), 30)]
+    assert shown[:60] == list(range(60))
+    assert shown[60:] in ([], [59])  # the last one's time on screen is rounded too
 
 
 def test_no_frames_stay_none() -> None:

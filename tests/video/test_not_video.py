@@ -229,12 +229,12 @@ def test_features_in_hdf5_are_read_by_the_manifest_of_the_message(tmp_path: Path
         ("udp://@239.0.0.1:1234", "udp://@239.0.0.1:1234"),
     ],
 )
-def test_an_address_is_refused_with_a_command_that_records(given: str, address: str) -> None:
+def test_an_address_is_refused_with_commands_that_score_or_record(given: str, address: str) -> None:
     for path in (given, Path(given)):
         told = explain_not_a_video(path)
-        assert "live and remote sources are not read" in (told or "")
+        assert command_of(told, "ladnet-fast")[:3] == ["ladnet-fast", "watch", address]
         assert command_of(told, "ffmpeg")[:3] == ["ffmpeg", "-i", address]
-        with pytest.raises(VideoError, match="live and remote sources"):
+        with pytest.raises(VideoError, match="Score it while it goes on"):
             next(read_frames(path))
 
 
