@@ -11,19 +11,10 @@ from .._times import clock
 from ._console import number, plain, progress_bar
 
 if TYPE_CHECKING:
-    from ..data import Video
     from ..engine.score_each import ScoredVideo
     from ..engine.score_files import ScoreFolder
 
 SHOWN = 20
-
-
-def rate_of_source(video: Video) -> float | None:
-    """Return the frames a second of the video file that features were made from, if it is there."""
-    from ..report.sources import rate_of, source_of
-
-    source = source_of(video)
-    return None if source is None else rate_of(source)
 
 
 def tell_times(

@@ -163,6 +163,7 @@ def command(
     from ..engine.score_each import ScoredVideo, UnscoredVideo, files_of, score_each
     from ..engine.score_files import ScoreFolder
     from ..engine.unlike_training import unlike_training
+    from ..report.sources import rate_of
 
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     part = _shards.chosen_shard(shard)
@@ -221,9 +222,7 @@ def command(
             (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
     failures = [(video.name, video.reason) for video in failed]
     if done:
-        rates = {
-            entry.video.name: fps or entry.fps or each.rate_of_source(entry.video) for entry in done
-        }
+        rates = {entry.video.name: fps or entry.fps or rate_of(entry.video) for entry in done}
         each.tell_times(folder, done, rates)
         truths, unfit = each.truths_of(done, shades) if plots or report else ({}, [])
         failures += [(name, f"is scored, but has no plot: {reason}") for name, reason in unfit]

@@ -165,7 +165,7 @@
     }
     const places = [];
     for (let n = Math.ceil(from / step - 1e-9); n * step <= to + 1e-9; n++) places.push(n * step);
-    return places.map((place) => [place * rate, video.fps === null ? place.toLocaleString("en") : clock(place)]);
+    return places.map((place) => [(place || 0) * rate, video.fps === null ? (place || 0).toLocaleString("en") : clock(place || 0)]);
   }
 
   const margin = { left: 34, right: 14, top: 22, bottom: 24 };

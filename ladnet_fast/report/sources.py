@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._records import record_of
 
@@ -17,10 +18,10 @@ def source_of(video: Video) -> Path | None:
 
     None where the features are somebody else's, or the file is gone or has changed since.
     """
-    record = record_of(video.features[0].path) if video.features[0].key is None else None
-    if record is None or record.made.get("kind") != "features":
+    made = _made(video)
+    if made is None:
         return None
-    before = record.made["video"]
+    before = made["video"]
     path = Path(before["path"])
     try:
         status = path.stat()
@@ -30,10 +31,24 @@ def source_of(video: Video) -> Path | None:
     return path if same else None
 
 
-def rate_of(video: Path) -> float | None:
-    """Return a video file's frames a second; None where it, or PyAV, doesn't tell."""
-    if importlib.util.find_spec("av") is None:
+def rate_of(video: Video) -> float | None:
+    """Return at how many frames a second a video's snippets count.
+
+    That at which its frames were chosen, else the video file's own; None where nothing tells.
+    """
+    made = _made(video)
+    if made is not None and (chosen := made["settings"].get("fps")) is not None:
+        return float(chosen)
+    source = source_of(video)
+    if source is None or importlib.util.find_spec("av") is None:
         return None
     from ..video.decode import frame_rate
 
-    return frame_rate(video)
+    return frame_rate(source)
+
+
+def _made(video: Video) -> Mapping[str, Any] | None:
+    """Return what is remembered of a video's features; None where they are somebody else's."""
+    first = video.features[0]
+    record = record_of(first.path) if first.key is None else None
+    return record.made if record is not None and record.made.get("kind") == "features" else None

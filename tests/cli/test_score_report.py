@@ -199,6 +199,15 @@ class TestVideoFiles:
             assert video["pictures"]
             assert (out / "a.csv").read_text().splitlines()[2].endswith(",0:00:00.640")
 
+        # Frames chosen at a rate of their own count at that rate.
+        few = tmp_path / "few"
+        chosen = ("--fps", "12.5", "--device", "cpu")
+        assert run("extract", clip.parent, "--out", few, *chosen).exit_code == 0
+        result = run(*call(few, model, tmp_path / "slow", "--report"))
+        assert result.exit_code == 0, result.output
+        video = page(tmp_path / "slow")["a"]
+        assert (video["fps"], video["frames"]) == (12.5, 75)
+
         # Where the video is gone the page does without it; frames are known still.
         clip.unlink()
         assert run(*call(features, model, two, "--report")).exit_code == 0
