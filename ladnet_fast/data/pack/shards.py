@@ -100,7 +100,8 @@ class Rows:
         if isinstance(part[0], slice) and part[0].step in (None, 1):
             first, last, _ = part[0].indices(self.stop - self.start)
             rows = self.shard.read(self.start + first, self.start + max(first, last))
-            return rows[(slice(None), *part[1:])]
+            where: tuple[Any, ...] = (slice(None), *part[1:])
+            return rows[where]
         return self.shard.read(self.start, self.stop)[index]
 
 
