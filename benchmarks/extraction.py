@@ -34,17 +34,17 @@ def write_clip(path: Path, seconds: float, size: tuple[int, int] = (360, 640)) -
     """Write H.264 (MPEG-4 where there is no encoder for it) of moving patterns at 25 frames/s."""
     import av
 
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    draw = np.random.default_rng(0)
-    texture = draw.integers(0, 60, (*size, 3)).astype(np.float32)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    waves = 90 + 60 * np.sin(columns / 25) * np.cos(rows / 40)
+    picture = np.repeat(waves.astype(np.uint8)[..., None], 3, axis=2)
+    texture = np.random.default_rng(0).integers(0, 60, (*size, 3), np.uint8)
     with av.open(str(path), "w") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
         for i in range(round(25 * seconds)):
-            wave = 90 + 60 * np.sin((columns + 3 * i) / (25 + i % 500 / 10)) * np.cos(rows / 40)
-            picture = (wave[..., None] + np.roll(texture, 2 * i, axis=1)).clip(0, 255)
-            frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")
+            image = np.roll(picture, 3 * i, axis=1) + np.roll(texture, 2 * i, axis=i // 100 % 2)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -97,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("choices", nargs="*", default=list(CHOICES), help="ENGINE:PRECISION")
     parser.add_argument("--seconds", type=float, default=180, help="length of the clip, 640x360")
+    parser.add_argument("--warm", type=float, default=12, help="seconds of the clip before")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--before", help="source tree of an earlier version, scored in fp32 first")
     parser.add_argument("--no-parts", action="store_true", help="only end to end")
@@ -112,7 +113,9 @@ def main() -> None:
         if arguments.before:
             rows = {"before": ([], arguments.before), **rows}
         warm = folder / "warm.mp4"
-        write_clip(warm, 12)  # conversion and calibration, once and for all, and Python's files
+        write_clip(
+            warm, arguments.warm
+        )  # conversion and calibration, once and for all, and Python's files
         for name, (options, source) in rows.items():
             score(warm, model, folder / name.replace(":", "-"), options, source)
         calls: dict[str, list[Call]] = {name: [] for name in rows}
