@@ -11,7 +11,7 @@ PIP_ARGS ?=
 # Test processes; each uses up to two threads.
 WORKERS  ?= 2
 
-.PHONY: demo test test-fast compat lint format clean
+.PHONY: demo test test-fast compat platforms wheel lint format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp
@@ -28,6 +28,14 @@ test-fast: $(VENV)/dev.stamp
 # another: make compat COMPAT='2.9.1@python3.10 2.14.1'. Gigabytes of downloads, up to an hour.
 compat:
 	$(PYTHON) .ci/compat $(COMPAT)
+
+# The wheel for Linux, built and tried in a Debian with an old C library; root and debootstrap.
+wheel:
+	.ci/wheel $(WHEEL_FOLDER)
+
+# The wheels' other platforms, compiled as far as this machine can: pip install ziglang.
+platforms: $(VENV)/dev.stamp
+	PYTHON=$(BIN)/python PATH="$(CURDIR)/$(BIN):$$PATH" .ci/platforms $(PLATFORMS)
 
 lint: $(VENV)/dev.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure

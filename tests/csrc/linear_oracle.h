@@ -99,7 +99,7 @@ inline double normal_cdf(double x) {
   return 0.5 * std::erfc(-x / std::sqrt(2.0));
 }
 inline double normal_density(double x) {
-  return std::exp(-0.5 * x * x) / std::sqrt(2 * M_PI);
+  return std::exp(-0.5 * x * x) / std::sqrt(2 * 3.14159265358979323846);
 }
 
 // The kernels know Phi to one absolute epsilon (linear_rows.h), in the far tail too.
