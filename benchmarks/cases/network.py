@@ -70,7 +70,9 @@ def _forward(inputs: Inputs, check: bool, *, name: str) -> Call:
 def _step(inputs: Inputs, check: bool, *, name: str, optimizer: bool) -> Call:
     # Dropout draws at random, so the checked call goes without it; gradients flow all the same.
     net = _network(inputs, name).train(not check)
-    criterion = DDLLoss(impl="auto" if name in ("native", "cuda") else "reference")
+    criterion = DDLLoss.from_preset(
+        "paper", impl="auto" if name in ("native", "cuda") else "reference"
+    )
     step: Any = peers.network_step
     if name == "compiled":
         step = peers.compiled(step)
@@ -107,7 +109,7 @@ def _oracle_forward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
 
 def _oracle_step(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
     net = _oracle_network(inputs, target, dtype)
-    criterion = DDLLoss(impl="reference")
+    criterion = DDLLoss.from_preset("paper", impl="reference")
     loss = peers.network_step(net, criterion, inputs.x.to(dtype), inputs.labels, inputs.lengths)
     loss.backward()
     return _gradients(net, loss)

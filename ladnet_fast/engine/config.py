@@ -95,14 +95,14 @@ class LossConfig:
     """
 
     ddl: bool = True
-    ranking_weight: float = 0.1
-    alignment_weight: float = 1.0
+    ranking_weight: float = 0.0
+    alignment_weight: float = 5.0
     margin: float = 0.1
     topk_divisor: int = 16
     eps: float = 1e-6
     pairing: Literal["batch_mean", "all_pairs", "one_to_one"] = "batch_mean"
     select: Literal["topk", "all"] = "topk"
-    detach: Literal["none", "score", "feature"] = "none"
+    detach: Literal["none", "score", "feature"] = "score"
     alignment_form: Literal["product", "correlation"] = "product"
     impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
 
@@ -177,7 +177,7 @@ class TrainingConfig:
         Epochs between validations; the last epoch is always validated.
     metric : {"auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"}
         Figure that chooses the epoch. "auto" is ``auc`` over frames where every held-out video has
-        ground truth, else ``video_auc``, which needs bag labels only, as ``snippet_auc`` does
+        ground truth, else ``snippet_auc``, which needs bag labels only, as ``video_auc`` does
         (:func:`ladnet_fast.engine.validation.snippet_auc`).
     patience : int, optional
         Stop early: after so many validations in a row without a higher figure than before. None

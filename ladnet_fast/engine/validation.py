@@ -28,7 +28,8 @@ def snippet_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
 
     How often a snippet of an anomalous video has a higher score than one of a normal video, where
     every video counts alike, however long. A perfect detector does not reach 1, since most snippets
-    of an anomalous video are normal; but figures of one set of videos compare with each other.
+    of an anomalous video are normal; but figures of one set of videos compare with each other, and
+    follow the AUC over frames from epoch to epoch (docs/accuracy.md has the rank correlations).
     """
     metrics = import_extra("sklearn.metrics", extra="tools", purpose="compute areas under curves")
     rows = [scores[video.name] for video in videos]
@@ -75,7 +76,7 @@ class Validator:
         Held out from training.
     metric : str
         A figure's name, or "auto": ``auc`` over frames where there is truth for all videos, else
-        ``video_auc``.
+        ``snippet_auc``.
     ground_truth : GroundTruth
         Of the videos; looked at only for figures over frames.
 
@@ -89,7 +90,7 @@ class Validator:
         self.videos = list(videos)
         has_truth = ground_truth.covers(self.videos)
         if metric == "auto":
-            metric = "auc" if has_truth else "video_auc"
+            metric = "auc" if has_truth else "snippet_auc"
         self.metric = metric
         labels = {video.label for video in self.videos}
         if metric in BAG_LABEL_METRICS and len(labels) < 2:
@@ -121,6 +122,8 @@ class Validator:
         """Return the figures of the model, by name; :attr:`metric` is among them."""
         scores = scorer(model, self.videos)
         if self._truth is None:
-            figure = snippet_auc if self.metric == "snippet_auc" else video_level_auc
-            return {self.metric: figure(self.videos, scores)}
+            return {
+                "snippet_auc": snippet_auc(self.videos, scores),
+                "video_auc": video_level_auc(self.videos, scores),
+            }
         return figures(compare(self.videos, scores, self._truth))

@@ -49,6 +49,10 @@ class DDLLoss(nn.Module):
     The options are those of :func:`ladnet_fast.functional.ddl_loss`, where the equations stand. The
     module has no parameters and no state.
 
+    Its defaults are not the function's, which are the paper's form: no ranking, and an alignment
+    whose gradient goes into the features alone. docs/accuracy.md has the reason: the paper's form
+    cost accuracy where it made a difference. ``DDLLoss.from_preset("paper")`` has it.
+
     Examples
     --------
     >>> criterion = DDLLoss()
@@ -59,14 +63,14 @@ class DDLLoss(nn.Module):
 
     def __init__(
         self,
-        ranking_weight: float = 0.1,
-        alignment_weight: float = 1.0,
+        ranking_weight: float = 0.0,
+        alignment_weight: float = 5.0,
         margin: float = 0.1,
         topk_divisor: int = 16,
         eps: float = 1e-6,
         pairing: str = "batch_mean",
         select: str = "topk",
-        detach: str = "none",
+        detach: str = "score",
         impl: str = "auto",
         alignment_form: str = "product",
     ) -> None:

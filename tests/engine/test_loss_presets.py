@@ -90,3 +90,10 @@ def test_the_function_takes_a_presets_options():
     labels = torch.tensor([0, 1])
     by_function = LF.ddl_loss(scores, features, labels, **PRESETS["paper"])
     assert by_function == DDLLoss.from_preset("paper")(scores, features, labels)
+
+
+def test_the_defaults_are_those_that_the_evidence_supports():
+    for criterion in (DDLLoss(), Config().loss.build()):
+        assert criterion.ranking_weight == 0
+        assert (criterion.alignment_weight, criterion.detach) == (5, "score")
+    assert DDLLoss.from_preset("paper").detach == "none"

@@ -55,8 +55,9 @@ def test_bag_labels_choose_where_there_is_no_frame_level_truth(
 ) -> None:
     config = config.replace(training={"validation": 0.4})
     result = train(config, make_videos(truth=False), run_dir=tmp_path / "run")
-    assert result.metric == "video_auc"
-    assert set(result.history[0].metrics) == {"video_auc"}
+    assert result.metric == "snippet_auc"
+    assert set(result.history[0].metrics) == {"snippet_auc", "video_auc"}
+    assert result.value == max(record.metrics["snippet_auc"] for record in result.history)
 
 
 def test_validate_every_skips_epochs_but_never_the_last(

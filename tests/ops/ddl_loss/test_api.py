@@ -81,6 +81,7 @@ def test_the_module_refuses_bad_options_at_once(options):
 
 def test_the_module_is_the_function_and_shows_its_options():
     options = {"ranking_weight": 0.3, "margin": 0.5, "pairing": "all_pairs", "select": "all"}
+    options |= {"alignment_weight": 1.0, "detach": "none"}  # their defaults differ
     lengths = torch.tensor([5, 3])
     assert DDLLoss(**options)(S, X, Y, lengths) == LF.ddl_loss(S, X, Y, lengths=lengths, **options)
     assert "margin=0.5, topk_divisor=16" in repr(DDLLoss(**options))
