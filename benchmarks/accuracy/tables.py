@@ -171,7 +171,8 @@ def average(summaries: Sequence[Summary]) -> str:
     Beside it the smallest difference on any of them, and on how many the whole interval is below
     or above 0. Only configurations that every set has.
     """
-    names = [n for n in summaries[0]["setups"] if all(n in s["setups"] for s in summaries)]
+    first = summaries[0]["setups"] if summaries else ()
+    names = [name for name in first if all(name in s["setups"] for s in summaries)]
     head = ["configuration"]
     for *_, title in _MAIN:
         head += [f"{title}: mean", "worst set", "sets above", "sets below"]
