@@ -148,10 +148,16 @@ def eager_head(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _PlainAttention(LocalityAttention):
     """The layer with torch's fused attention and no prior."""
 
-    def forward(self, x: Tensor, query: Tensor, lengths: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        query: Tensor,
+        lengths: Tensor | None,
+        cu_seqlens: Tensor | None = None,
+    ) -> Tensor:
         """Map x (B, T, feature_dim) as the base class does, minus the prior; full bags only."""
-        if lengths is not None:
-            raise ValueError("lengths is not supported by this peer: give full bags")
+        if lengths is not None or cu_seqlens is not None:
+            raise ValueError("this peer takes full bags only: leave lengths and cu_seqlens out")
         q, k, v = self._heads(self.q(query)), self._heads(self.k(x)), self._heads(self.v(x))
         out = F.scaled_dot_product_attention(q, k, v)
         hidden: Tensor = self.o(out.transpose(1, 2).flatten(2))

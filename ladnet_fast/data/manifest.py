@@ -36,6 +36,7 @@ OPTIONAL = (
     "query",
     "axes",
 )
+NOTES = ("fps",)  # extract writes it for whoever reads the file; nothing here needs it
 EVEN = "even"  # frames_per_snippet of files whose rows share the video's frames evenly
 SEPARATOR = ";"
 
@@ -192,7 +193,7 @@ def _header_help() -> str:
 
 def _check_header(header: list[str], path: Path) -> list[str]:
     absent = [name for name in REQUIRED if name not in header]
-    unknown = [name for name in header if name not in REQUIRED + OPTIONAL]
+    unknown = [name for name in header if name not in REQUIRED + OPTIONAL + NOTES]
     double = sorted({name for name in header if header.count(name) > 1})
     for problem, names in (("lacks", absent), ("has unknown", unknown), ("repeats", double)):
         if names:

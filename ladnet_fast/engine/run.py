@@ -10,7 +10,7 @@ import dataclasses
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -315,10 +315,11 @@ class TrainingRun:
 
     def _loader(self, batches: list[list[int]]) -> Any:
         training = self.config.training
+        together: Callable[[Any], Any] = collate if self._reader is None else _as_it_is
         loader: DataLoader[Any] = DataLoader(
             self.dataset if self._reader is None else self._reader,
             batch_sampler=batches,
-            collate_fn=collate if self._reader is None else _as_it_is,
+            collate_fn=together,
             # Nothing is left for them to read where all bags are in memory.
             num_workers=0 if training.preload is True else training.workers,
             worker_init_fn=keep_hdf5_open,

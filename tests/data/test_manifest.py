@@ -167,3 +167,8 @@ def test_an_empty_label_is_enough_for_scoring_and_refused_where_it_is_needed(tmp
     assert read_manifest(tmp_path / "again.csv") == [video]
     with pytest.raises(DataError, match=r"a: its label is not known.*fill the manifest's"):
         BagDataset([video])
+
+
+def test_the_rate_that_extract_notes_is_no_unknown_column(tmp_path):
+    path = _write(tmp_path, "video,features,label,fps\na,a.npy,1,12.5\nb,b.npy,0,\n")
+    assert [video.name for video in read_manifest(path, check_files=False)] == ["a", "b"]

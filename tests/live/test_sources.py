@@ -275,8 +275,8 @@ def test_another_rate_is_made_and_told(model: LANet, write_levels: Write, tmp_pa
     heard = Recording()
     watch(str(path), model, Brightness(), heard, settings=Settings(idle=0, fps=25))
     assert heard.notes == []
-    assert heard.values == [0.01] * 5 + [0.99] * 4  # 31 x 5 + 1 frames
-    assert [score.seconds for score in heard.scores] == pytest.approx([0.64] * 9)
+    assert heard.values == [0.01] * 5 + [0.99] * 5  # 32 x 5 frames
+    assert [score.seconds for score in heard.scores] == pytest.approx([0.64] * 10)
 
 
 def test_what_cannot_be_opened_at_all_is_an_error(model: LANet, tmp_path: Path) -> None:

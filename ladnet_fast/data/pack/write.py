@@ -150,10 +150,12 @@ class _Writer:
                     assert record is not None
                 self.done += len(shard.entries)
                 path = self.folder / shard.name
-                info = ShardInfo(
-                    shard.rows, shard.width, record.size, record.sha256, tail_digest(path)
+                found[shard.name] = (
+                    ShardInfo(
+                        shard.rows, shard.width, record.size, record.sha256, tail_digest(path)
+                    ),
+                    record.made["error"],
                 )
-                found[shard.name] = info, record.made["error"]
         self._write_truth()
         with recorded(self.folder / MANIFEST, {"kind": KIND}) as temporary:
             write_manifest(temporary, self._packed_videos())
