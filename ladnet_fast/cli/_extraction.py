@@ -12,6 +12,7 @@ from ._console import progress_bar, say
 
 if TYPE_CHECKING:
     from ..video import Footage
+    from ..video.audio import VGGish
     from ..video.extraction import ExtractedVideo, FailedVideo
     from ..video.extractors import Extractor
 
@@ -42,6 +43,15 @@ Rate = Annotated[
         show_default="all frames",
     ),
 ]
+SoundOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sound",
+        metavar="vggish:FILE",
+        help="Describe the sound of video files too, by VGGish with your weights: the queries of "
+        "an audio-visual model.",
+    ),
+]
 
 
 def require_precision(name: str) -> None:
@@ -69,6 +79,7 @@ def extract_with_bar(
     extractor: Extractor,
     overwrite: bool = False,
     fps: float | None = None,
+    sound: VGGish | None = None,
 ) -> list[ExtractedVideo | FailedVideo]:
     """Extract each video with a bar of the frames that are done; return what became of each."""
     from ..video.extraction import extract_each
@@ -77,7 +88,7 @@ def extract_with_bar(
         return list(
             extract_each(
                 footage, out, crops=crops, overwrite=overwrite, model=extractor, fps=fps,
-                progress=progress,
+                sound=sound, progress=progress,
             )
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from ._extraction import (
     Engine,
     Precision,
     Rate,
+    SoundOption,
     extract_with_bar,
     named_extractor,
     tell_unusual_rates,
@@ -65,26 +66,29 @@ def command(
             help="What describes snippets: i3d, clip:MODEL, or NAME\\[:WHAT] of a package."
         ),
     ] = "i3d",
+    sound: SoundOption = None,
     device: opt.Device = "auto",
     shard: _shards.ShardOption = None,
 ) -> None:
     """Compute features of video files: of I3D one row of 1,024 numbers for every 16 frames.
 
     Writes NAME.npy (NAME__0.npy ... for several crops) and the manifest videos.csv, whose labels
-    are yours to fill in. Videos that are done are skipped, so that the command can be repeated; a
-    file that was recorded anew is extracted again. Videos of folders keep their subfolders. Several
-    processes share the videos, by torchrun or --shard.
+    are yours to fill in; with --sound also NAME__vggish.npy. Videos that are done are skipped, so
+    that the command can be repeated; a file that was recorded anew is extracted again. Videos of
+    folders keep their subfolders. Several processes share the videos, by torchrun or --shard.
     """
     from .._locks import folder_lock
     from ..engine import write_run_info
     from ..engine.run_info import LOCK, check_run_info
     from ..video import find_footage
+    from ..video.audio.sound import named_sound
     from ..video.decode import frame_rate
     from ..video.extraction import ExtractedVideo, FailedVideo
 
     part = _shards.chosen_shard(shard)
     on = _shards.own_device(opt.chosen_device(device))
     describer = named_extractor(extractor, device=on, engine=engine, precision=precision)
+    listener = None if sound is None else named_sound(sound, device=on)
     footage = find_footage(videos)
     if not any(path.is_file() for path, _ in footage):  # before the weights are fetched
         raise FileNotFoundError(f"no such video file: {', '.join(str(f.path) for f in footage)}")
@@ -92,14 +96,15 @@ def command(
     own = part.names(name for _, name in footage)
     total, footage = len(footage), [video for video in footage if video.name in own]
     outcomes = extract_with_bar(
-        footage, out, crops=crops, extractor=describer, overwrite=overwrite, fps=fps
-    )
+        footage, out, crops=crops, extractor=describer, overwrite=overwrite, fps=fps,
+        sound=listener,
+    )  # fmt: skip
     done = [outcome for outcome in outcomes if isinstance(outcome, ExtractedVideo)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedVideo)]
     if done:
         options = {"crops": crops, "precision": precision, "device": on}
-        chosen = {"engine": engine, "extractor": extractor, "fps": fps}
-        usual = {"engine": "torch", "extractor": "i3d", "fps": None}
+        chosen = {"engine": engine, "extractor": extractor, "fps": fps, "sound": sound}
+        usual = {"engine": "torch", "extractor": "i3d", "fps": None, "sound": None}
         options |= {key: value for key, value in chosen.items() if value != usual[key]}
         if part.count > 1:
             options["shard"] = str(part)
@@ -115,4 +120,10 @@ def command(
     there = sum(video.reused for video in done)
     _shards.summarise(part, total=total, done=len(done) - there, there=there, failed=len(failed))
     failures = [(video.name, video.reason) for video in failed]
-    _failures.report(failures, what="gave no features", total=len(outcomes))
+    failures += [
+        (video.name, f"has features, but no sound: {video.no_query}")
+        for video in done
+        if video.no_query is not None
+    ]
+    what = "gave no features" if sound is None else "lack features or sound"
+    _failures.report(failures, what=what, total=len(outcomes))

@@ -15,7 +15,7 @@ from . import _failures, _score_report, _shards
 from . import _options as opt
 from . import _score_outcome as each
 from ._console import console, help_text, progress_bar, say
-from ._extraction import Engine, Precision, named_extractor, tell_unusual_rates
+from ._extraction import Engine, Precision, SoundOption, named_extractor, tell_unusual_rates
 
 if TYPE_CHECKING:
     from .._choices import Axes
@@ -84,6 +84,7 @@ def command(
             "a package.",
         ),
     ] = "i3d",
+    sound: SoundOption = None,
     crops: Annotated[int, typer.Option(help="Crops of a video file: 1, 5 or 10.")] = 1,
     device: opt.Device = "auto",
     impl: Annotated[
@@ -164,6 +165,7 @@ def command(
     from ..engine.score_files import ScoreFolder
     from ..engine.unlike_training import unlike_training
     from ..report.sources import rate_of
+    from ..video.audio.sound import named_sound
 
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     part = _shards.chosen_shard(shard)
@@ -176,6 +178,7 @@ def command(
         )
     on = _shards.own_device(opt.chosen_device(device))
     extractor = named_extractor(extractor_name, device=on, engine=engine, precision=precision)
+    listener = None if sound is None else named_sound(sound, device=on)
     net = load_model(model, device=on, impl=impl)
     is_list = layout is not None or inputs[0].suffix.lower() == ".csv"
     # A folder with a manifest, such as a pack, is read as one where something asks for it.
@@ -217,7 +220,7 @@ def command(
     with progress_bar("scoring") as progress:
         for outcome in score_each(
             net, found, folder, read=read, plots=plots, crops=crops, extractor=extractor,
-            fps=fps, max_snippets=max_snippets, progress=progress,
+            fps=fps, sound=listener, max_snippets=max_snippets, progress=progress,
         ):  # fmt: skip
             (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
     failures = [(video.name, video.reason) for video in failed]

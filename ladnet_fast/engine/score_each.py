@@ -13,6 +13,7 @@ from .._memory import NotEnoughMemoryError, memory_errors
 from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..nn import LANet
+from ..video.audio import VGGish
 from ..video.extractors import Extractor
 from .inputs import Inputs, width_problem
 from .run_info import check_run_info
@@ -58,6 +59,7 @@ def score_each(
     device: str | None = None,
     extractor: Extractor | None = None,
     fps: float | None = None,
+    sound: VGGish | None = None,
     max_snippets: int = MAX_SNIPPETS,
     progress: Progress | None = None,
 ) -> Iterator[ScoredVideo | UnscoredVideo]:
@@ -82,6 +84,8 @@ def score_each(
         For video files; see `ladnet_fast.video.extract_to_files`.
     extractor : Extractor or None
         For video files, instead of I3D on ``device``; see `ladnet_fast.video.extractors`.
+    sound : VGGish or None
+        For video files, where the network has queries of its width.
     max_snippets : int
         See `score_video`.
     progress : callable, optional
@@ -114,8 +118,17 @@ def score_each(
     if found.footage:
         if extractor is not None and (other := extractor_problem(net.trained_on, extractor)):
             raise DataError(other)
+        if sound is not None and net.query_dim != sound.width:
+            asks = "no queries" if net.query_dim is None else f"queries of width {net.query_dim}"
+            raise DataError(f"sound gives queries of width {sound.width}; the model takes {asks}")
+        if sound is None and net.query_dim is not None:
+            raise DataError(
+                f"the model needs queries of width {net.query_dim}, which a video file has none of "
+                "by itself: describe its sound (--sound vggish:FILE), or score features whose "
+                "manifest names the queries in its column query"
+            )
         extracted = _extracted(
-            found, folder, inputs, crops, device, extractor, fps, rates, progress
+            found, folder, inputs, crops, device, extractor, fps, sound, rates, progress
         )
     return _score_each(net, found, extracted, folder, max_snippets, rates, len(names), progress)
 
@@ -138,6 +151,7 @@ def _extracted(
     device: str | None,
     extractor: Extractor | None,
     fps: float | None,
+    sound: VGGish | None,
     rates: dict[str, float],
     progress: Progress | None,
 ) -> Iterator[Video | UnscoredVideo]:
@@ -154,7 +168,7 @@ def _extracted(
     check_outputs([*written, place / MANIFEST], inputs, overwrite=True)
     outcomes = extract_each(
         found.footage, place, crops=crops, device=device, model=extractor,
-        overwrite=folder.overwrite, fps=fps, progress=progress,
+        overwrite=folder.overwrite, fps=fps, sound=sound, progress=progress,
     )  # fmt: skip
 
     def videos() -> Iterator[Video | UnscoredVideo]:
@@ -162,11 +176,15 @@ def _extracted(
             if isinstance(outcome, FailedVideo):
                 yield UnscoredVideo(outcome.name, outcome.reason)
                 continue
+            if outcome.no_query is not None:
+                yield UnscoredVideo(outcome.name, outcome.no_query)
+                continue
             rate = frame_rate(outcome.video) if fps is None else fps
             if rate is not None:
                 rates[outcome.name] = rate
             sources = tuple(FeatureSource(file) for file in outcome.features)
-            yield Video(outcome.name, sources, None, num_frames=outcome.num_frames)
+            query = None if outcome.query is None else FeatureSource(outcome.query)
+            yield Video(outcome.name, sources, None, num_frames=outcome.num_frames, query=query)
 
     return videos()
 

@@ -24,6 +24,8 @@ from ladnet_fast.video.arguments import (
     require_dtype,
     require_progress,
 )
+from ladnet_fast.video.audio.sound import Sound
+from ladnet_fast.video.audio.vggish import VGGish
 from ladnet_fast.video.errors import ExtractionError, VideoError
 from ladnet_fast.video.extractors import Extractor, I3DExtractor
 from ladnet_fast.video.extractors.protocol import is_placed, remembered
@@ -61,6 +63,10 @@ class ExtractedVideo:
         Decoded frames of the video; with ``fps`` those that were chosen.
     changed : bool
         Whether the files were there, but of an earlier content of the video file.
+    query : Path or None
+        The rows of its sound, where they were asked for.
+    no_query : str or None
+        Why it has none, where they were asked for.
     """
 
     video: Path
@@ -70,6 +76,8 @@ class ExtractedVideo:
     name: str
     num_frames: int | None
     changed: bool = False
+    query: Path | None = None
+    no_query: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +188,12 @@ def extract_each(
     model: I3D | Extractor | None = None,
     progress: Progress | None = None,
     fps: float | None = None,
+    sound: VGGish | None = None,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
 
+    With ``sound`` its rows go beside the features, and into the manifest's column ``query``; a
+    video without sound keeps its features, and `ExtractedVideo.no_query` says why it has no more.
     Arguments and files that are in the way are checked before this returns.
     """
     crops, batch = require_crops(crops), count("batch", batch)
@@ -224,8 +235,13 @@ def extract_each(
         remove_leftovers(place)
     if not overwrite:
         finished.check_set(listing.features(), settings, targets)
+    sounds = None
+    if sound is not None:
+        per_snippet = extractor.frames_per_snippet
+        sounds = Sound(sound, folder, fps=fps, frames_per_snippet=per_snippet, overwrite=overwrite)
+        sounds.check(footage)
     return _extract_each(
-        footage, targets, listing, crops, overwrite, batch, extractor, progress, fps
+        footage, targets, listing, crops, overwrite, batch, extractor, progress, fps, sounds
     )
 
 
@@ -246,6 +262,7 @@ def _extract_each(
     extractor: Extractor,
     progress: Progress | None,
     fps: float | None,
+    sounds: Sound | None,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     keeping = False
     settings = _settings(extractor, crops, fps)
@@ -276,10 +293,16 @@ def _extract_each(
             except VideoError as error:
                 yield FailedVideo(path, name, str(error))
                 continue
-            listing.put(name, files, done.num_frames, fps)
+            query = no_query = None
+            if sounds is not None:
+                try:
+                    query = sounds.describe(path, name, done.num_snippets)
+                except VideoError as error:
+                    no_query = str(error)
+            listing.put(name, files, done.num_frames, fps, query)
             yield ExtractedVideo(
                 path, files, done.num_snippets, reused, name, done.num_frames,
-                changed=not reused and before.changed,
+                changed=not reused and before.changed, query=query, no_query=no_query,
             )  # fmt: skip
 
 

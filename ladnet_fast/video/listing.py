@@ -12,7 +12,7 @@ from ladnet_fast._locks import folder_lock
 
 MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")
-RATE = "fps"
+RATE, QUERY = "fps", "query"
 _Rows = dict[str, dict[str, str]]
 
 
@@ -66,8 +66,11 @@ class Listing:
         features: Sequence[Path],
         num_frames: int | None,
         fps: float | None = None,
+        query: Path | None = None,
     ) -> None:
         """Add or update one video and write the file; ``num_frames`` None keeps what was known.
+
+        ``query`` is the file of the second modality; None keeps what is there.
 
         ``fps`` is the rate of a video whose frames were chosen by time: ``num_frames`` counts those
         then, and the rate stands in a column ``fps``.
@@ -88,6 +91,9 @@ class Listing:
             if fps is not None or row.get(RATE):
                 row[RATE] = "" if fps is None else f"{fps:.12g}"
                 columns += [RATE] if RATE not in columns else []
+            if query is not None:
+                row[QUERY] = self._cell([query])
+                columns += [QUERY] if QUERY not in columns else []
             text = io.StringIO()
             writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
             writer.writeheader()

@@ -25,6 +25,8 @@ class VGGish(nn.Module):
     ``features.{0,3,6,8,11,13}.{weight,bias}`` and ``embeddings.{0,2,4}.{weight,bias}``.
     """
 
+    width = WIDTH
+
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
