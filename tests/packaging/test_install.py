@@ -104,6 +104,7 @@ def test_the_wheel_is_the_package_and_nothing_else(tmp_path):
     assert "ladnet_fast" in tops
     assert "ladnet_fast/kernels/__init__.py" in names
     assert any(name.startswith("ladnet_fast/demo/") and name.endswith(".j2") for name in names)
+    assert {f"ladnet_fast/report/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert not [n for n in names if n.endswith((".cpp", ".h", ".cu", ".so"))]
     show = "import ladnet_fast, ladnet_fast.kernels as k; print(ladnet_fast.__file__, k.__file__)"
     done = run_installed(wheel, tmp_path, "-c", show)
