@@ -75,14 +75,15 @@ def blockwise_attention(
     prior: str = "additive",
     scale: float | None = None,
     lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
     impl: str = "reference",
 ) -> Tensor:
     """Compute :func:`ladnet_fast.functional.locality_attention` of full bags, block by block.
 
     ``impl`` is taken and not looked at, so that this can stand in for the public function.
     """
-    if lengths is not None:
-        raise ValueError("lengths is not supported here: give full bags")
+    if lengths is not None or cu_seqlens is not None:
+        raise ValueError("full bags only: leave lengths and cu_seqlens out")
     B, H, T, d = q.shape
     scale = d**-0.5 if scale is None else scale
     size = max(1, _SLICE // max(1, B * H * T))

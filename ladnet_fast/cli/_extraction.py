@@ -64,6 +64,12 @@ def named_extractor(spec: str, *, device: str, engine: str, precision: str) -> E
     """Make the extractor that options name; say which engine ``auto`` has chosen."""
     from ..video.extractors import make_extractor
 
+    for option, given, allowed in (
+        ("--engine", engine, ("torch", "openvino", "auto")),
+        ("--precision", precision, ("fp32", "bf16", "int8")),
+    ):
+        if given not in allowed:
+            raise typer.BadParameter(f"{option} must be one of {', '.join(allowed)}; got {given!r}")
     extractor = make_extractor(spec, device=device, engine=engine, precision=precision)
     if engine == "auto":
         settings = extractor.settings if precision != "int8" else {"engine": "openvino"}

@@ -58,7 +58,9 @@ def test_bad_data_gives_one_message_and_status_1(
         ("evaluate scores {csv} --smooth mean:3", "fixed:K or slide:K"),
         ("evaluate scores {csv} --smooth fixed:0", "fixed:K or slide:K"),
         ("score {csv} --model m --device tpu", "--device must be"),
-        ("extract x.mp4 --precision fp8", "fp32 or bf16"),
+        ("extract x.mp4 --precision fp8", "--precision must be one of fp32, bf16, int8"),
+        ("extract x.mp4 --engine tensorrt", "--engine must be one of torch, openvino, auto"),
+        ("score {csv} --model m --precision fp8", "--precision must be one of fp32, bf16, int8"),
     ],
 )
 def test_bad_usage_gives_status_2(run: Run, manifest: Path, arguments: str, message: str) -> None:

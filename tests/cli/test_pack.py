@@ -85,5 +85,5 @@ def test_wrong_arguments_say_what_is_allowed(run: Run, manifest: Path, tmp_path:
     (tmp_path / "empty").mkdir()
     result = run("train", tmp_path / "empty", "--out", tmp_path / "r")
     assert result.exit_code == 1
-    assert "has no videos.csv" in said(result)
+    assert "doesn't hold a videos.csv" in said(result)
     assert not (tmp_path / "p").exists()

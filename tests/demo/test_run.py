@@ -120,11 +120,13 @@ def test_the_report_stands_alone_and_says_what_it_is(
     result = finished
     html = result.report.read_text(encoding="utf-8")
     assert "It is no benchmark." in html
-    assert not re.search(r"(src|href)=[\"'](?!data:)", html)
+    # Nothing is loaded from elsewhere; a link goes to the page beside it.
+    assert not re.search(r"(src|href)=[\"'](?!data:|scores\.html\")", html)
+    assert (result.report.parent / "scores.html").is_file()
     pictures = tiny.held_out_bags + 4 + 8  # videos; fades within the background, and each way
     assert html.count("data:image/png;base64,") == pictures
     for row in (*result.outcome.rows, *result.outcome.differences):
-        assert row.label in html
+        assert row.label in unescape(html)
     for row in result.outcome.rows:
         for figure in row.figures.values():
             assert f"{figure.mean:.4f}" in html

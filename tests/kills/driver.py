@@ -12,6 +12,7 @@ seconds.
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import random
@@ -31,6 +32,25 @@ from ladnet_fast._records import verify
 from ladnet_fast._tensors import load_tensors, tensors_digest
 from ladnet_fast.cli.app import app
 
+#: What the commands import when they run: here once, in the forks not again.
+LATE = (
+    "accelerate",
+    "accelerate.data_loader",
+    "av",
+    "ladnet_fast.cli._reporter",
+    "ladnet_fast.engine.score_each",
+    "ladnet_fast.engine.score_files",
+    "ladnet_fast.engine.tested",
+    "ladnet_fast.engine.unlike_training",
+    "ladnet_fast.video.audio.sound",
+    "ladnet_fast.video.extraction",
+    "ladnet_fast.video.extractors.factory",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "scipy.stats",
+    "sklearn.metrics",
+    "torch._dynamo",  # an optimiser's first step
+)
 VIDEOS = 3
 #: What differs between two runs by nature: times and command lines.
 VARYING = ("run.json",)
@@ -258,6 +278,8 @@ def main() -> None:
     """Do what the arguments say and print how many kills there were."""
     how, name, place, *count = sys.argv[1:]
     torch.set_num_threads(1)
+    for module in LATE:
+        importlib.import_module(module)
     folder = Path(place)
     prepare(folder)
     kills = (

@@ -99,8 +99,8 @@ def manifest_in(path: Path) -> Path:
         return path
     if not (path / MANIFEST).is_file():
         raise FileNotFoundError(
-            f"folder {path} has no {MANIFEST}: it is neither a pack (ladnet-fast pack) nor the "
-            "output of ladnet-fast extract; name a manifest, or a list with --layout"
+            f"folder {path} doesn't hold a {MANIFEST}: it is neither a pack (ladnet-fast pack) nor "
+            "the output of ladnet-fast extract; name a manifest, or a list with --layout"
         )
     return path / MANIFEST
 
