@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from ._console import progress_bar, say
+from .._choices import ENGINES, PRECISIONS
+from ._console import console, progress_bar, say
 
 if TYPE_CHECKING:
     from ..video import Footage
@@ -16,9 +18,14 @@ if TYPE_CHECKING:
     from ..video.extraction import ExtractedVideo, FailedVideo
     from ..video.extractors import Extractor
 
-#: What PyTorch computes in; OpenVINO has int8 too.
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-
+ExtractorOption = Annotated[
+    str,
+    typer.Option(
+        "--extractor",
+        help="What describes the snippets of videos: i3d, clip:MODEL, or NAME\\[:WHAT] of a "
+        "package.",
+    ),
+]
 Engine = Annotated[
     str,
     typer.Option(
@@ -54,26 +61,22 @@ SoundOption = Annotated[
 ]
 
 
-def require_precision(name: str) -> None:
-    """Refuse another ``--precision`` than those that PyTorch computes in."""
-    if name not in PRECISIONS:
-        raise typer.BadParameter(f"--precision must be fp32 or bf16; got {name!r}")
-
-
-def named_extractor(spec: str, *, device: str, engine: str, precision: str) -> Extractor:
-    """Make the extractor that options name; say which engine ``auto`` has chosen."""
+def named_extractor(
+    spec: str, *, device: str, engine: str, precision: str, to: Console = console
+) -> Extractor:
+    """Make the extractor that options name; say to a console which engine ``auto`` has chosen."""
     from ..video.extractors import make_extractor
 
     for option, given, allowed in (
-        ("--engine", engine, ("torch", "openvino", "auto")),
-        ("--precision", precision, ("fp32", "bf16", "int8")),
+        ("--engine", engine, ENGINES),
+        ("--precision", precision, tuple(PRECISIONS)),
     ):
         if given not in allowed:
             raise typer.BadParameter(f"{option} must be one of {', '.join(allowed)}; got {given!r}")
     extractor = make_extractor(spec, device=device, engine=engine, precision=precision)
     if engine == "auto":
         settings = extractor.settings if precision != "int8" else {"engine": "openvino"}
-        say(f"engine: {settings.get('engine', 'torch')}")
+        say(f"engine: {settings.get('engine', 'torch')}", to=to)
     return extractor
 
 

@@ -41,6 +41,11 @@ class ListOptions:
                 f"--axes must be {' or '.join(get_args(Axes))}; got {self.axes!r}"
             )
 
+    def files(self) -> list[Path]:
+        """Return what reading opens beside the list and the features; never to be written over."""
+        named = (self.anomalous_names, self.queries, self.num_frames, self.root)
+        return [path for path in named if path is not None]
+
     def read(
         self,
         path: Path,

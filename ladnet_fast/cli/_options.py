@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -13,7 +17,7 @@ from ._lists import ListOptions, report_left_out
 if TYPE_CHECKING:
     from ..engine import GroundTruth
 
-__all__ = ["ListOptions", "chosen_device", "ground_truth", "report_left_out"]
+__all__ = ["ListOptions", "chosen_device", "ground_truth", "report_left_out", "takes_lists"]
 
 _DATA = "Data"
 _TRUTH = "Ground truth"
@@ -146,6 +150,57 @@ CheckLabels = Annotated[
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")
 ]
+
+
+#: Options of every command that reads lists: annotation, and the field of `ListOptions`.
+_LISTS: dict[str, tuple[Any, str]] = {
+    "layout": (Layout, "layout"),
+    "root": (Root, "root"),
+    "remap": (Remap, "remap"),
+    "anomalous_names": (AnomalousNames, "anomalous_names"),
+    "queries": (Queries, "queries"),
+    "frames_per_snippet": (FramesPerSnippet, "frames_per_snippet"),
+    "axes": (AxesOption, "axes"),
+    "normal_folder": (NormalFolder, "normal_folders"),
+    "anomalous_folder": (AnomalousFolder, "anomalous_folders"),
+    "num_frames": (NumFrames, "num_frames"),
+    "skip_missing": (SkipMissing, "skip_missing"),
+}
+
+
+def takes_lists(
+    without: Sequence[str] = (),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a command the options of lists, as its argument ``lists``.
+
+    Parameters
+    ----------
+    without : sequence of str
+        Those that the command has no use for.
+    """
+    names = [name for name in _LISTS if name not in without]
+    defaults = {field.name: field.default for field in dataclasses.fields(ListOptions)}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            chosen = {_LISTS[name][1]: given.pop(name) for name in names}
+            command(**given, lists=ListOptions(**chosen))
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, annotation=_LISTS[name][0],
+                default=defaults[_LISTS[name][1]],
+            )
+            for name in names
+        ]  # fmt: skip
+        parameters = [parameter for parameter in own if parameter.name != "lists"] + shared
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return decorate
 
 
 def ground_truth(

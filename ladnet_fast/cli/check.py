@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command("check", help=help_text(command), epilog=_EXAMPLE)(command)
 
 
+@opt.takes_lists(without=("skip_missing",))
 def command(
     videos: Annotated[Path, typer.Argument(help="Manifest (.csv), or a list with --layout.")],
     test: Annotated[
@@ -64,16 +65,8 @@ def command(
     gt: opt.Truth = None,
     boundaries: opt.BoundaryOption = None,
     length_rule: opt.LengthRuleOption = "auto",
-    layout: opt.Layout = None,
-    root: opt.Root = None,
-    remap: opt.Remap = None,
-    anomalous_names: opt.AnomalousNames = None,
-    normal_folder: opt.NormalFolder = None,
-    anomalous_folder: opt.AnomalousFolder = None,
-    queries: opt.Queries = None,
-    frames_per_snippet: opt.FramesPerSnippet = None,
-    axes: opt.AxesOption = None,
-    num_frames: opt.NumFrames = None,
+    *,
+    lists: opt.ListOptions,
 ) -> None:
     """Check a data set before training, and list all that is off.
 
@@ -88,11 +81,6 @@ def command(
     from ..engine.weights import CONFIG, WEIGHTS
 
     truth = opt.ground_truth(gt, boundaries, length_rule)
-    lists = opt.ListOptions(
-        layout=layout, root=root, remap=remap, anomalous_names=anomalous_names, queries=queries,
-        frames_per_snippet=frames_per_snippet, axes=axes, normal_folders=normal_folder,
-        anomalous_folders=anomalous_folder, num_frames=num_frames,
-    )  # fmt: skip
     for folder in (videos, test):
         if folder is not None and is_pack(folder):
             with progress_bar("comparing every byte") as progress:
@@ -104,7 +92,7 @@ def command(
         net = load_model(model)
         sizes = {name: getattr(net, name) for name in ("feature_dim", "query_dim", "kernel_size")}
     if json_file is not None:
-        read = [videos, test, gt, anomalous_names, num_frames, root, model]
+        read = [videos, test, gt, *lists.files(), model]
         files = files_of([*chosen, *tested])
         files += [] if model is None else [model / name for name in (WEIGHTS, CONFIG)]
         check_outputs(

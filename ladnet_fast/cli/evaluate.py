@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate", help=help_text(command), epilog=_EXAMPLE)(command)
 
 
+@opt.takes_lists()
 def command(
     scores: Annotated[Path, typer.Argument(help="Folder with NAME.npy, a score per snippet.")],
     videos: Annotated[Path, typer.Argument(help="Manifest (.csv), or a list with --layout.")],
@@ -67,18 +68,9 @@ def command(
     gt: opt.Truth = None,
     boundaries: opt.BoundaryOption = None,
     length_rule: opt.LengthRuleOption = "auto",
-    layout: opt.Layout = None,
-    root: opt.Root = None,
-    remap: opt.Remap = None,
-    anomalous_names: opt.AnomalousNames = None,
-    queries: opt.Queries = None,
-    frames_per_snippet: opt.FramesPerSnippet = None,
-    axes: opt.AxesOption = None,
-    normal_folder: opt.NormalFolder = None,
-    anomalous_folder: opt.AnomalousFolder = None,
-    num_frames: opt.NumFrames = None,
-    skip_missing: opt.SkipMissing = False,
     check_labels: opt.CheckLabels = True,
+    *,
+    lists: opt.ListOptions,
 ) -> None:
     """Compare scores with frame-level ground truth: AUC, AP, false alarms, figures by class.
 
@@ -94,18 +86,14 @@ def command(
     smoothing = _smoothing(smooth)
     if not math.isfinite(threshold):
         raise typer.BadParameter(f"--threshold must be a finite number; got {threshold}")
-    lists = opt.ListOptions(
-        layout, root, remap, anomalous_names, queries, frames_per_snippet, axes,
-        normal_folder, anomalous_folder, num_frames, skip_missing,
-    )  # fmt: skip
     chosen = lists.read(videos, split=split, check_files=False, labels="optional")
     left_out: Sequence[LeftOut] = ()
-    if skip_missing:
+    if lists.skip_missing:
         whole = chosen
         chosen, left_out = leave_out(whole, _missing_scores(scores, whole))
         opt.report_left_out(left_out, len(whole))
         truth = dataclasses.replace(truth, left_out=left_out)
-    read = [videos, *(path for path in (gt, anomalous_names, num_frames) if path is not None)]
+    read = [videos, *([] if gt is None else [gt]), *lists.files()]
     read += files_of(chosen)
     read += [score_path(scores, video.name) for video in chosen]
     target = out or scores / "metrics.json"

@@ -13,6 +13,7 @@ from . import _options as opt
 from ._console import help_text, say
 from ._extraction import (
     Engine,
+    ExtractorOption,
     Precision,
     Rate,
     SoundOption,
@@ -60,12 +61,7 @@ def command(
     engine: Engine = "torch",
     precision: Precision = "fp32",
     fps: Rate = None,
-    extractor: Annotated[
-        str,
-        typer.Option(
-            help="What describes snippets: i3d, clip:MODEL, or NAME\\[:WHAT] of a package."
-        ),
-    ] = "i3d",
+    extractor: ExtractorOption = "i3d",
     sound: SoundOption = None,
     device: opt.Device = "auto",
     shard: _shards.ShardOption = None,

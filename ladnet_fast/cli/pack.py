@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("pack", help=help_text(command), epilog=_EXAMPLE)(command)
 
 
+@opt.takes_lists()
 def command(
     videos: Annotated[Path, typer.Argument(help="Manifest (.csv), or a list with --layout.")],
     out: Annotated[Path, typer.Option(help="Folder of the pack.")],
@@ -46,17 +48,8 @@ def command(
         bool, typer.Option("--overwrite", help="Replace files that ladnet-fast did not write.")
     ] = False,
     split: opt.Split = None,
-    layout: opt.Layout = None,
-    root: opt.Root = None,
-    remap: opt.Remap = None,
-    anomalous_names: opt.AnomalousNames = None,
-    queries: opt.Queries = None,
-    frames_per_snippet: opt.FramesPerSnippet = None,
-    axes: opt.AxesOption = None,
-    normal_folder: opt.NormalFolder = None,
-    anomalous_folder: opt.AnomalousFolder = None,
-    num_frames: opt.NumFrames = None,
-    skip_missing: opt.SkipMissing = False,
+    *,
+    lists: opt.ListOptions,
 ) -> None:
     """Put the features of a data set into a few files that training maps into memory.
 
@@ -70,16 +63,12 @@ def command(
         raise typer.BadParameter(f"--shard-size must be greater than 0 GiB; got {shard_size}")
     from ..data.pack.write import write_pack
 
-    lists = opt.ListOptions(
-        layout, root, remap, anomalous_names, queries, frames_per_snippet, axes, normal_folder,
-        anomalous_folder, num_frames, skip_missing, every_split=True,
-    )  # fmt: skip
+    lists = dataclasses.replace(lists, every_split=True)
     chosen = lists.read(videos, split=split, labels="optional")
-    read = [path for path in (videos, anomalous_names, queries, num_frames) if path is not None]
     with progress_bar("packing") as progress:
         info = write_pack(
             chosen, out, dtype=cast("Dtype", dtype), shard_bytes=int(shard_size * (1 << 30)),
-            inputs=read, overwrite=overwrite, progress=progress,
+            inputs=[videos, *lists.files()], overwrite=overwrite, progress=progress,
         )  # fmt: skip
     _report(out, info)
 

@@ -15,7 +15,14 @@ from . import _failures, _score_report, _shards
 from . import _options as opt
 from . import _score_outcome as each
 from ._console import console, help_text, progress_bar, say
-from ._extraction import Engine, Precision, SoundOption, named_extractor, tell_unusual_rates
+from ._extraction import (
+    Engine,
+    ExtractorOption,
+    Precision,
+    SoundOption,
+    named_extractor,
+    tell_unusual_rates,
+)
 
 if TYPE_CHECKING:
     from .._choices import Axes
@@ -45,6 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command("score", help=help_text(command), epilog=_EXAMPLE)(command)
 
 
+@opt.takes_lists()
 def command(
     inputs: Annotated[
         list[Path],
@@ -76,14 +84,7 @@ def command(
     ] = None,
     engine: Engine = "torch",
     precision: Precision = "fp32",
-    extractor_name: Annotated[
-        str,
-        typer.Option(
-            "--extractor",
-            help="What describes the snippets of video files: i3d, clip:MODEL, or NAME\\[:WHAT] of "
-            "a package.",
-        ),
-    ] = "i3d",
+    extractor_name: ExtractorOption = "i3d",
     sound: SoundOption = None,
     crops: Annotated[int, typer.Option(help="Crops of a video file: 1, 5 or 10.")] = 1,
     device: opt.Device = "auto",
@@ -136,18 +137,9 @@ def command(
     gt: opt.Truth = None,
     boundaries: opt.BoundaryOption = None,
     length_rule: opt.LengthRuleOption = "auto",
-    layout: opt.Layout = None,
-    root: opt.Root = None,
-    remap: opt.Remap = None,
-    anomalous_names: opt.AnomalousNames = None,
-    queries: opt.Queries = None,
-    frames_per_snippet: opt.FramesPerSnippet = None,
-    axes: opt.AxesOption = None,
-    normal_folder: opt.NormalFolder = None,
-    anomalous_folder: opt.AnomalousFolder = None,
-    num_frames: opt.NumFrames = None,
-    skip_missing: opt.SkipMissing = False,
     check_labels: opt.CheckLabels = True,
+    *,
+    lists: opt.ListOptions,
 ) -> None:
     """Score every snippet of videos, at any length; labels are not needed.
 
@@ -180,28 +172,21 @@ def command(
     extractor = named_extractor(extractor_name, device=on, engine=engine, precision=precision)
     listener = None if sound is None else named_sound(sound, device=on)
     net = load_model(model, device=on, impl=impl)
-    is_list = layout is not None or inputs[0].suffix.lower() == ".csv"
+    is_list = lists.layout is not None or inputs[0].suffix.lower() == ".csv"
     # A folder with a manifest, such as a pack, is read as one where something asks for it.
     is_list = is_list or (inputs[0].is_dir() and (split is not None or gt is not None))
     if len(inputs) == 1 and is_list:
-        per_snippet = frames_per_snippet if layout is not None else None
-        lists = opt.ListOptions(
-            layout, root, remap, anomalous_names, queries, per_snippet, axes, normal_folder,
-            anomalous_folder, num_frames, skip_missing,
-        )  # fmt: skip
         listed, left_out = _listed(lists, inputs[0], split)
         found, truth = Inputs(videos=listed), dataclasses.replace(truth, left_out=left_out)
     else:
-        found = _found(inputs, gt, frames_per_snippet, axes)
+        found = _found(inputs, gt, lists)
     shades: dict[str, Any] = {}
     if gt is not None and (plots or report):  # what doesn't fit is told before hours of scoring
         shades = _truth(found, truth)
     if out.exists():
         output_folder(out)
     folder = ScoreFolder(out, net, overwrite=overwrite)
-    read = [
-        path for path in (*inputs, gt, anomalous_names, queries, num_frames) if path is not None
-    ]
+    read = [*inputs, *([] if gt is None else [gt]), *lists.files()]
     read += [model, *(model / name for name in ("model.safetensors", "config.yaml"))]
     for note in found.notes:
         say(f"note: {note}")
@@ -274,19 +259,17 @@ def _listed(
     return lists.read_present(path, split=split, labels="optional")
 
 
-def _found(
-    inputs: Sequence[Path], gt: Path | None, frames_per_snippet: int | None, axes: str | None
-) -> Inputs:
+def _found(inputs: Sequence[Path], gt: Path | None, lists: opt.ListOptions) -> Inputs:
     from ..engine.inputs import find_inputs
 
-    lists = [path for path in inputs if path.suffix.lower() == ".csv"]
-    if lists:
-        raise typer.BadParameter(f"give the manifest {lists[0]} alone, without other inputs")
+    manifests = [path for path in inputs if path.suffix.lower() == ".csv"]
+    if manifests:
+        raise typer.BadParameter(f"give the manifest {manifests[0]} alone, without other inputs")
     if gt is not None:
         raise typer.BadParameter("--gt needs a manifest or list, whose order it follows")
-    found = find_inputs(inputs, frames_per_snippet=frames_per_snippet or 16)
-    if axes is not None:
-        stated = cast("Axes", axes)
+    found = find_inputs(inputs, frames_per_snippet=lists.frames_per_snippet or 16)
+    if lists.axes is not None:
+        stated = cast("Axes", lists.axes)
         found.videos = [v if v.axes else dataclasses.replace(v, axes=stated) for v in found.videos]
     return found
 

@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command("train", help=help_text(command), epilog=_EXAMPLE)(command)
 
 
+@opt.takes_lists()
 def command(
     videos: Annotated[Path, typer.Argument(help="Manifest (.csv), or a list with --layout.")],
     out: Annotated[
@@ -121,18 +122,9 @@ def command(
     gt: opt.Truth = None,
     boundaries: opt.BoundaryOption = None,
     length_rule: opt.LengthRuleOption = "auto",
-    layout: opt.Layout = None,
-    root: opt.Root = None,
-    remap: opt.Remap = None,
-    anomalous_names: opt.AnomalousNames = None,
-    queries: opt.Queries = None,
-    frames_per_snippet: opt.FramesPerSnippet = None,
-    axes: opt.AxesOption = None,
-    normal_folder: opt.NormalFolder = None,
-    anomalous_folder: opt.AnomalousFolder = None,
-    num_frames: opt.NumFrames = None,
-    skip_missing: opt.SkipMissing = False,
     check_labels: opt.CheckLabels = True,
+    *,
+    lists: opt.ListOptions,
 ) -> None:
     """Train LA-Net on videos with one label each, and keep the best epoch's weights.
 
@@ -166,17 +158,13 @@ def command(
         "training.select_on_test": select_on_test or None,
     }
     whole = _overridden(whole, shorthands, settings or [])
-    lists = opt.ListOptions(
-        layout, root, remap, anomalous_names, queries, frames_per_snippet, axes, normal_folder,
-        anomalous_folder, num_frames, skip_missing,
-    )  # fmt: skip
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
     folder = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     source = {"videos": str(videos.resolve()), "split": split}
     reporter: Reporter = RichReporter()
     if tensorboard:
         reporter = Reporters(reporter, TensorBoardReporter())
-    files = (videos, config, gt, test, anomalous_names, queries, num_frames)
+    files = (videos, config, gt, test, *lists.files())
     read = [path for path in files if path]
     common: dict[str, Any] = {
         "resume": resume, "reporter": reporter, "command": sys.argv, "source": source,

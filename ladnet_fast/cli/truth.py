@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
     app.command("truth", help=help_text(command), epilog=_EXAMPLE)(command)
 
 
+@opt.takes_lists(without=("queries", "skip_missing"))
 def command(
     annotations: Annotated[
         Path, typer.Argument(help="Temporal annotations of UCF-Crime or XD-Violence (.txt).")
@@ -64,15 +65,8 @@ def command(
     split: opt.Split = None,
     length_rule: opt.LengthRuleOption = "auto",
     check_labels: opt.CheckLabels = True,
-    layout: opt.Layout = None,
-    root: opt.Root = None,
-    remap: opt.Remap = None,
-    anomalous_names: opt.AnomalousNames = None,
-    normal_folder: opt.NormalFolder = None,
-    anomalous_folder: opt.AnomalousFolder = None,
-    frames_per_snippet: opt.FramesPerSnippet = None,
-    axes: opt.AxesOption = None,
-    num_frames: opt.NumFrames = None,
+    *,
+    lists: opt.ListOptions,
 ) -> None:
     """Build frame-level ground truth from annotations, for your own or re-extracted features.
 
@@ -86,17 +80,12 @@ def command(
     if out is not None and out.suffix.lower() != ".npy":
         raise typer.BadParameter(f"--out must end in .npy, so that --gt reads it; got {str(out)!r}")
     source = opt.ground_truth(annotations, boundaries, length_rule, check_labels)
-    chosen = opt.ListOptions(
-        layout=layout, root=root, remap=remap, anomalous_names=anomalous_names,
-        frames_per_snippet=frames_per_snippet, axes=axes, normal_folders=normal_folder,
-        anomalous_folders=anomalous_folder, num_frames=num_frames,
-    ).read(videos, split=split, check_files=False, labels="optional")  # fmt: skip
+    chosen = lists.read(videos, split=split, check_files=False, labels="optional")
     truth = source.load(chosen, _lengths(chosen, length_rule))
     targets = _targets(chosen, per_video)
-    read = [annotations, videos, anomalous_names, num_frames, root]
     check_outputs(
         [*([] if out is None else [out]), *targets.values()],
-        [*(path for path in read if path is not None), *_files_of(chosen)],
+        [annotations, videos, *lists.files(), *_files_of(chosen)],
         kinds=[KIND],
         overwrite=overwrite,
     )
@@ -111,7 +100,7 @@ def command(
         rule = "" if length_rule == "auto" else f" --length-rule {length_rule}"
         say(f"written to {out}; evaluate with: --gt {shlex.quote(str(out))}{rule}")
     if per_video is not None:
-        _say_what_the_manifest_needs(chosen, targets, per_video, videos, layout is None)
+        _say_what_the_manifest_needs(chosen, targets, per_video, videos, lists.layout is None)
 
 
 def _lengths(videos: Sequence[Video], length_rule: str) -> list[int]:

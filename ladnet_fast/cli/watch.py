@@ -14,7 +14,7 @@ import typer
 
 from . import _options as opt
 from ._console import errors, help_text, say
-from ._extraction import Engine, Precision
+from ._extraction import Engine, ExtractorOption, Precision, named_extractor
 
 _EXAMPLE = """
 [bold]Examples[/]
@@ -59,9 +59,7 @@ def command(
     crops: Annotated[int, typer.Option(help="Crops of each frame: 1, 5 or 10.")] = 1,
     engine: Engine = "torch",
     precision: Precision = "fp32",
-    extractor: Annotated[
-        str, typer.Option(help="What describes snippets: i3d, or NAME\\[:WHAT] of a package.")
-    ] = "i3d",
+    extractor: ExtractorOption = "i3d",
     device: opt.Device = "auto",
     threshold: Annotated[
         float,
@@ -197,7 +195,6 @@ def command(
     from ..live import AlertRule, Settings, parse_source, watch
     from ..live.commands import CommandRunner
     from ..live.extractors import cropped
-    from ..video.extractors import make_extractor
     from ..video.frames import require_crops
     from ._watching import Lines, say_summary
 
@@ -207,9 +204,9 @@ def command(
             "--precision int8 is calibrated on video files, which a stream is not; use fp32 or bf16"
         )
     require_crops(crops)
-    describer = make_extractor(extractor, device=on, engine=engine, precision=precision)
-    if engine == "auto":  # standard output is for programs
-        say(f"engine: {describer.settings.get('engine', 'torch')}", to=errors)
+    describer = named_extractor(  # standard output is for programs
+        extractor, device=on, engine=engine, precision=precision, to=errors
+    )
     options = _pairs(input_option or [])
     what = parse_source(source)  # before weights are fetched
     net = load_model(model, device=on)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._choices import PRECISION_OPTIONS
 from ..data import Video
 from ..data.pack.origin import origin_of
-
-_TOLD = {"float32": "fp32", "bfloat16": "bf16"}
 
 
 def unlike_training(trained_on: Mapping[str, Any], videos: Sequence[Video]) -> list[str]:
@@ -42,9 +41,10 @@ def _differences(trained_on: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     told = []
     then, now = trained_on.get("precision"), settings.get("precision")
     if then is not None and now is not None and then != now:
+        before, after = (PRECISION_OPTIONS.get(name, name) for name in (then, now))
         told.append(
-            f"are {_TOLD.get(now, now)}, and the model was trained on {_TOLD.get(then, then)}: "
-            f"scores differ a little; --precision {_TOLD.get(then, then)} gives the same kind"
+            f"are {after}, and the model was trained on {before}: "
+            f"scores differ a little; --precision {before} gives the same kind"
         )
     then, now = trained_on.get("fps"), settings.get("fps")
     if then != now and "precision" in trained_on:

@@ -17,7 +17,7 @@ from ..video import VideoError
 from ..video.extractors import Preparation
 from ..video.frames import resize
 from ..video.not_video import explain_not_a_video
-from ..video.orientation import Orientation, orient, orientation_of, unpack
+from ..video.orientation import Orientation, orient, orientation_of_frame
 from .addresses import Source
 from .clock import Clock, Frame
 from .growing import GrowingFile, Pipe, SeekableFile, is_mp4
@@ -242,12 +242,8 @@ def _not_readable(source: Source, error: Exception) -> str:
 
 
 def _orientation(frame: Any, name: str) -> Orientation:
-    sidedata = import_extra("av.sidedata.sidedata", extra="video", purpose="watch videos")
-    matrix = frame.side_data.get(sidedata.Type.DISPLAYMATRIX)
-    if matrix is None:
-        return Orientation()
     try:
-        return orientation_of(unpack(bytes(matrix)))
+        return orientation_of_frame(frame)
     except ValueError as error:
         raise VideoError(f"{name}: its display matrix {error}") from error
 

@@ -18,7 +18,7 @@ from ladnet_fast._values import path as checked_path
 from ladnet_fast.video.errors import VideoError
 from ladnet_fast.video.frames import require_size, resize
 from ladnet_fast.video.not_video import explain_not_a_video
-from ladnet_fast.video.orientation import Orientation, orient, orientation_of, unpack
+from ladnet_fast.video.orientation import Orientation, orient, orientation_of_frame
 from ladnet_fast.video.resample import Timed, require_rate, resample
 
 Frame = npt.NDArray[np.uint8]
@@ -193,13 +193,8 @@ def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
 
 
 def _orientation(frame: Any, path: Path) -> Orientation:
-    """Say how a frame is to be shown. PyAV's ``frame.rotation`` knows no mirrors."""
-    sidedata = import_extra("av.sidedata.sidedata", extra="video", purpose="decode videos")
-    matrix = frame.side_data.get(sidedata.Type.DISPLAYMATRIX)
-    if matrix is None:
-        return Orientation()
     try:
-        return orientation_of(unpack(bytes(matrix)))
+        return orientation_of_frame(frame)
     except ValueError as error:
         raise VideoError(
             f"{path}: its display matrix {error}; write the file without it: "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ladnet_fast._choices import PRECISION_OPTIONS
 from ladnet_fast._outputs import OutputError
 from ladnet_fast._records import DamagedFileError, Record, record_of, verify, wrote
 from ladnet_fast.video import origin
@@ -135,7 +136,7 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
 
 def _options(settings: Mapping[str, Any]) -> str:
     """Return the options of the command line that give these settings, as far as they are known."""
-    name = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}.get(settings["precision"])
+    name = PRECISION_OPTIONS.get(settings["precision"])
     if settings["network"] != "i3d" or name is None:
         return ""
     rate = f" --fps {settings['fps']:g}" if "fps" in settings else ""

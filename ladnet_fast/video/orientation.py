@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from ladnet_fast._extras import import_extra
 
 Frame = npt.NDArray[np.uint8]
 
@@ -58,6 +60,19 @@ def orientation_of(matrix: Sequence[float]) -> Orientation:
         angle = math.degrees(math.atan2(b, a))
         raise ValueError(f"turns the picture by {angle:.0f} degrees, which is no right angle")
     raise ValueError("shears the picture")
+
+
+def orientation_of_frame(frame: Any) -> Orientation:
+    """Say how a decoded frame is to be shown. PyAV's ``frame.rotation`` knows no mirrors.
+
+    Raises
+    ------
+    ValueError
+        As `orientation_of`.
+    """
+    sidedata = import_extra("av.sidedata.sidedata", extra="video", purpose="decode videos")
+    matrix = frame.side_data.get(sidedata.Type.DISPLAYMATRIX)
+    return Orientation() if matrix is None else orientation_of(unpack(bytes(matrix)))
 
 
 def orient(image: Frame, orientation: Orientation) -> Frame:

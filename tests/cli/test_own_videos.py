@@ -15,6 +15,8 @@ from typer.testing import Result
 from ladnet_fast.engine import ModelConfig, save_model
 from ladnet_fast.video import I3D
 
+from ..pixels import Pixels
+
 av = pytest.importorskip("av")
 Run = Callable[..., Result]
 
@@ -101,17 +103,6 @@ def video(path: Path, frames: int, seed: int) -> Path:
 @pytest.fixture
 def quick_i3d(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for I3D: the mean of each frame."""
-
-    class Pixels(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv_1a = torch.nn.Module()
-            self.conv_1a.conv = torch.nn.Conv3d(3, 1, 1)
-
-        def forward(self, clips: torch.Tensor) -> torch.Tensor:
-            means = clips.mean(dim=(3, 4)).flatten(1)
-            return torch.nn.functional.pad(means, (0, 1024 - means.shape[1]))
-
     monkeypatch.setattr("ladnet_fast.video.extraction._pretrained", lambda *_: Pixels().eval())
 
 

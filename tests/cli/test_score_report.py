@@ -17,6 +17,8 @@ from typer.testing import Result
 from ladnet_fast.engine import ModelConfig, save_model
 from ladnet_fast.report import intervals
 
+from ..pixels import Pixels
+
 Run = Callable[..., Result]
 
 
@@ -163,19 +165,7 @@ class TestVideoFiles:
 
     @pytest.fixture
     def clip(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        import torch
-
         from ..report.conftest import write_clip
-
-        class Pixels(torch.nn.Module):  # stands in for I3D: the mean of each frame
-            def __init__(self) -> None:
-                super().__init__()
-                self.conv_1a = torch.nn.Module()
-                self.conv_1a.conv = torch.nn.Conv3d(3, 1, 1)
-
-            def forward(self, clips: torch.Tensor) -> torch.Tensor:
-                means = clips.mean(dim=(3, 4)).flatten(1)
-                return torch.nn.functional.pad(means, (0, 1024 - means.shape[1]))
 
         monkeypatch.setattr("ladnet_fast.video.extraction._pretrained", lambda *_: Pixels().eval())
         (tmp_path / "cams").mkdir()

@@ -16,21 +16,11 @@ from ladnet_fast.data import load_features, read_manifest
 from ladnet_fast.engine import ModelConfig, save_model
 from ladnet_fast.video.extractors import I3DExtractor
 
+from ..pixels import Pixels
+
 av = pytest.importorskip("av")
 
 Run = Callable[..., Result]
-
-
-class Pixels(nn.Module):
-    """In I3D's place: the mean of each frame."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv_1a = nn.Module()
-        self.conv_1a.conv = nn.Conv3d(3, 1, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean((1, 3, 4)).repeat(1, 64)
 
 
 class Loudness(nn.Module):

@@ -32,6 +32,8 @@ from ladnet_fast._records import verify
 from ladnet_fast._tensors import load_tensors, tensors_digest
 from ladnet_fast.cli.app import app
 
+from ..pixels import Pixels
+
 #: What the commands import when they run: here once, in the forks not again.
 LATE = (
     "accelerate",
@@ -54,19 +56,6 @@ LATE = (
 VIDEOS = 3
 #: What differs between two runs by nature: times and command lines.
 VARYING = ("run.json",)
-
-
-class Pixels(torch.nn.Module):
-    """Stands in for I3D: the frames' means."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv_1a = torch.nn.Module()
-        self.conv_1a.conv = torch.nn.Conv3d(3, 1, 1)
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        means = clips.mean(dim=(3, 4)).flatten(1)
-        return torch.nn.functional.pad(means, (0, 1024 - means.shape[1]))
 
 
 def prepare(folder: Path) -> None:

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ladnet_fast._choices import PRECISIONS
 from ladnet_fast._extras import import_extra
 from ladnet_fast._tensors import tensors_digest
 from ladnet_fast._values import shown
 from ladnet_fast.video.extractors.protocol import Clips, Extractor, Preparation, Rows
 from ladnet_fast.video.extractors.registry import ExtractorError
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 #: Pillow's numbers of the filters, as image processors have them.
 _FILTERS: Mapping[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
 _PROCESSOR, _CONFIG = "preprocessor_config.json", "config.json"
@@ -65,13 +65,13 @@ def clip(
         )
     if engine not in ("torch", "auto"):
         raise ExtractorError(f"the extractor clip has the engine torch; got {shown(engine)}")
-    if precision not in _DTYPES:
+    if precision not in ("fp32", "bf16"):
         raise ExtractorError(
             f"the extractor clip has the precisions fp32 and bf16; got {shown(precision)}"
         )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return ClipExtractor(what, torch.device(device), _DTYPES[precision])
+    return ClipExtractor(what, torch.device(device), getattr(torch, PRECISIONS[precision]))
 
 
 class ClipExtractor:

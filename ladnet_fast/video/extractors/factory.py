@@ -6,14 +6,11 @@ import importlib.util
 
 import torch
 
+from ladnet_fast._choices import ENGINES, PRECISIONS
 from ladnet_fast._values import shown
 from ladnet_fast.video.extractors.i3d import I3DExtractor
 from ladnet_fast.video.extractors.protocol import Extractor
 from ladnet_fast.video.extractors.registry import ExtractorError
-
-ENGINES = ("torch", "openvino", "auto")
-PRECISIONS = ("fp32", "bf16", "int8")
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def i3d(
@@ -49,19 +46,20 @@ def i3d(
     if what is not None:
         raise ExtractorError(f"the extractor i3d has one network only; got {shown(f'i3d:{what}')}")
     if precision not in PRECISIONS:
-        raise ExtractorError(f"precision must be fp32, bf16 or int8; got {shown(precision)}")
+        allowed = ", ".join(PRECISIONS)
+        raise ExtractorError(f"precision must be one of {allowed}; got {shown(precision)}")
     if chosen_engine(engine, device, precision) == "openvino":
         from ladnet_fast.video.extractors.openvino import OpenVinoI3D
 
         return OpenVinoI3D(precision, lambda: extraction._pretrained(torch.float32, "cpu"))
-    dtype = _DTYPES[precision]
+    dtype = getattr(torch, PRECISIONS[precision])
     return I3DExtractor(lambda: extraction._pretrained(dtype, device), dtype)
 
 
 def chosen_engine(engine: str, device: str | torch.device | None, precision: str) -> str:
     """Return ``"torch"`` or ``"openvino"``, or raise ExtractorError for what can't be."""
     if engine not in ENGINES:
-        raise ExtractorError(f"engine must be torch, openvino or auto; got {shown(engine)}")
+        raise ExtractorError(f"engine must be one of {', '.join(ENGINES)}; got {shown(engine)}")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_cpu = torch.device(device).type == "cpu"

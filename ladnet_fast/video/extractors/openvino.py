@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ladnet_fast._choices import PRECISIONS
 from ladnet_fast._extras import import_extra
 from ladnet_fast._files import STATE, cache_folder, temporary_folder
 from ladnet_fast._locks import folder_lock
@@ -30,9 +31,8 @@ from ladnet_fast.video.i3d import CROP_SIZE, FEATURE_DIM, I3D, SNIPPET_FRAMES
 from ladnet_fast.video.weights import MEMBER_SHA256
 
 KIND = "network"
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-#: Snippets that int8 is calibrated on: more changed no figure in docs/own-videos.md.
+#: Snippets that int8 is calibrated on.
 CALIBRATION = 20
 QUANTISED = "i3d-int8.xml"
 
