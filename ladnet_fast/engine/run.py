@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from .._extras import import_extra
-from ..data import BagDataset, Batch, Video, collate, train_validation_split
-from ..data._arrays import hdf5_kept_open, keep_hdf5_open
-from ..data.batch_reader import BatchReader, PackedBatch, from_pack, sample_lengths
-from ..data.memory import MemoryLimit, spare_bytes
+from ..data import BagDataset, Batch, Video, train_validation_split
+from ..data._arrays import hdf5_kept_open
+from ..data.batch_reader import PackedBatch, from_pack
+from ..data.memory import MemoryLimit
 from ..nn import LANet
-from .batches import BatchPlan, TokenPlan
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from .config import Config, ConfigError, TrainingConfig
 from .divergence import TrainingDivergedError, broken_weights, diagnose
 from .evaluation import GroundTruth
 from .identity import check_classes, check_same_run, fingerprint, with_widths
+from .loading import BatchLoading, memory_for
 from .process import seed_step
 from .reporting import EpochRecord, Plan, Reporter, StepRecord
 from .run_folder import CHECKPOINT as CHECKPOINT
@@ -85,7 +82,7 @@ class TrainingRun:
             self.selected_by = "validation"
         if not training.use_queries:
             videos = [dataclasses.replace(video, query=None) for video in videos]
-        memory = _memory(training, accelerator.num_processes)
+        memory = memory_for(training, accelerator.num_processes)
         self.dataset = BagDataset(
             videos,
             sampling=training.sampling,
@@ -101,17 +98,10 @@ class TrainingRun:
         self.validator = None
         if held_out:
             self.validator = Validator(held_out, training.metric, truth)
-        packed = training.token_budget is not None
-        whole_batches = packed or from_pack(self.dataset)
-        self._reader = BatchReader(self.dataset, packed=packed) if whole_batches else None
+        self._loading = BatchLoading(self.dataset, training, accelerator)
+        self.batches = self._loading.plan
         # What lies in a pack is in the system's cache already.
         self._held_out = KeptVideos(MemoryLimit(0) if from_pack(self.dataset) else memory)
-        self.batches = self._plan()
-        if not packed and training.batch_size < training.accumulate * accelerator.num_processes:
-            raise ConfigError(
-                f"training.batch_size = {training.batch_size} bags can't be dealt to "
-                f"{accelerator.num_processes} processes x {training.accumulate} accumulated parts"
-            )
         torch.manual_seed(training.seed)
         self.net = self.config.model.build()
         self.criterion = self.config.loss.build()
@@ -129,21 +119,6 @@ class TrainingRun:
             "videos": fingerprint(self.dataset, held_out),
             "processes": accelerator.num_processes,
         }
-
-    def _plan(self) -> BatchPlan:
-        training, labels = self.config.training, self.dataset.labels
-        options: dict[str, Any] = {
-            "balanced": training.balanced,
-            "accumulate": training.accumulate,
-            "seed": training.seed,
-            "processes": self.accelerator.num_processes,
-            "rank": self.accelerator.process_index,
-        }
-        if training.token_budget is None:
-            return BatchPlan(labels, training.batch_size, **options)
-        with hdf5_kept_open():
-            lengths = sample_lengths(self.dataset)
-        return TokenPlan(labels, lengths, training.token_budget, **options)
 
     def prepare(
         self, resume: bool, command: Sequence[str] | None, source: Mapping[str, Any] | None
@@ -204,7 +179,7 @@ class TrainingRun:
             for part, samples in enumerate(parts)
             if step >= self.steps_done
         ]
-        loader = self._loader([samples for *_, samples in todo])
+        loader = self._loading.loader([samples for *_, samples in todo])
         self.model.train()
         means = dict.fromkeys(_TERMS, 0.0)
         for batch, (step, part, parts, samples) in zip(loader, todo, strict=True):
@@ -313,30 +288,6 @@ class TrainingRun:
 
         return {name: scores for share in gather_object([mine]) for name, scores in share.items()}
 
-    def _loader(self, batches: list[list[int]]) -> Any:
-        training = self.config.training
-        together: Callable[[Any], Any] = collate if self._reader is None else _as_it_is
-        loader: DataLoader[Any] = DataLoader(
-            self.dataset if self._reader is None else self._reader,
-            batch_sampler=batches,
-            collate_fn=together,
-            # Nothing is left for them to read where all bags are in memory.
-            num_workers=0 if training.preload is True else training.workers,
-            worker_init_fn=keep_hdf5_open,
-            pin_memory=self.accelerator.device.type == "cuda",
-            # Of its own: the loader draws a seed for its workers when it starts.
-            generator=torch.Generator(),
-        )
-        prepare = import_extra("accelerate.data_loader", extra="tools", purpose="train")
-        # The plan has dealt the samples to the processes already.
-        return prepare.prepare_data_loader(
-            loader,
-            device=self.accelerator.device,
-            num_processes=1,
-            process_index=0,
-            put_on_device=True,
-        )
-
     def _checkpoint(self) -> None:
         self._check_weights()
         if not self.accelerator.is_main_process:
@@ -413,21 +364,10 @@ class TrainingRun:
         )
 
 
-def _as_it_is(batch: Batch | PackedBatch) -> Batch | PackedBatch:
-    return batch
-
-
 def _bags(batch: Batch | PackedBatch, scores: Tensor) -> list[Tensor]:
     if isinstance(batch, PackedBatch):
         return list(scores[0].split(batch.cu_seqlens.diff().tolist()))
     return list(scores)
-
-
-def _memory(training: TrainingConfig, processes: int) -> MemoryLimit:
-    """Return how much of the features this process keeps in memory."""
-    if training.preload == "auto":
-        return MemoryLimit(spare_bytes(processes))
-    return MemoryLimit(sys.maxsize if training.preload else 0)
 
 
 def _sigma(net: LANet) -> tuple[float, ...] | None:
