@@ -360,5 +360,5 @@ def test_the_description_is_plain_json(videos: list[Video], tmp_path: Path) -> N
 
 
 def test_a_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"has no videos\.csv.*ladnet-fast pack"):
+    with pytest.raises(FileNotFoundError, match=r"doesn't hold a videos\.csv.*ladnet-fast pack"):
         read_manifest(tmp_path)

@@ -52,7 +52,7 @@ def test_results_do_not_depend_on_what_is_kept(
     options = ({"preload": False}, {"preload": True}, {"preload": "auto"}, {"workers": 1}, {})
     for i, changed in enumerate(options):
         if i == len(options) - 1:  # memory for some bags only
-            monkeypatch.setattr("ladnet_fast.engine.run.spare_bytes", lambda _: 2500)
+            monkeypatch.setattr("ladnet_fast.engine.loading.spare_bytes", lambda _: 2500)
         result = train(config.replace(training=changed), videos, run_dir=tmp_path / str(i))
         found.append((result.model.state_dict(), result.history))
     for state, history in found[1:]:

@@ -21,8 +21,8 @@ WriteVideo = Callable[..., Path]
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "onnx"}, "engine must be torch, openvino or auto; got 'onnx'"),
-        ({"precision": "fp16"}, "precision must be fp32, bf16 or int8; got 'fp16'"),
+        ({"engine": "onnx"}, "engine must be one of torch, openvino, auto; got 'onnx'"),
+        ({"precision": "fp16"}, "precision must be one of fp32, bf16, int8; got 'fp16'"),
         ({"precision": "int8"}, "int8 needs --engine openvino"),
         ({"engine": "openvino", "device": "cuda"}, "computes on CPUs, and the device is cuda"),
         ({"engine": "auto", "device": "cuda", "precision": "int8"}, "int8 needs --engine openvino"),
