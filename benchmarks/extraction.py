@@ -30,22 +30,34 @@ class Call(NamedTuple):
     mebibytes: float
 
 
-def write_clip(path: Path, seconds: float, size: tuple[int, int] = (360, 640)) -> None:
-    """Write H.264 (MPEG-4 where there is no encoder for it) of moving patterns at 25 frames/s."""
+def demo_footage() -> list[Path]:
+    """Return the two large ones of the videos that the demo fetches."""
+    from ladnet_fast.demo.footage import fetch_shipped
+
+    return [file for file in fetch_shipped() if file.name in ("bikes.mp4", "bigbuckbunny.mp4")]
+
+
+def write_clip(path: Path, seconds: float, footage: list[Path]) -> None:
+    """Write H.264 of real footage, 640x360 at 25 frames/s: forwards and backwards until it lasts.
+
+    MPEG-4 where there is no encoder of H.264.
+    """
     import av
 
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    waves = 90 + 60 * np.sin(columns / 25) * np.cos(rows / 40)
-    picture = np.repeat(waves.astype(np.uint8)[..., None], 3, axis=2)
-    texture = np.random.default_rng(0).integers(0, 60, (*size, 3), np.uint8)
+    frames: list[Any] = []
+    for file in footage:
+        with av.open(str(file)) as source:
+            shown = [
+                frame.reformat(640, 360, "rgb24").to_ndarray() for frame in source.decode(video=0)
+            ]
+        frames += shown + shown[-2:0:-1]
     with av.open(str(path), "w") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = 360, 640, "yuv420p"
         for i in range(round(25 * seconds)):
-            image = np.roll(picture, 3 * i, axis=1) + np.roll(texture, 2 * i, axis=i // 100 % 2)
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            container.mux(stream.encode(frame))
+            image = frames[i % len(frames)]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -57,7 +69,8 @@ def score(clip: Path, model: Path, out: Path, options: list[str], source: str) -
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": source}
     start = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    # In the tree itself: Python looks into the current folder before PYTHONPATH.
+    process = subprocess.Popen(command, cwd=source, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status:
@@ -96,8 +109,11 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("choices", nargs="*", default=list(CHOICES), help="ENGINE:PRECISION")
+    parser.add_argument(
+        "--footage", type=Path, nargs="+", help="what the clip shows; default: the demo's videos"
+    )
     parser.add_argument("--seconds", type=float, default=180, help="length of the clip, 640x360")
-    parser.add_argument("--warm", type=float, default=12, help="seconds of the clip before")
+    parser.add_argument("--warm", type=float, default=32, help="seconds of the clip before")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--before", help="source tree of an earlier version, scored in fp32 first")
     parser.add_argument("--no-parts", action="store_true", help="only end to end")
@@ -106,16 +122,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip, model = folder / "clip.mp4", folder / "model.safetensors"
-        write_clip(clip, arguments.seconds)
+        footage = arguments.footage or demo_footage()
+        write_clip(clip, arguments.seconds, footage)
         _save_model(model)
         frames = round(25 * arguments.seconds)
         rows = {choice: (_options(choice), here) for choice in arguments.choices}
         if arguments.before:
-            rows = {"before": ([], arguments.before), **rows}
+            rows = {"before": ([], str(Path(arguments.before).resolve())), **rows}
+        # Conversion and calibration, once and for all, and Python's files.
         warm = folder / "warm.mp4"
-        write_clip(
-            warm, arguments.warm
-        )  # conversion and calibration, once and for all, and Python's files
+        write_clip(warm, arguments.warm, footage)
         for name, (options, source) in rows.items():
             score(warm, model, folder / name.replace(":", "-"), options, source)
         calls: dict[str, list[Call]] = {name: [] for name in rows}
@@ -124,7 +140,7 @@ def main() -> None:
                 out, again = folder / name.replace(":", "-"), [*options, "--overwrite"]
                 calls[name].append(score(clip, model, out, again, source))
         speeds = {} if arguments.no_parts else parts(warm, arguments.choices, folder)
-        print(f"{_processor()}, {os.cpu_count()} cores; {frames} frames of 640x360", end="")
+        print(f"{processor()}, {os.cpu_count()} cores; {frames} frames of 640x360", end="")
         print(f"; {arguments.rounds} rounds in turns, medians; Python {platform.python_version()}")
         if speeds:
             print(f"decoding and resizing alone: {speeds['decoding and resizing']:.0f} frames/s")
@@ -167,7 +183,8 @@ def _save_model(path: Path) -> None:
     save_model(path, config.build(), config)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -44,6 +44,11 @@ class TrialConfig:
         Weight of the cross entropy of both dynamics, each divided by its sum over the bag.
     detach : {"none", "score", "feature"}
         Which factor of these two receives no gradient.
+    ranking : {"none", "partly", "spread", "smoothed"}
+        A ranking in another form than the paper's, beside the losses of the grid:
+        :func:`.trials.ranking_term`.
+    ranking_weight, ranking_margin : float
+        Its weight and the margin of its hinge.
     warmup_epochs : int
         Epochs over which the weights of all terms but MIL rise from 0.
     normalise : {"none", "z", "l2"}
@@ -59,12 +64,18 @@ class TrialConfig:
     correlation_weight: float = 0.0
     crossentropy_weight: float = 0.0
     detach: Literal["none", "score", "feature"] = "none"
+    ranking: Literal["none", "partly", "spread", "smoothed"] = "none"
+    ranking_weight: float = 1.0
+    ranking_margin: float = 0.1
     warmup_epochs: int = 0
     normalise: Literal["none", "z", "l2"] = "none"
     sigmas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("push_weight", "correlation_weight", "crossentropy_weight", "warmup_epochs"):
+        for name in (
+            "push_weight", "correlation_weight", "crossentropy_weight", "ranking_weight",
+            "ranking_margin", "warmup_epochs",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise GridError(f"trial.{name} must be at least 0; got {getattr(self, name)}")
         if any(not sigma > 0 for sigma in self.sigmas):
@@ -92,11 +103,14 @@ class Setup:
         """Return what a result depends on, as JSON types.
 
         Options of a loss whose weight is 0 are left out: a default that changes does not make
-        another configuration of what never used it.
+        another configuration of what never used it. So are those of a ranking on trial without
+        one.
         """
         sections = self.config.as_dict()
         training = {name: sections["training"][name] for name in TRAINING}
         trial = dataclasses.asdict(self.trial)
+        if self.trial.ranking == "none":
+            trial = {key: value for key, value in trial.items() if not key.startswith("ranking")}
         return {
             "model": sections["model"],
             "loss": _in_force(self.config.loss),

@@ -20,12 +20,12 @@ from ladnet_fast.data import BagDataset, Video, collate, train_validation_split
 from ladnet_fast.engine.batches import BatchPlan
 from ladnet_fast.engine.process import seed_step
 from ladnet_fast.engine.run import learning_rate
-from ladnet_fast.ops.ddl_loss.reference import feature_dynamics
 
 from . import baselines
 from .datasets import Bags, DataSet, Part, training_bags
 from .figures import bag_criteria, test_figures
 from .grid import Setup, TrialConfig
+from .trials import trial_terms
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 _BASELINES: dict[str, Callable[[int], nn.Module]] = {
@@ -33,7 +33,6 @@ _BASELINES: dict[str, Callable[[int], nn.Module]] = {
     "sultani": baselines.Sultani,
     "rtfm": baselines.RTFM,
 }
-_EPS = 1e-6
 
 
 @dataclass
@@ -174,7 +173,7 @@ def _network(feature_dim: int, setup: Setup) -> tuple[nn.Module, Callable[..., T
     ) -> Tensor:
         terms = criterion(scores, features, labels, lengths=lengths)
         total: Tensor = terms.total if warmth == 1 else terms.mil.lerp(terms.total, warmth)
-        extra = trial_terms(scores, features, lengths, trial)
+        extra = trial_terms(scores, features, labels, lengths, trial)
         return total if extra is None else total + warmth * extra
 
     net = config.replace(model={"feature_dim": feature_dim}).model.build()
@@ -184,44 +183,6 @@ def _network(feature_dim: int, setup: Setup) -> tuple[nn.Module, Callable[..., T
         # The inverse of softplus; the state holds the entry itself, learned or not.
         prior.state_dict()["raw_sigma"].copy_(widths + torch.log(-torch.expm1(-widths)))
     return net, loss
-
-
-def trial_terms(
-    scores: Tensor, features: Tensor, lengths: Tensor, trial: TrialConfig
-) -> Tensor | None:
-    """Return the weighted sum of the terms on trial, or None without any.
-
-    With score dynamics ds and feature dynamics df, over the n snippet pairs of each bag, then
-    averaged over the bags: push = mean(-log(df + eps)); correlation = 1 - corr(ds, df);
-    cross entropy = -sum(p log q), p and q being ds and df (plus eps) divided by their sums.
-    """
-    if not (trial.push_weight or trial.correlation_weight or trial.crossentropy_weight):
-        return None
-    valid = torch.arange(1, scores.shape[1]) < lengths[:, None]
-    n = (lengths - 1).clamp(min=1)
-    df = torch.where(valid, feature_dynamics(features), 0)
-    total = scores.new_zeros(())
-    if trial.push_weight:
-        push = torch.where(valid, -torch.log(df + _EPS), 0).sum(dim=1) / n
-        total = total + trial.push_weight * push.mean()
-    ds = torch.where(valid, scores.diff(dim=1).abs(), 0)
-    ds = ds.detach() if trial.detach == "score" else ds
-    df = df.detach() if trial.detach == "feature" else df
-    if trial.correlation_weight:
-        centred = [torch.where(valid, x - (x.sum(dim=1) / n)[:, None], 0) for x in (ds, df)]
-        a, b = centred
-        # Bags of one pair, or whose dynamics are all alike, have no correlation: 1 - 0.
-        norm = (a.square().sum(dim=1) * b.square().sum(dim=1) + 1e-16).sqrt()
-        total = total + trial.correlation_weight * (1 - (a * b).sum(dim=1) / norm).mean()
-    if trial.crossentropy_weight:
-        p, q = (
-            torch.where(valid, x + _EPS, 0)
-            / (x + _EPS * valid).sum(dim=1, keepdim=True).clamp(_EPS)
-            for x in (ds, df)
-        )
-        entropy = torch.where(valid, -p * torch.log(torch.where(valid, q, 1)), 0).sum(dim=1)
-        total = total + trial.crossentropy_weight * entropy.mean()
-    return total
 
 
 def _scores(score: Scorer, bags: Bags, padded: list[Any]) -> NDArray[np.float32]:

@@ -96,14 +96,16 @@ def score_each(
     OutputError
         If a file is in the way, or an output is an input; nothing has been written then.
     DataError
-        If two inputs have one name, or the extractor is not the one that made the features which
-        the network was trained on.
+        If there is no input, two have one name, or the extractor is not the one that made the
+        features which the network was trained on.
     OSError
         If a file can't be written; the files of earlier videos are complete.
     ImplUnavailableError
         If the network's implementation can't serve here.
     """
     names = [video.name for video in found.videos] + [name for _, name in found.footage]
+    if not names:
+        raise DataError("found holds no videos; fill it with find_inputs(paths)")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise DataError(f"two inputs are both named {name!r}; score them in two calls")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .._extras import import_extra
 from ..video import VideoError
+from ..video.decode import Conversion
 from ..video.extractors import Preparation
 from ..video.frames import resize
 from ..video.not_video import explain_not_a_video
@@ -74,6 +75,7 @@ class Input:
         self._stop = stop
         self._shape: tuple[int, ...] | None = None
         self._size: tuple[int, int] | None = None
+        self._rgb = Conversion()
         with ExitStack() as closing:
             self._container = self._open(closing, timeout, idle, format_name, dict(options or {}))
             self.stream = self._video_stream()
@@ -156,7 +158,7 @@ class Input:
         av = import_extra("av", extra="video", purpose="watch videos")
         shown = frame.picture
         try:
-            image = shown.to_ndarray(format="rgb24")
+            image = self._rgb.of(shown)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{self.source.name}: pictures in {shown.format.name} can't be converted to RGB "

@@ -24,6 +24,24 @@ from ladnet_fast.video.resample import Timed, require_rate, resample
 Frame = npt.NDArray[np.uint8]
 
 
+class Conversion:
+    """Conversion to RGB, prepared once per kind of frame instead of once per frame."""
+
+    def __init__(self) -> None:
+        self._av = import_extra("av", extra="video", purpose="decode videos")
+        self._prepared: tuple[Any, Any] = (None, None)
+
+    def of(self, frame: Any) -> Frame:
+        """Return what ``frame.to_ndarray(format="rgb24")`` does, (H, W, 3) uint8."""
+        kind = (
+            frame.format.name, frame.width, frame.height, frame.colorspace, frame.color_range,
+        )  # fmt: skip
+        if kind != self._prepared[0]:
+            self._prepared = (kind, self._av.video.reformatter.VideoReformatter())
+        array: Frame = self._prepared[1].reformat(frame, format="rgb24").to_ndarray()
+        return array
+
+
 def read_frames(
     path: str | os.PathLike[str],
     size: tuple[int, int] | None = None,
@@ -113,6 +131,7 @@ def _read_frames(
     rate: Fraction | None = None,
 ) -> Iterator[Frame]:
     count, total, end = 0, 0, Fraction(0)
+    rgb = Conversion()
     with _open(path) as container:
         stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
@@ -130,7 +149,7 @@ def _read_frames(
         if rate is not None:
             chosen = resample(((_timed(frame, path), frame) for frame in decoded()), rate)
         for frame, times in chosen:
-            image = orient(frame.to_ndarray(format="rgb24"), _orientation(frame, path))
+            image = orient(rgb.of(frame), _orientation(frame, path))
             size = size or image.shape[:2]
             image = resize(image, size)
             for _ in range(times):

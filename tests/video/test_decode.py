@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ladnet_fast.video import VideoError, read_frames
-from ladnet_fast.video.decode import announced_frames, frame_rate
+from ladnet_fast.video.decode import Conversion, announced_frames, frame_rate
 from ladnet_fast.video.frames import resize
 
 WriteVideo = Callable[..., Path]
@@ -49,6 +49,28 @@ def test_variable_frame_rate_gives_every_coded_frame_once(
     pts = [0, 1, 2, 10, 11, 40, 41, 42, 90]
     path = write_video(tmp_path / "a.mkv", noise, pts=pts)
     np.testing.assert_array_equal(np.stack(list(read_frames(path))), noise)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["forwards", "backwards"])
+def test_conversion_is_that_of_each_frame_by_itself_whatever_came_before(order: int) -> None:
+    av = pytest.importorskip("av")
+    kinds = [
+        (name, height, width, space, full)
+        for name in ("yuv420p", "yuv444p", "gray", "rgb24")
+        for height, width in ((32, 48), (33, 47))
+        for space in (1, 5, 9)  # BT.709, BT.601, BT.2020
+        for full in (1, 2)
+    ]
+    generator, conversion = np.random.default_rng(1), Conversion()
+    seen = []
+    for name, height, width, space, full in kinds[::order] * 2:
+        plain = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        frame = av.VideoFrame.from_ndarray(plain, format="rgb24").reformat(format=name)
+        frame.colorspace, frame.color_range = space, full
+        found = conversion.of(frame)
+        np.testing.assert_array_equal(found, frame.to_ndarray(format="rgb24"))
+        seen.append(found)
+    assert {image.shape for image in seen} == {(32, 48, 3), (33, 47, 3)}
 
 
 def turn_in_metadata(path: Path, degrees: int) -> None:

