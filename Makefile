@@ -11,7 +11,7 @@ PIP_ARGS ?=
 # Test processes; each uses up to two threads.
 WORKERS  ?= 2
 
-.PHONY: demo test test-fast compat platforms wheel lint format clean
+.PHONY: demo test test-fast compat platforms wheel lint format hooks clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp
@@ -44,6 +44,10 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs -r $(BIN)/clang-format -i
+
+# Lint whatever is committed from now on, before it is.
+hooks: $(VENV)/dev.stamp
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info ladnet_fast/*.so

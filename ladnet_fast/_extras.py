@@ -51,13 +51,26 @@ def import_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
 def requirement(top: str, extra: str) -> str:
     """Return what pip installs for the module ``top``, in quotes, as this package requires it."""
     name = _DISTRIBUTIONS.get(top, top)
+    for required, wanted in extras().get(extra, {}).items():
+        if required == name:
+            return shlex.quote(wanted)
+    return name
+
+
+def extras() -> dict[str, dict[str, str]]:
+    """Return what each extra for users installs: names and requirements, as pip knows them.
+
+    From the metadata of the installed package; empty where it is not installed.
+    """
+    found: dict[str, dict[str, str]] = {}
     try:
         required = metadata.requires("ladnet-fast") or []
     except metadata.PackageNotFoundError:
-        return name
+        return found
     for line in required:
         wanted, _, marker = line.partition(";")
-        is_it = re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0].lower() == name
-        if is_it and extra in re.findall(r"""extra\s*==\s*['"]([^'"]+)""", marker):
-            return shlex.quote(wanted.strip())
-    return name
+        name = re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0].lower()
+        for extra in re.findall(r"""extra\s*==\s*['"]([^'"]+)""", marker):
+            if extra != "dev":
+                found.setdefault(extra, {})[name] = wanted.strip()
+    return found

@@ -10,6 +10,7 @@ from importlib import metadata
 import torch
 
 from . import _native
+from ._extras import extras
 from ._version import __version__
 from .ops import _impl, linear
 from .ops.ddl_loss import schema as ddl_loss
@@ -17,14 +18,6 @@ from .ops.locality_attention import schema as locality_attention
 from .ops.score_head import schema as score_head
 
 _CORE = ("numpy", "safetensors")
-_EXTRAS = {
-    "tools": (
-        "accelerate", "h5py", "jinja2", "matplotlib", "pyyaml", "rich", "scikit-learn",
-        "tensorboard", "typer",
-    ),
-    "video": ("av",),
-    "clip": ("transformers",),
-}  # fmt: skip
 _OPS = {
     "locality_attention": (locality_attention.BACKENDS, lambda x: (x[None], x[None], x[None])),
     "ddl_loss": (ddl_loss.BACKENDS, lambda x: (x[..., 0], x)),
@@ -48,7 +41,7 @@ def _versions() -> list[str]:
         f"  torch {torch.__version__}",
         *(f"  {name} {_version(name) or 'missing'}" for name in _CORE),
     ]
-    for extra, names in _EXTRAS.items():
+    for extra, names in extras().items():
         missing = [name for name in names if _version(name) is None]
         if missing:
             remedy = f"pip install 'ladnet-fast[{extra}]'"

@@ -30,7 +30,7 @@ from ladnet_fast.video.errors import ExtractionError, VideoError
 from ladnet_fast.video.extractors import Extractor, I3DExtractor
 from ladnet_fast.video.extractors.protocol import is_placed, remembered
 from ladnet_fast.video.feature_file import FeatureFile
-from ladnet_fast.video.features import Progress, iter_features, require_batch
+from ladnet_fast.video.features import Progress, default_batch, iter_features, require_batch
 from ladnet_fast.video.frames import require_crops
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.listing import Listing
@@ -354,7 +354,12 @@ def _extract(
         for crop in range(len(targets))
     ]
     chunks = iter_features(
-        video, model=extractor, crops=len(targets), batch=batch, progress=progress, fps=fps
+        video,
+        model=extractor,
+        crops=len(targets),
+        batch=batch or default_batch(extractor),
+        progress=progress,
+        fps=fps,
     )
     try:
         with ExitStack() as stack:

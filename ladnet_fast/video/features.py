@@ -48,7 +48,7 @@ def require_batch(batch: int | None) -> int | None:
 
 def default_batch(extractor: Extractor) -> int:
     """Return how many snippets go through a loaded extractor at once if nobody says."""
-    return _BATCH_ON_CPU if extractor.device == "cpu" else _BATCH
+    return _BATCH_ON_CPU if extractor.device.startswith("cpu") else _BATCH
 
 
 def snippet_features(
@@ -93,8 +93,10 @@ def snippet_features(
             "last incomplete snippet"
         )
     clips = pixels.cpu().unflatten(0, (-1, size)) if len(pixels) else pixels
-    extractor.load()
-    parts = clips.split(batch or default_batch(extractor))
+    if batch is None:
+        extractor.load()  # only then it says where it computes
+        batch = default_batch(extractor)
+    parts = clips.split(batch)
     rows = [describe(extractor, part.numpy()) for part in parts if len(part)]
     return np.concatenate(rows) if rows else np.empty((0, extractor.width), np.float32)
 
@@ -229,8 +231,9 @@ def _iter_features(
     total: int | None,
     fps: float | None,
 ) -> Generator[FeatureChunk, None, None]:
-    extractor.load()
-    batch = batch or default_batch(extractor)
+    if batch is None:
+        extractor.load()  # only then it says where it computes
+        batch = default_batch(extractor)
     size, width = extractor.frames_per_snippet, extractor.width
     waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
     rows = np.empty((0, width), np.float32)  # features, crop by crop within a snippet

@@ -358,7 +358,7 @@ def video_doors() -> Iterator[Door]:
     model.conv_1a = torch.nn.Module()
     model.conv_1a.conv = torch.nn.Linear(1, 1)
     net = {"model": model, "batch": 8}
-    common = {"model": [None, 3, "i3d", torch.nn.Linear(1, 1)], "batch": COUNT}
+    common = {"model": [None, 3, "i3d", torch.nn.Linear(1, 1)], "batch": OPTIONAL_COUNT}
     yield "snippet_features", snippet_features, net | {"frames": frame}, common | {
         "frames": [None, 3, "x", frame.tolist(), torch.zeros(4), frame.astype(float)],
     }  # fmt: skip
@@ -368,7 +368,7 @@ def video_doors() -> Iterator[Door]:
         }  # fmt: skip
     # The video is missing: whatever else is wrong has to be said before that.
     yield "extract_to_files", extract_to_files, {"videos": ["missing.mp4"], "out_dir": "out"}, {
-        "crops": crops, "videos": [[], None, 3, [3], [None], [b"x"]], "batch": COUNT,
+        "crops": crops, "videos": [[], None, 3, [3], [None], [b"x"]], "batch": OPTIONAL_COUNT,
         "out_dir": [*NO_PATH, None], "overwrite": SWITCH, "progress": [3, "x", []],
         "dtype": ["float32", torch.int8, torch.float16, 3, np.float32, [torch.float32], ARRAY],
         "device": ["gpu", "", "cpu:x", "cuda:99", "meta", 1.5, True, [], b"cpu", -1],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib import metadata
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -52,6 +54,14 @@ def test_cuda_module_tells_for_which_gpus_it_was_built(
     )
     monkeypatch.setattr(_native, "cuda", module)
     assert f"_cuda: yes, for 80-real,90; {devices}" in doctor.report()
+
+
+def test_every_extra_for_users_is_told_and_that_of_developers_is_not() -> None:
+    report = doctor.report()
+    told = set(re.findall(r"^  extra (\S+):", report, re.MULTILINE))
+    provided = set(metadata.metadata("ladnet-fast").get_all("Provides-Extra") or [])
+    assert told == provided - {"dev"}
+    assert {"tools", "video", "clip", "export", "hub", "openvino"} <= told
 
 
 def test_missing_packages_name_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def test_rows_that_are_not_what_was_promised_are_refused(
             return rows
 
     with pytest.raises(ExtractorError, match=r"'greys' must return float32 \(4, 3\)"):
-        snippet_features(Wrong(), grey_frames(20))
+        snippet_features(Wrong(), grey_frames(20), batch=4)
 
 
 def test_i3d_is_remembered_as_ever_and_not_loaded_for_it() -> None:
