@@ -66,12 +66,16 @@ def table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def overview(summaries: Sequence[Summary]) -> str:
-    """Return the differences of both AUCs from the baseline, a row a configuration, all sets."""
-    head, names = ["configuration"], dict[str, None]()
+def overview(summaries: Sequence[Summary], names: Sequence[str] = ()) -> str:
+    """Return the differences of both AUCs from the baseline, one row per configuration, all sets.
+
+    All configurations, or those of ``names``.
+    """
+    head, found = ["configuration"], dict[str, None]()
     for summary in summaries:
         head += [f"{summary['dataset']}: {title}" for *_, title in _MAIN]
-        names |= dict.fromkeys(summary["setups"])
+        found |= dict.fromkeys(summary["setups"])
+    names = names or list(found)
     lines = [_line(head), _line(["---"] * len(head))]
     for name in names:
         cells = [name]
@@ -141,13 +145,17 @@ def criteria_table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def by_bag_labels(summaries: Sequence[Summary]) -> str:
-    """Return what held-out training bags say, a row a configuration: mean or difference, and p."""
-    shown, names = ("gap", "video_auc"), dict[str, None]()
+def by_bag_labels(summaries: Sequence[Summary], names: Sequence[str] = ()) -> str:
+    """Return what held-out training bags say: mean or difference, and p; one row per configuration.
+
+    All configurations, or those of ``names``.
+    """
+    shown, known = ("gap", "video_auc"), dict[str, None]()
     head = ["configuration"]
     for summary in summaries:
         head += [f"{summary['dataset']}: {name}" for name in shown]
-        names |= dict.fromkeys(n for n, found in summary.get("by_bag_labels", {}).items() if found)
+        known |= dict.fromkeys(n for n, found in summary.get("by_bag_labels", {}).items() if found)
+    names = names or list(known)
     lines = [_line(head), _line(["---"] * len(head))]
     for name in names:
         cells = [name]
