@@ -19,11 +19,13 @@ import numpy.typing as npt
 from ladnet_fast._files import cache_folder
 from ladnet_fast.data import Video, read_manifest, select_split
 from ladnet_fast.demo import footage
-from ladnet_fast.demo.bags import make_bags, write_bags
+from ladnet_fast.demo.bags import write_bags
 from ladnet_fast.demo.extraction import all_features
+from ladnet_fast.demo.features import I3DExtractor
 from ladnet_fast.demo.learn import run_trial
 from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN, make_stock
+from ladnet_fast.demo.reels import HELD_OUT, TRAIN
+from ladnet_fast.demo.run import cut_bags
 from ladnet_fast.demo.variants import PRIOR, variants
 from ladnet_fast.engine import evaluate_scores, load_model, score_videos
 from ladnet_fast.engine.scoring import Scores
@@ -52,13 +54,11 @@ class DemoExtractor:
         return np.concatenate([self._own(clips[i : i + 2]) for i in range(0, len(clips), 2)])
 
 
-def cut_bags(choice: str, folder: Path, options: DemoOptions) -> Path:
+def write_demo_bags(choice: str, folder: Path, options: DemoOptions) -> Path:
     """Describe the demo's footage and cut the bags; return their manifest."""
     paths = footage.fetch_shipped()
     clips = footage.assign_roles(paths)
     if choice == FIRST:  # the demo's own, which its cache may hold
-        from ladnet_fast.demo.features import I3DExtractor
-
         extractor: Any = I3DExtractor()
         cache = cache_folder(None) / "demo-features"
     else:
@@ -67,19 +67,8 @@ def cut_bags(choice: str, folder: Path, options: DemoOptions) -> Path:
         clips, side=footage.common_side(clips), options=options, extractor=extractor, cache=cache,
         progress=lambda name, done, total: None,
     )  # fmt: skip
-    bags = [
-        make_bags(
-            make_stock(split, takes, fades), count=count, snippets=snippets, prefix=split,
-            rng=np.random.default_rng([options.seed, stream]),
-        )
-        for stream, (split, count, snippets) in enumerate(
-            (
-                (TRAIN, options.train_bags, options.train_snippets),
-                (HELD_OUT, options.held_out_bags, options.held_out_snippets),
-            )
-        )
-    ]  # fmt: skip
-    return write_bags(folder / "bags", *bags)
+    bags = cut_bags(takes, fades, options)
+    return write_bags(folder / "bags", bags[TRAIN], bags[HELD_OUT])
 
 
 def main() -> None:
@@ -100,7 +89,7 @@ def main() -> None:
         kept: dict[str, tuple[list[Video], Sequence[Mapping[str, Scores]]]] = {}
         for choice in (FIRST, *arguments.choices):
             folder = Path(name) / choice.replace(":", "-")
-            manifest = cut_bags(choice, folder, options)
+            manifest = write_demo_bags(choice, folder, options)
             held_out = select_split(read_manifest(manifest), HELD_OUT)
             own = [
                 run_trial(manifest, folder, options, variant, seed=seed).metrics.auc

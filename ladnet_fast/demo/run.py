@@ -140,7 +140,7 @@ def run_demo(
     )
 
     progress.stage("cutting bags")
-    bags = _bags(takes, fades, options)
+    bags = cut_bags(takes, fades, options)
     chosen, notes = variants()
     with replacing(folder, marks=(RESULTS, REPORT)) as work:
         manifest = write_bags(work / "bags", bags[TRAIN], bags[HELD_OUT])
@@ -176,9 +176,10 @@ def run_demo(
     )
 
 
-def _bags(
+def cut_bags(
     takes: Sequence[Takes], fades: Sequence[Fades], options: DemoOptions
 ) -> dict[str, list[SplicedBag]]:
+    """Cut the bags of both splits; takes of other features give the same cuts."""
     sizes = {
         TRAIN: (options.train_bags, options.train_snippets),
         HELD_OUT: (options.held_out_bags, options.held_out_snippets),
