@@ -25,7 +25,7 @@ from ladnet_fast.video.frames import cut_crops, require_crops, resize
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.resample import require_rate
 
-# Measured (docs/own-videos.md): on CPUs more at once is no faster and takes memory in proportion.
+# Measured (docs/own-videos.md): on CPUs more at once is hardly faster and takes memory in proportion.
 _BATCH, _BATCH_ON_CPU = 8, 2
 _MOST_AHEAD = 256  # frames, however small the crops and large the batch
 
@@ -156,8 +156,8 @@ def extract_features(
         1 (centre), 5 (centre and corners) or 10 (these and their mirror images); their order is
         that of `ladnet_fast.video.frames.cut_crops`.
     batch : int or None
-        Crops of snippets that go through the network at once. None: 2 on a CPU, where more are no
-        faster and take more memory; 8 elsewhere.
+        Crops of snippets that go through the network at once. None: 2 on a CPU, where more are
+        hardly faster and take more memory; 8 elsewhere.
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then; the total is the
         container's own, None if it doesn't say.
