@@ -25,7 +25,7 @@ from ladnet_fast.video.frames import cut_crops, require_crops, resize
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.resample import require_rate
 
-# Measured (docs/own-videos.md): on CPUs more at once is hardly faster and takes memory in proportion.
+# Measured (docs/own-videos.md): on CPUs more at once are hardly faster and take more memory.
 _BATCH, _BATCH_ON_CPU = 8, 2
 _MOST_AHEAD = 256  # frames, however small the crops and large the batch
 
