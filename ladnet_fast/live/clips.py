@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,8 +26,9 @@ class ClipRecorder:
     """Keeps packets as they came, and writes those of an event to a file; nothing is coded again.
 
     One thread adds packets, another one begins and ends clips. A clip begins at the last key frame
-    at or before the wanted time. A file appears when it is complete. What goes wrong with one clip
-    (a full disk) is counted and told, and the next clip is tried again.
+    at or before the wanted time. Packets wait for the scores of their time, so what a clip holds
+    does not depend on how far scores lag behind. A file appears when it is complete. What goes wrong with one clip (a full disk) is counted and told, and the next clip is
+    tried again.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ class ClipRecorder:
         self._lock = threading.Lock()
         self._ring: deque[tuple[float, Any]] = deque()
         self._bytes = 0
-        self._keep_from = 0.0
+        self._keep_from = self._scored = 0.0
         self._stream: Any = None
         self._clip: _Clip | None = None
         self.written = self.failed = 0
@@ -63,7 +65,7 @@ class ClipRecorder:
         """Packets of another video follow."""
         with self._lock:
             self._ring.clear()
-            self._bytes, self._keep_from = 0, 0.0
+            self._bytes, self._keep_from, self._scored = 0, 0.0, 0.0
             self._stream = video.stream
 
     def add(self, packet: Any, time: float) -> None:
@@ -72,13 +74,20 @@ class ClipRecorder:
             self._ring.append((time, packet))
             self._bytes += packet.size
             if self._clip is not None:
-                self._write(self._clip, packet, time)
+                self._clip.wait(packet, time)
+                self._write()
             self._forget()
 
-    def keep_from(self, time: float) -> None:
-        """Say that no event will begin before ``time``: what a clip doesn't need may go."""
+    def scored(self, until: float, needed_from: float) -> None:
+        """Say that scores have come up to ``until``, and that no event begins before another time.
+
+        Packets before ``until`` are written where an event has a clip; those that no clip needs,
+        which may begin ``before`` seconds before ``needed_from``, may go.
+        """
         with self._lock:
-            self._keep_from = max(self._keep_from, time - self._before)
+            self._scored = max(self._scored, until)
+            self._keep_from = max(self._keep_from, needed_from - self._before)
+            self._write()
             self._forget()
 
     def start(self, name: str, begin: float, wall: datetime) -> Path | None:
@@ -108,8 +117,8 @@ class ClipRecorder:
                 self._failed(path, error)
                 return None
             for time, packet in self._from_key_frame(begin - self._before):
-                if self._clip is not None:
-                    self._write(self._clip, packet, time)
+                self._clip.wait(packet, time)
+            self._write()
             return path if self._clip is not None else None
 
     def end(self, until: float) -> None:
@@ -117,22 +126,31 @@ class ClipRecorder:
         with self._lock:
             if self._clip is not None:
                 self._clip.until = min(self._clip.until, until + self._after)
-                if self._ring and self._ring[-1][0] > self._clip.until:
-                    self._finish()
+                self._write()
 
     def cut(self) -> None:
         """End the clip now, since no more packets of its video come."""
         with self._lock:
+            self._scored = math.inf
+            self._write()
             self._finish()
             self._ring.clear()
             self._bytes = 0
 
-    def _write(self, clip: _Clip, packet: Any, time: float) -> None:
-        if time > clip.until:
-            self._finish()
-            return
+    def _write(self) -> None:
+        """Write the packets up to the last score; finish the clip when they go beyond it."""
+        while (clip := self._clip) is not None and clip.waiting:
+            time, _ = clip.waiting[0]
+            if time > clip.until:
+                self._finish()
+            elif time >= self._scored and clip.waiting_bytes <= MOST_BYTES:
+                return
+            else:
+                self._write_next(clip)
+
+    def _write_next(self, clip: _Clip) -> None:
         try:
-            clip.write(packet)
+            clip.write_next()
         except Exception as error:
             self._clip = None
             clip.abandon(error)
@@ -180,11 +198,13 @@ class ClipRecorder:
 
 
 class _Clip:
-    """A file that is being written under a temporary name."""
+    """A file that is being written under a temporary name, and packets that wait for it."""
 
     def __init__(self, path: Path, stream: Any, until: float) -> None:
         av = import_extra("av", extra="video", purpose="write clips")
         self.path, self.until = path, until
+        self.waiting: deque[tuple[float, Any]] = deque()
+        self.waiting_bytes = 0
         self._last: int | None = None
         self._first: int | None = None
         with ExitStack() as opening:
@@ -197,8 +217,15 @@ class _Clip:
             self._stream = self._container.add_stream_from_template(stream)
             self._opened = opening.pop_all()
 
-    def write(self, packet: Any) -> None:
-        """Append a packet; its times begin at the clip's and grow."""
+    def wait(self, packet: Any, time: float) -> None:
+        """Let a packet wait until it is certain to belong to the clip."""
+        self.waiting.append((time, packet))
+        self.waiting_bytes += packet.size
+
+    def write_next(self) -> None:
+        """Append the packet that has waited longest; times begin at the clip's and grow."""
+        _, packet = self.waiting.popleft()
+        self.waiting_bytes -= packet.size
         if self._first is None and not packet.is_keyframe:
             return  # nobody could show it
         stamp = packet.dts if packet.dts is not None else packet.pts

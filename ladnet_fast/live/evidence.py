@@ -62,7 +62,8 @@ class Evidence:
     def scored(self, snippet: Snippet, score: float, begin: float | None) -> None:
         """Take note of a snippet's score; ``begin`` is where its run of high scores began."""
         if self.recorder is not None:
-            self.recorder.keep_from(snippet.time if begin is None else begin)
+            needed_from = snippet.time if begin is None else begin
+            self.recorder.scored(snippet.time + snippet.seconds, needed_from)
         if begin is None or not len(snippet.frames):
             self._best = None if begin is None else self._best
         elif self._best is None or score > self._best[0]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -54,7 +55,67 @@ def test_a_clip_holds_the_event_and_the_seconds_about_it(
     assert frames[0][0] == pytest.approx(0, abs=0.05)
     # From a key frame, of which every eighth is one, at least half a second before.
     assert 0.5 - 0.05 <= light[0] <= 0.5 + 8 / 25 + 0.05
-    assert 0.5 - 0.1 <= frames[-1][0] - light[-1] <= 0.5 + 0.7  # the scores lag behind the frames
+    # Up to half a second after the event's last frame ends, however far the scores lag behind.
+    assert frames[-1][0] - light[-1] == pytest.approx(0.5 + 1 / 25, abs=0.03)
+
+
+@pytest.mark.parametrize("after", [0, 0.3, 2.0])
+def test_a_clip_does_not_depend_on_how_far_the_scores_lag_behind(
+    model: LANet, write_levels: Write, tmp_path: Path, after: float
+) -> None:
+    """With every packet there before the first score, and with the next one after each score."""
+    path = write_levels(tmp_path / "a.ts", levels_of("ddLLdLdddd"))
+    rule, kept = AlertRule(hold=0), {}
+    for name in ("late", "prompt"):
+        everything = threading.Event()
+        recorders: list[clips.ClipRecorder] = []
+
+        def before(late: bool = name == "late", read: threading.Event = everything) -> None:
+            assert not late or read.wait(60)
+
+        settings = Settings(
+            idle=0, rule=rule, clips=tmp_path / name, before=0.5, after=after,
+            backlog=100 if name == "late" else 1,
+        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            add = clips.ClipRecorder.add
+
+            def counted(recorder: clips.ClipRecorder, packet: object, time: float) -> None:
+                add(recorder, packet, time)
+                if time >= 159 / 25 - 1e-3:
+                    everything.set()
+
+            patch.setattr(clips.ClipRecorder, "add", counted)
+            watch(str(path), model, Brightness(before), Recording(), settings=settings)
+        kept[name] = [decoded(clip) for clip in sorted((tmp_path / name).iterdir())]
+    assert len(kept["late"]) == 2
+    assert kept["late"] == kept["prompt"]
+
+
+def test_packets_that_wait_for_a_score_are_bounded(
+    model: LANet, write_levels: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit they are written before it is known that they belong to the event."""
+    path = write_levels(tmp_path / "a.ts", levels_of("LL"))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        recorder = clips.ClipRecorder(
+            tmp_path / "clips", before=0, after=0, longest=100, tell=pytest.fail
+        )
+        recorder._stream = stream
+        monkeypatch.setattr(clips, "MOST_BYTES", 3 * max(packet.size for packet in packets))
+        for i, packet in enumerate(packets):
+            recorder.add(packet, i / 25)
+            if i == 0:
+                recorder.start("a", 0, datetime(2026, 1, 1, tzinfo=timezone.utc))
+            clip = recorder._clip
+            assert clip is not None
+            assert clip.waiting_bytes == sum(packet.size for _, packet in clip.waiting)
+            assert clip.waiting_bytes <= clips.MOST_BYTES
+            assert clip.waiting or i == 0
+        recorder.cut()
+    assert (recorder.written, recorder.failed) == (1, 0)
 
 
 def test_a_clip_ends_with_its_video_and_at_its_longest(
