@@ -27,8 +27,8 @@ class ClipRecorder:
 
     One thread adds packets, another one begins and ends clips. A clip begins at the last key frame
     at or before the wanted time. Packets wait for the scores of their time, so what a clip holds
-    does not depend on how far scores lag behind. A file appears when it is complete. What goes wrong with one clip (a full disk) is counted and told, and the next clip is
-    tried again.
+    does not depend on how far scores lag behind. A file appears when it is complete. What goes
+    wrong with one clip (a full disk) is counted and told, and the next clip is tried again.
 
     Parameters
     ----------

@@ -61,35 +61,35 @@ def test_a_clip_holds_the_event_and_the_seconds_about_it(
 
 @pytest.mark.parametrize("after", [0, 0.3, 2.0])
 def test_a_clip_does_not_depend_on_how_far_the_scores_lag_behind(
-    model: LANet, write_levels: Write, tmp_path: Path, after: float
+    model: LANet,
+    write_levels: Write,
+    tmp_path: Path,
+    after: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With every packet there before the first score, and with the next one after each score."""
     path = write_levels(tmp_path / "a.ts", levels_of("ddLLdLdddd"))
-    rule, kept = AlertRule(hold=0), {}
-    for name in ("late", "prompt"):
-        everything = threading.Event()
-        recorders: list[clips.ClipRecorder] = []
+    everything = threading.Event()
+    add = clips.ClipRecorder.add
 
-        def before(late: bool = name == "late", read: threading.Event = everything) -> None:
-            assert not late or read.wait(60)
+    def counted(recorder: clips.ClipRecorder, packet: object, time: float) -> None:
+        add(recorder, packet, time)
+        if time >= 159 / 25 - 1e-3:
+            everything.set()
 
+    def kept(name: str, extractor: Brightness, backlog: int) -> list[list[tuple[float, int]]]:
         settings = Settings(
-            idle=0, rule=rule, clips=tmp_path / name, before=0.5, after=after,
-            backlog=100 if name == "late" else 1,
+            idle=0, rule=AlertRule(hold=0), clips=tmp_path / name, before=0.5, after=after,
+            backlog=backlog,
         )  # fmt: skip
-        with pytest.MonkeyPatch.context() as patch:
-            add = clips.ClipRecorder.add
+        watch(str(path), model, extractor, Recording(), settings=settings)
+        return [decoded(clip) for clip in sorted((tmp_path / name).iterdir())]
 
-            def counted(recorder: clips.ClipRecorder, packet: object, time: float) -> None:
-                add(recorder, packet, time)
-                if time >= 159 / 25 - 1e-3:
-                    everything.set()
-
-            patch.setattr(clips.ClipRecorder, "add", counted)
-            watch(str(path), model, Brightness(before), Recording(), settings=settings)
-        kept[name] = [decoded(clip) for clip in sorted((tmp_path / name).iterdir())]
-    assert len(kept["late"]) == 2
-    assert kept["late"] == kept["prompt"]
+    monkeypatch.setattr(clips.ClipRecorder, "add", counted)
+    late = kept("late", Brightness(before=lambda: everything.wait(60)), backlog=100)
+    assert everything.is_set()
+    assert len(late) == 2
+    assert late == kept("prompt", Brightness(), backlog=1)
 
 
 def test_packets_that_wait_for_a_score_are_bounded(
