@@ -1,8 +1,9 @@
 """Video files to scores, end to end: ``python -m benchmarks.extraction``.
 
 Every engine and precision scores one clip by the command line, in a process of its own, in turns;
-beside it what decoding and the network alone reach, in the same run. Reports frames a second,
-the highest memory of the process, and how far features and scores are from those of the first.
+beside it what decoding and the network alone reach, in the same run. Reports frames per second,
+the highest memory of the process, and how far features and scores are from those of the first. With
+``--decoders`` instead: several videos that are decoded at once, for a network that costs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -105,6 +106,44 @@ def parts(clip: Path, choices: list[str], folder: Path, snippets: int = 16) -> d
     return speeds
 
 
+class Free:
+    """A network that costs nothing: what remains is decoding, resizing and files."""
+
+    name, width, frames_per_snippet, device = "free", 1, 16, "cpu"
+    settings: ClassVar = {"network": "free", "weights": "", "precision": "float32"}
+
+    def __init__(self) -> None:
+        from ladnet_fast.video.extractors import Preparation
+
+        self.preparation = Preparation(256, 224)
+
+    def load(self) -> None:
+        """Do nothing."""
+
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        """Describe every snippet by zero."""
+        return np.zeros((len(clips), 1), np.float32)
+
+
+def decoding(clip: Path, decoders: list[int], rounds: int, folder: Path) -> dict[int, float]:
+    """Return frames a second of extracting copies of a clip with a free network, in turns."""
+    from ladnet_fast.video import extract_to_files
+
+    copies = [folder / f"copy{i}.mp4" for i in range(2 * max(decoders))]
+    for copy in copies:
+        copy.symlink_to(clip)
+    seconds: dict[int, list[float]] = {number: [] for number in decoders}
+    for _ in range(rounds):
+        for number in decoders:
+            start = time.perf_counter()
+            done = extract_to_files(
+                copies, folder / "free", model=Free(), overwrite=True, decoders=number
+            )
+            seconds[number].append(time.perf_counter() - start)
+    frames = sum(video.num_frames or 0 for video in done)
+    return {number: frames / statistics.median(each) for number, each in seconds.items()}
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,6 +156,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--before", help="source tree of an earlier version, scored in fp32 first")
     parser.add_argument("--no-parts", action="store_true", help="only end to end")
+    parser.add_argument(
+        "--decoders", type=int, nargs="+", default=[],
+        help="only decode, so many videos at once, for a network that costs nothing",
+    )  # fmt: skip
     arguments = parser.parse_args()
     here = str(Path(__file__).resolve().parents[1])
     with tempfile.TemporaryDirectory() as name:
@@ -126,6 +169,13 @@ def main() -> None:
         write_clip(clip, arguments.seconds, footage)
         _save_model(model)
         frames = round(25 * arguments.seconds)
+        if arguments.decoders:
+            for number, speed in decoding(
+                clip, arguments.decoders, arguments.rounds, folder
+            ).items():
+                print(f"{number} at once: {speed:.0f} frames/s")
+            print(f"{processor()}, {os.cpu_count()} cores; {frames} frames of 640x360")
+            return
         rows = {choice: (_options(choice), here) for choice in arguments.choices}
         if arguments.before:
             rows = {"before": ([], str(Path(arguments.before).resolve())), **rows}

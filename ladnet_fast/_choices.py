@@ -31,10 +31,10 @@ LAYOUT_NAMES = (
 MAX_SNIPPETS = 16_384
 """Snippets (of several crops) that are scored at once."""
 
-ENGINES = ("torch", "openvino", "auto")
+ENGINES = ("torch", "compile", "openvino", "auto")
 """Who computes the features of video files."""
 
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 """Precision of features as options say it, and as records and PyTorch call it."""
 
 PRECISION_OPTIONS = {name: option for option, name in PRECISIONS.items()}

@@ -29,15 +29,17 @@ ExtractorOption = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="Who computes the features of video files: torch, openvino (on CPUs; pip install "
-        "'ladnet-fast\\[openvino]'), or auto: openvino where it can."
+        help="Who computes the features of video files: torch; compile, the same network by "
+        "torch.compile, a minute slower at the start; openvino (on CPUs; pip install "
+        "'ladnet-fast\\[openvino]'); or auto: openvino where it can, else torch."
     ),
 ]
 Precision = Annotated[
     str,
     typer.Option(
-        help="Of the features of video files: fp32; bf16, faster, within 2 %; int8, faster still, "
-        "within 10 %, with openvino only, calibrated on your videos."
+        help="Of the features of video files: fp32; bf16, within 2 %, and fp16, within 1 %, where "
+        "the processor is faster in them (docs/own-videos.md); int8, within 10 %, with openvino "
+        "only, calibrated on your videos."
     ),
 ]
 Rate = Annotated[
@@ -48,6 +50,15 @@ Rate = Annotated[
         max=1000,
         help="Choose the frames of video files by time, so many a second.",
         show_default="all frames",
+    ),
+]
+Decoders = Annotated[
+    int,
+    typer.Option(
+        "--decoders",
+        min=1,
+        help="Video files that are decoded at once, for one network: more where the network waits "
+        "for frames, as on GPUs. The features are the same.",
     ),
 ]
 SoundOption = Annotated[
@@ -89,6 +100,7 @@ def extract_with_bar(
     overwrite: bool = False,
     fps: float | None = None,
     sound: VGGish | None = None,
+    decoders: int = 1,
 ) -> list[ExtractedVideo | FailedVideo]:
     """Extract each video with a bar of the frames that are done; return what became of each."""
     from ..video.extraction import extract_each
@@ -97,7 +109,7 @@ def extract_with_bar(
         return list(
             extract_each(
                 footage, out, crops=crops, overwrite=overwrite, model=extractor, fps=fps,
-                sound=sound, progress=progress,
+                sound=sound, decoders=decoders, progress=progress,
             )
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from . import _failures, _shards
 from . import _options as opt
 from ._console import help_text, say
 from ._extraction import (
+    Decoders,
     Engine,
     ExtractorOption,
     Precision,
@@ -63,6 +64,7 @@ def command(
     fps: Rate = None,
     extractor: ExtractorOption = "i3d",
     sound: SoundOption = None,
+    decoders: Decoders = 1,
     device: opt.Device = "auto",
     shard: _shards.ShardOption = None,
 ) -> None:
@@ -93,7 +95,7 @@ def command(
     total, footage = len(footage), [video for video in footage if video.name in own]
     outcomes = extract_with_bar(
         footage, out, crops=crops, extractor=describer, overwrite=overwrite, fps=fps,
-        sound=listener,
+        sound=listener, decoders=decoders,
     )  # fmt: skip
     done = [outcome for outcome in outcomes if isinstance(outcome, ExtractedVideo)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, FailedVideo)]

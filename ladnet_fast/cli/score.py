@@ -16,6 +16,7 @@ from . import _options as opt
 from . import _score_outcome as each
 from ._console import console, help_text, progress_bar, say
 from ._extraction import (
+    Decoders,
     Engine,
     ExtractorOption,
     Precision,
@@ -86,6 +87,7 @@ def command(
     precision: Precision = "fp32",
     extractor_name: ExtractorOption = "i3d",
     sound: SoundOption = None,
+    decoders: Decoders = 1,
     crops: Annotated[int, typer.Option(help="Crops of a video file: 1, 5 or 10.")] = 1,
     device: opt.Device = "auto",
     impl: Annotated[
@@ -205,7 +207,8 @@ def command(
     with progress_bar("scoring") as progress:
         for outcome in score_each(
             net, found, folder, read=read, plots=plots, crops=crops, extractor=extractor,
-            fps=fps, sound=listener, max_snippets=max_snippets, progress=progress,
+            fps=fps, sound=listener, decoders=decoders, max_snippets=max_snippets,
+            progress=progress,
         ):  # fmt: skip
             (done if isinstance(outcome, ScoredVideo) else failed).append(outcome)  # type: ignore[arg-type]
     failures = [(video.name, video.reason) for video in failed]

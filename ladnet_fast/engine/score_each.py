@@ -60,6 +60,7 @@ def score_each(
     extractor: Extractor | None = None,
     fps: float | None = None,
     sound: VGGish | None = None,
+    decoders: int = 1,
     max_snippets: int = MAX_SNIPPETS,
     progress: Progress | None = None,
 ) -> Iterator[ScoredVideo | UnscoredVideo]:
@@ -80,7 +81,7 @@ def score_each(
         More files that must not be written over: lists, ground truth, weights.
     plots : bool
         Whether ``NAME.png`` will be written too.
-    crops, device, fps
+    crops, device, fps, decoders
         For video files; see `ladnet_fast.video.extract_to_files`.
     extractor : Extractor or None
         For video files, instead of I3D on ``device``; see `ladnet_fast.video.extractors`.
@@ -130,7 +131,7 @@ def score_each(
                 "manifest names the queries in its column query"
             )
         extracted = _extracted(
-            found, folder, inputs, crops, device, extractor, fps, sound, rates, progress
+            found, folder, inputs, crops, device, extractor, fps, sound, decoders, rates, progress
         )
     return _score_each(net, found, extracted, folder, max_snippets, rates, len(names), progress)
 
@@ -154,6 +155,7 @@ def _extracted(
     extractor: Extractor | None,
     fps: float | None,
     sound: VGGish | None,
+    decoders: int,
     rates: dict[str, float],
     progress: Progress | None,
 ) -> Iterator[Video | UnscoredVideo]:
@@ -170,7 +172,7 @@ def _extracted(
     check_outputs([*written, place / MANIFEST], inputs, overwrite=True)
     outcomes = extract_each(
         found.footage, place, crops=crops, device=device, model=extractor,
-        overwrite=folder.overwrite, fps=fps, sound=sound, progress=progress,
+        overwrite=folder.overwrite, fps=fps, sound=sound, decoders=decoders, progress=progress,
     )  # fmt: skip
 
     def videos() -> Iterator[Video | UnscoredVideo]:

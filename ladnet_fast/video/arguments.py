@@ -10,12 +10,10 @@ from torch import Tensor
 from ladnet_fast._values import shown
 from ladnet_fast.video.extractors import Extractor, I3DExtractor
 from ladnet_fast.video.extractors.protocol import is_extractor
+from ladnet_fast.video.i3d import DTYPES
 
 if TYPE_CHECKING:
     from ladnet_fast.video.i3d import I3D
-
-#: Precisions of the network.
-DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
 def as_extractor(model: object) -> Extractor:

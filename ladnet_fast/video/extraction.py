@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,8 +16,8 @@ from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import remove_leftovers
 from ladnet_fast._outputs import check_outputs
 from ladnet_fast._records import recorded
+from ladnet_fast._values import count, shown, switch
 from ladnet_fast._values import path as checked_path
-from ladnet_fast._values import shown, switch
 from ladnet_fast.video import finished, origin
 from ladnet_fast.video.arguments import (
     as_extractor,
@@ -36,6 +37,8 @@ from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.listing import Listing
 from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.resample import require_rate
+from ladnet_fast.video.several import Progress as Told
+from ladnet_fast.video.several import SharedExtractor, in_order
 from ladnet_fast.video.sources import Footage, require_distinct_names
 
 #: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
@@ -101,6 +104,7 @@ def extract_to_files(
     model: I3D | Extractor | None = None,
     progress: Progress | None = None,
     fps: float | None = None,
+    decoders: int = 1,
 ) -> list[ExtractedVideo]:
     """Write the features of videos to ``out_dir``, and a manifest ``videos.csv`` of them.
 
@@ -143,6 +147,9 @@ def extract_to_files(
         Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`;
         ``num_frames`` counts the chosen frames then, and a column ``fps`` of the manifest holds the
         rate. None: all frames, at each video's own rate.
+    decoders : int
+        Videos that are decoded at once, each by threads of its own, for one network; more than one
+        where the network waits for frames. The features are the same.
 
     Returns
     -------
@@ -167,7 +174,7 @@ def extract_to_files(
     outcomes = list(
         extract_each(
             _as_list(videos), out_dir, crops=crops, overwrite=overwrite, batch=batch, dtype=dtype,
-            device=device, model=model, progress=progress, fps=fps,
+            device=device, model=model, progress=progress, fps=fps, decoders=decoders,
         )
     )  # fmt: skip
     failures = {o.video: o.reason for o in outcomes if isinstance(o, FailedVideo)}
@@ -189,6 +196,7 @@ def extract_each(
     progress: Progress | None = None,
     fps: float | None = None,
     sound: VGGish | None = None,
+    decoders: int = 1,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
 
@@ -200,6 +208,7 @@ def extract_each(
     overwrite = switch("overwrite", overwrite)
     require_progress(progress)
     require_rate(fps)
+    decoders = count("decoders", decoders)
     if model is not None and (dtype is not None or device is not None):
         raise ValueError("model comes as it is: leave dtype and device out, or leave model out")
     if model is None:
@@ -241,8 +250,9 @@ def extract_each(
         sounds = Sound(sound, folder, fps=fps, frames_per_snippet=per_snippet, overwrite=overwrite)
         sounds.check(footage)
     return _extract_each(
-        footage, targets, listing, crops, overwrite, batch, extractor, progress, fps, sounds
-    )
+        footage, targets, listing, crops, overwrite, batch, extractor, progress, fps, sounds,
+        decoders,
+    )  # fmt: skip
 
 
 def feature_paths(folder: Path, name: str, crops: int) -> tuple[Path, ...]:
@@ -263,47 +273,67 @@ def _extract_each(
     progress: Progress | None,
     fps: float | None,
     sounds: Sound | None,
+    decoders: int,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
-    keeping = False
     settings = _settings(extractor, crops, fps)
+    shared = SharedExtractor(extractor) if decoders > 1 else extractor
+    keeping = threading.Lock()  # held as soon as freed memory is kept
     with ExitStack() as stack:
-        for (path, name), files in zip(footage, targets, strict=True):
+
+        def describe(
+            item: tuple[Footage, tuple[Path, ...]], tell: Told | None
+        ) -> _Described | FailedVideo:
+            nonlocal settings
+            (path, name), files = item
             problem = explain_not_a_video(path)
             if problem is None and not path.is_file():
                 problem = f"no such video file: {path}"
             if problem is not None:
-                yield FailedVideo(path, name, problem)
-                continue
+                return FailedVideo(path, name, problem)
             try:
-                before = finished.features_of(path, files, settings, extractor.width)
-                done = None if overwrite else before.features
-                if done is None:
-                    extractor.load()
-                    settings = _settings(extractor, crops, fps)
-                    if not keeping and extractor.device.startswith("cpu"):
-                        stack.enter_context(keep_freed_memory())
-                        keeping = True
-                    snippets, frames = _extract(
-                        path, files, extractor, settings, batch, progress, fps
-                    )
-                    done = finished.Features(snippets, frames)
-                    reused = False
-                else:
-                    reused = True
+                before = finished.features_of(path, files, settings, shared.width)
+                if not overwrite and before.features is not None:
+                    return _Described(before.features, reused=True, changed=False)
+                shared.load()
+                if shared.device.startswith("cpu") and keeping.acquire(blocking=False):
+                    stack.enter_context(keep_freed_memory())
+                settings = _settings(shared, crops, fps)
+                snippets, frames = _extract(path, files, shared, settings, batch, tell, fps)
             except VideoError as error:
-                yield FailedVideo(path, name, str(error))
-                continue
-            query = no_query = None
-            if sounds is not None:
-                try:
-                    query = sounds.describe(path, name, done.num_snippets)
-                except VideoError as error:
-                    no_query = str(error)
-            listing.put(name, files, done.num_frames, fps, query)
-            yield ExtractedVideo(
-                path, files, done.num_snippets, reused, name, done.num_frames,
-                changed=not reused and before.changed, query=query, no_query=no_query,
-            )  # fmt: skip
+                return FailedVideo(path, name, str(error))
+            features = finished.Features(snippets, frames)
+            return _Described(features, reused=False, changed=before.changed)
+
+        items = list(zip(footage, targets, strict=True))
+        if decoders > 1:
+            described = in_order(describe, items, decoders, progress)
+        else:
+            described = (describe(item, progress) for item in items)
+        with closing(described):
+            for ((path, name), files), outcome in zip(items, described, strict=True):
+                if isinstance(outcome, FailedVideo):
+                    yield outcome
+                    continue
+                done = outcome.features
+                query = no_query = None
+                if sounds is not None:
+                    try:
+                        query = sounds.describe(path, name, done.num_snippets)
+                    except VideoError as error:
+                        no_query = str(error)
+                listing.put(name, files, done.num_frames, fps, query)
+                yield ExtractedVideo(
+                    path, files, done.num_snippets, outcome.reused, name, done.num_frames,
+                    changed=outcome.changed, query=query, no_query=no_query,
+                )  # fmt: skip
+
+
+class _Described(NamedTuple):
+    """Features that are there, whether they were before, and of another content of the file."""
+
+    features: finished.Features
+    reused: bool
+    changed: bool
 
 
 def _as_list(

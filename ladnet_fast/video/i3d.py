@@ -19,6 +19,8 @@ FEATURE_DIM = 1024
 SNIPPET_FRAMES = 16
 CROP_SIZE = 224
 BATCH_NORM_EPS = 1e-3
+#: Precisions of the network.
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 class ShiftBatchNorm(nn.Module):
@@ -170,7 +172,8 @@ class I3D(nn.Module):
             Where the converted weights are kept. None: the folder that the environment variable
             LADNET_CACHE names, else ``ladnet_fast`` in XDG_CACHE_HOME or ``~/.cache``.
         dtype : torch.dtype
-            torch.float32, or torch.bfloat16 for more speed at less precision; float64 to check.
+            torch.float32; torch.bfloat16 or torch.float16 for more speed, where a processor has it,
+            at less precision; float64 to check.
         fused : bool
             Fold batch normalisation into the convolutions and lay the weights out channels last,
             which is about twice as fast on a CPU. The features agree to fp32 rounding.
@@ -180,10 +183,9 @@ class I3D(nn.Module):
         ladnet_fast.video.WeightsError
             If the weights can't be fetched or aren't the published ones.
         """
-        if dtype not in (torch.float32, torch.bfloat16, torch.float64):
-            raise ValueError(
-                f"dtype must be torch.float32, torch.bfloat16 or torch.float64, got {dtype}"
-            )
+        if dtype not in DTYPES:
+            allowed = ", ".join(map(str, DTYPES))
+            raise ValueError(f"dtype must be one of {allowed}; got {dtype}")
         model = cls()
         model.load_state_dict(load_pretrained(cache_dir))
         if fused:

@@ -265,6 +265,22 @@ class TestRatesAndPrecisions:
         assert "--engine torch --precision bf16" in " ".join(refused.stderr.split())
 
     @pytest.mark.parametrize("command", ["extract", "score"])
+    def test_videos_that_are_decoded_at_once_give_the_same(
+        self, run: Run, clip: Path, model: Path, tmp_path: Path, command: str
+    ) -> None:
+        clips = [clip, clip.with_name("b.mp4"), clip.with_name("c.mp4")]
+        for copy in clips[1:]:
+            copy.write_bytes(clip.read_bytes())
+        needed = ("--model", model) if command == "score" else ()
+        for out, decoders in ("one", "1"), ("three", "3"):
+            call = ("--out", tmp_path / out, "--device", "cpu", "--decoders", decoders)
+            result = run(command, *clips, *needed, *call)
+            assert result.exit_code == 0, result.output
+        for name in (f"{path.stem}.npy" for path in clips):
+            one, three = (np.load(tmp_path / out / name) for out in ("one", "three"))
+            np.testing.assert_array_equal(one, three)
+
+    @pytest.mark.parametrize("command", ["extract", "score"])
     def test_openvino_that_is_absent_is_named_with_its_extra(
         self, run: Run, clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         command: str,

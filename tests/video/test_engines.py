@@ -14,6 +14,7 @@ from ladnet_fast._extras import MissingExtraError
 from ladnet_fast._records import record_of
 from ladnet_fast.video import I3D, extract_to_files, extraction
 from ladnet_fast.video.extractors import ExtractorError, I3DExtractor, make_extractor
+from ladnet_fast.video.i3d import Unit3d
 
 WriteVideo = Callable[..., Path]
 
@@ -21,9 +22,11 @@ WriteVideo = Callable[..., Path]
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "onnx"}, "engine must be one of torch, openvino, auto; got 'onnx'"),
-        ({"precision": "fp16"}, "precision must be one of fp32, bf16, int8; got 'fp16'"),
+        ({"engine": "onnx"}, "engine must be one of torch, compile, openvino, auto; got 'onnx'"),
+        ({"precision": "tf32"}, "precision must be one of fp32, bf16, fp16, int8; got 'tf32'"),
         ({"precision": "int8"}, "int8 needs --engine openvino"),
+        ({"engine": "compile", "precision": "int8"}, "with --engine compile there are fp32, bf16"),
+        ({"engine": "openvino", "precision": "fp16"}, "fp16 needs --engine torch or"),
         ({"engine": "openvino", "device": "cuda"}, "computes on CPUs, and the device is cuda"),
         ({"engine": "auto", "device": "cuda", "precision": "int8"}, "int8 needs --engine openvino"),
     ],
@@ -47,6 +50,10 @@ def test_auto_takes_pytorch_where_openvino_is_absent(monkeypatch: pytest.MonkeyP
     assert isinstance(make_extractor("i3d", engine="auto"), I3DExtractor)
     with pytest.raises(MissingExtraError, match="openvino"):
         make_extractor("i3d", engine="auto", precision="int8")
+
+
+def test_auto_takes_pytorch_for_what_openvino_does_not_have() -> None:
+    assert isinstance(make_extractor("i3d", engine="auto", precision="fp16"), I3DExtractor)
 
 
 def test_features_of_other_videos_of_a_folder_keep_its_precision(
@@ -84,6 +91,46 @@ def network() -> I3D:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("openvino")
     return tmp_path_factory.mktemp("cache")
+
+
+class Convolution(torch.nn.Module):
+    """A small network with the first layer that callers read the dtype and device from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_1a = Unit3d(3, 8, kernel=3)
+        self.widen = torch.nn.Linear(8, 1024)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.widen(self.conv_1a(clips).mean(dim=(2, 3, 4)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-2), (torch.float16, 2e-3)]
+)
+def test_the_compiled_network_computes_what_the_network_does(
+    dtype: torch.dtype, error: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A last batch of another size too, without compiling again."""
+    torch.manual_seed(0)
+    model = Convolution().eval().requires_grad_(False)
+    clips = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 20, 3), np.uint8)
+    expected = I3DExtractor(model.double())(clips)
+    compiled = I3DExtractor(model.to(dtype), compiled=True)
+    compilations = []
+    real = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda *a, **k: (compilations.append(k), real(*a, **k))[1]
+    )
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        found = np.concatenate([compiled(clips[:3]), compiled(clips[3:])])
+    assert compilations == [{"dynamic": False}]
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found - expected) < error * np.linalg.norm(expected)
+    assert compiled.settings["engine"] == "compile"
+    assert "engine" not in I3DExtractor(model).settings
 
 
 class TestOpenVino:

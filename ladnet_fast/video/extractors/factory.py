@@ -29,10 +29,10 @@ def i3d(
     device : str, torch.device or None
         None: the first GPU that CUDA offers, else the CPU.
     engine : str
-        ``"torch"``; ``"openvino"``, on CPUs; ``"auto"``: OpenVINO on a CPU where it is installed,
-        else PyTorch.
+        ``"torch"``; ``"compile"``: the same network by torch.compile; ``"openvino"``, on CPUs;
+        ``"auto"``: OpenVINO on a CPU where it is installed, else PyTorch.
     precision : str
-        ``"fp32"``, ``"bf16"``, or, with OpenVINO, ``"int8"``.
+        ``"fp32"``, ``"bf16"``, ``"fp16"`` (not with OpenVINO), or, with OpenVINO, ``"int8"``.
 
     Raises
     ------
@@ -48,16 +48,19 @@ def i3d(
     if precision not in PRECISIONS:
         allowed = ", ".join(PRECISIONS)
         raise ExtractorError(f"precision must be one of {allowed}; got {shown(precision)}")
-    if chosen_engine(engine, device, precision) == "openvino":
+    chosen = chosen_engine(engine, device, precision)
+    if chosen == "openvino":
         from ladnet_fast.video.extractors.openvino import OpenVinoI3D
 
         return OpenVinoI3D(precision, lambda: extraction._pretrained(torch.float32, "cpu"))
     dtype = getattr(torch, PRECISIONS[precision])
-    return I3DExtractor(lambda: extraction._pretrained(dtype, device), dtype)
+    return I3DExtractor(
+        lambda: extraction._pretrained(dtype, device), dtype, compiled=chosen == "compile"
+    )
 
 
 def chosen_engine(engine: str, device: str | torch.device | None, precision: str) -> str:
-    """Return ``"torch"`` or ``"openvino"``, or raise ExtractorError for what can't be."""
+    """Return which engine computes, never ``"auto"``; raise ExtractorError for what can't be."""
     if engine not in ENGINES:
         raise ExtractorError(f"engine must be one of {', '.join(ENGINES)}; got {shown(engine)}")
     if device is None:
@@ -70,10 +73,16 @@ def chosen_engine(engine: str, device: str | torch.device | None, precision: str
         )
     if engine == "auto":
         there = importlib.util.find_spec("openvino") is not None
-        engine = "openvino" if on_cpu and (there or precision == "int8") else "torch"
-    if engine == "torch" and precision == "int8":
+        served = on_cpu and precision != "fp16" and (there or precision == "int8")
+        engine = "openvino" if served else "torch"
+    if engine != "openvino" and precision == "int8":
         raise ExtractorError(
-            "precision int8 needs --engine openvino on a CPU; with --engine torch there are fp32 "
-            "and bf16"
+            f"precision int8 needs --engine openvino on a CPU; with --engine {engine} there are "
+            "fp32, bf16 and fp16"
+        )
+    if engine == "openvino" and precision == "fp16":
+        raise ExtractorError(
+            "precision fp16 needs --engine torch or --engine compile; with --engine openvino there "
+            "are fp32, bf16 and int8"
         )
     return engine
