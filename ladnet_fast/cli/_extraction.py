@@ -15,7 +15,7 @@ from ._console import console, progress_bar, say
 if TYPE_CHECKING:
     from ..video import Footage
     from ..video.audio import VGGish
-    from ..video.extraction import ExtractedVideo, FailedVideo
+    from ..video.extracted import ExtractedVideo, FailedVideo
     from ..video.extractors import Extractor
 
 ExtractorOption = Annotated[

@@ -81,7 +81,7 @@ def command(
     from ..video import find_footage
     from ..video.audio.sound import named_sound
     from ..video.decode import frame_rate
-    from ..video.extraction import ExtractedVideo, FailedVideo
+    from ..video.extracted import ExtractedVideo, FailedVideo
 
     part = _shards.chosen_shard(shard)
     on = _shards.own_device(opt.chosen_device(device))

@@ -161,7 +161,8 @@ def _extracted(
 ) -> Iterator[Video | UnscoredVideo]:
     """Check what extraction will write now, and extract when asked for the next video."""
     from ..video.decode import frame_rate
-    from ..video.extraction import FailedVideo, extract_each, feature_paths
+    from ..video.extracted import FailedVideo
+    from ..video.extraction import extract_each, feature_paths
     from ..video.listing import MANIFEST
 
     place = folder.folder / FEATURES

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 
-from ladnet_fast._allocator import keep_freed_memory
 from ladnet_fast._files import remove_leftovers
 from ladnet_fast._outputs import check_outputs
-from ladnet_fast._records import recorded
 from ladnet_fast._values import count, shown, switch
 from ladnet_fast._values import path as checked_path
-from ladnet_fast.video import finished, origin
+from ladnet_fast.video import finished
 from ladnet_fast.video.arguments import (
     as_extractor,
     require_device,
@@ -27,69 +21,17 @@ from ladnet_fast.video.arguments import (
 )
 from ladnet_fast.video.audio.sound import Sound
 from ladnet_fast.video.audio.vggish import VGGish
-from ladnet_fast.video.errors import ExtractionError, VideoError
+from ladnet_fast.video.describing import describe_videos, settings_of
+from ladnet_fast.video.errors import ExtractionError
+from ladnet_fast.video.extracted import ExtractedVideo, FailedVideo
 from ladnet_fast.video.extractors import Extractor, I3DExtractor
-from ladnet_fast.video.extractors.protocol import is_placed, remembered
-from ladnet_fast.video.feature_file import FeatureFile
-from ladnet_fast.video.features import Progress, default_batch, iter_features, require_batch
+from ladnet_fast.video.extractors.protocol import is_placed
+from ladnet_fast.video.features import Progress, require_batch
 from ladnet_fast.video.frames import require_crops
 from ladnet_fast.video.i3d import I3D
 from ladnet_fast.video.listing import Listing
-from ladnet_fast.video.not_video import explain_not_a_video
 from ladnet_fast.video.resample import require_rate
-from ladnet_fast.video.several import Progress as Told
-from ladnet_fast.video.several import SharedExtractor, in_order
 from ladnet_fast.video.sources import Footage, require_distinct_names
-
-#: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
-PREPARATION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ExtractedVideo:
-    """What `extract_to_files` has for one video.
-
-    Attributes
-    ----------
-    video : Path
-        The video file.
-    features : tuple of Path
-        One file (T, 1024) float32 per crop.
-    num_snippets : int
-        T.
-    reused : bool
-        Whether the files were there already.
-    name : str
-        What the video is called in the manifest: the file's name without suffix, or a path below
-        the output folder.
-    num_frames : int or None
-        Decoded frames of the video; with ``fps`` those that were chosen.
-    changed : bool
-        Whether the files were there, but of an earlier content of the video file.
-    query : Path or None
-        The rows of its sound, where they were asked for.
-    no_query : str or None
-        Why it has none, where they were asked for.
-    """
-
-    video: Path
-    features: tuple[Path, ...]
-    num_snippets: int
-    reused: bool
-    name: str
-    num_frames: int | None
-    changed: bool = False
-    query: Path | None = None
-    no_query: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FailedVideo:
-    """A video that gave no features, and why."""
-
-    video: Path
-    name: str
-    reason: str
 
 
 def extract_to_files(
@@ -222,7 +164,7 @@ def extract_each(
     folder = checked_path("out_dir", out_dir)
     if is_placed(extractor):
         extractor.place(folder, [path for path, _ in footage])
-    settings = _settings(extractor, crops, fps)
+    settings = settings_of(extractor, crops, fps)
     targets = [feature_paths(folder, name, crops) for _, name in footage]
     if not overwrite:
         finished.check_existing(footage, targets, settings)
@@ -249,7 +191,7 @@ def extract_each(
         per_snippet = extractor.frames_per_snippet
         sounds = Sound(sound, folder, fps=fps, frames_per_snippet=per_snippet, overwrite=overwrite)
         sounds.check(footage)
-    return _extract_each(
+    return describe_videos(
         footage, targets, listing, crops, overwrite, batch, extractor, progress, fps, sounds,
         decoders,
     )  # fmt: skip
@@ -260,80 +202,6 @@ def feature_paths(folder: Path, name: str, crops: int) -> tuple[Path, ...]:
     if crops == 1:
         return (folder / f"{name}.npy",)
     return tuple(folder / f"{name}__{crop}.npy" for crop in range(crops))
-
-
-def _extract_each(
-    footage: list[Footage],
-    targets: list[tuple[Path, ...]],
-    listing: Listing,
-    crops: int,
-    overwrite: bool,
-    batch: int | None,
-    extractor: Extractor,
-    progress: Progress | None,
-    fps: float | None,
-    sounds: Sound | None,
-    decoders: int,
-) -> Iterator[ExtractedVideo | FailedVideo]:
-    settings = _settings(extractor, crops, fps)
-    shared = SharedExtractor(extractor) if decoders > 1 else extractor
-    keeping = threading.Lock()  # held as soon as freed memory is kept
-    with ExitStack() as stack:
-
-        def describe(
-            item: tuple[Footage, tuple[Path, ...]], tell: Told | None
-        ) -> _Described | FailedVideo:
-            nonlocal settings
-            (path, name), files = item
-            problem = explain_not_a_video(path)
-            if problem is None and not path.is_file():
-                problem = f"no such video file: {path}"
-            if problem is not None:
-                return FailedVideo(path, name, problem)
-            try:
-                before = finished.features_of(path, files, settings, shared.width)
-                if not overwrite and before.features is not None:
-                    return _Described(before.features, reused=True, changed=False)
-                shared.load()
-                if shared.device.startswith("cpu") and keeping.acquire(blocking=False):
-                    stack.enter_context(keep_freed_memory())
-                settings = _settings(shared, crops, fps)
-                snippets, frames = _extract(path, files, shared, settings, batch, tell, fps)
-            except VideoError as error:
-                return FailedVideo(path, name, str(error))
-            features = finished.Features(snippets, frames)
-            return _Described(features, reused=False, changed=before.changed)
-
-        items = list(zip(footage, targets, strict=True))
-        if decoders > 1:
-            described = in_order(describe, items, decoders, progress)
-        else:
-            described = (describe(item, progress) for item in items)
-        with closing(described):
-            for ((path, name), files), outcome in zip(items, described, strict=True):
-                if isinstance(outcome, FailedVideo):
-                    yield outcome
-                    continue
-                done = outcome.features
-                query = no_query = None
-                if sounds is not None:
-                    try:
-                        query = sounds.describe(path, name, done.num_snippets)
-                    except VideoError as error:
-                        no_query = str(error)
-                listing.put(name, files, done.num_frames, fps, query)
-                yield ExtractedVideo(
-                    path, files, done.num_snippets, outcome.reused, name, done.num_frames,
-                    changed=outcome.changed, query=query, no_query=no_query,
-                )  # fmt: skip
-
-
-class _Described(NamedTuple):
-    """Features that are there, whether they were before, and of another content of the file."""
-
-    features: finished.Features
-    reused: bool
-    changed: bool
 
 
 def _as_list(
@@ -356,68 +224,7 @@ def _footage(video: str | os.PathLike[str] | Footage) -> Footage:
     return Footage(path, path.stem)
 
 
-def _settings(extractor: Extractor, crops: int, fps: float | None) -> dict[str, Any]:
-    """Return what tells sets of features apart that must not be mixed."""
-    rate = {} if fps is None else {"fps": float(fps)}
-    return {"crops": crops, "preparation": PREPARATION, **remembered(extractor), **rate}
-
-
 def _pretrained(dtype: torch.dtype | None, device: str | torch.device | None) -> I3D:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return I3D.from_pretrained(dtype=dtype or torch.float32).to(device)
-
-
-def _extract(
-    video: Path,
-    targets: tuple[Path, ...],
-    extractor: Extractor,
-    settings: dict[str, Any],
-    batch: int | None,
-    progress: Progress | None,
-    fps: float | None,
-) -> tuple[int, int]:
-    """Write one video's files, all or (when decoding fails) none; return T and the frames."""
-    source = origin.describe(video)
-    made = [
-        {"kind": finished.KIND, "video": source, "settings": settings, "crop": crop}
-        for crop in range(len(targets))
-    ]
-    chunks = iter_features(
-        video,
-        model=extractor,
-        crops=len(targets),
-        batch=batch or default_batch(extractor),
-        progress=progress,
-        fps=fps,
-    )
-    try:
-        with ExitStack() as stack:
-            temporaries = [
-                stack.enter_context(recorded(target, about))
-                for target, about in zip(targets, made, strict=True)
-            ]
-            with ExitStack() as writing:
-                files = [
-                    writing.enter_context(FeatureFile(temporary, extractor.width))
-                    for temporary in temporaries
-                ]
-                writing.enter_context(closing(chunks))
-                for chunk in chunks:
-                    for file, rows in zip(files, chunk.features, strict=True):
-                        file.append(rows)
-            after = video.stat()
-            if (after.st_size, after.st_mtime_ns) != (source["size"], source["mtime_ns"]):
-                raise VideoError(
-                    f"{video}: has changed while it was read; extract it when it is complete"
-                )
-            for about in made:
-                about["num_frames"] = chunk.num_frames
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"writing the features of {video} failed ({error.strerror}); the videos before it "
-            "are complete, so free space or mend the folder and run again",
-            str(targets[0].parent),
-        ) from error
-    return files[0].rows, chunk.num_frames

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ladnet_fast.video import ExtractionError, extract_to_files
-from ladnet_fast.video.extraction import FailedVideo, extract_each
+from ladnet_fast.video.extracted import FailedVideo
+from ladnet_fast.video.extraction import extract_each
 from ladnet_fast.video.extractors import Preparation
 from ladnet_fast.video.several import in_order
 
