@@ -66,7 +66,7 @@ def score(clip: Path, model: Path, out: Path, options: list[str], source: str) -
     """Score a clip by the command line of the source tree ``source``."""
     command = [
         sys.executable, "-m", "ladnet_fast.cli", "score", str(clip), "--model", str(model),
-        "--out", str(out), "--no-plots", "--device", "cpu", *options,
+        "--out", str(out), "--no-plots", *options,
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": source}
     start = time.perf_counter()
@@ -79,7 +79,9 @@ def score(clip: Path, model: Path, out: Path, options: list[str], source: str) -
     return Call(seconds, usage.ru_maxrss / 1024)
 
 
-def parts(clip: Path, choices: list[str], folder: Path, snippets: int = 16) -> dict[str, float]:
+def parts(
+    clip: Path, choices: list[str], folder: Path, device: str, snippets: int = 16
+) -> dict[str, float]:
     """Return frames a second of decoding with resizing, and of each network on a clip's frames."""
     from ladnet_fast._allocator import keep_freed_memory
     from ladnet_fast.video.extractors import I3DExtractor, make_extractor
@@ -89,11 +91,13 @@ def parts(clip: Path, choices: list[str], folder: Path, snippets: int = 16) -> d
     start = time.perf_counter()
     taken = centre_snippets(clip, described, 10**9)
     speeds = {"decoding and resizing": len(taken) * 16 / (time.perf_counter() - start)}
-    batches = [np.concatenate(taken[i : i + 8]) for i in range(0, snippets, 8)]
+    batches = [np.concatenate(taken[i : i + 8]) for i in range(0, min(snippets, len(taken)), 8)]
     with keep_freed_memory():
         for choice in choices:
             engine, precision = choice.split(":")
-            extractor: Any = make_extractor("i3d", device="cpu", engine=engine, precision=precision)
+            extractor: Any = make_extractor(
+                "i3d", device=device, engine=engine, precision=precision
+            )
             if hasattr(extractor, "place"):
                 extractor.place(folder / choice.replace(":", "-") / "features", [clip])
             extractor.load()
@@ -154,6 +158,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=180, help="length of the clip, 640x360")
     parser.add_argument("--warm", type=float, default=32, help="seconds of the clip before")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="where the network computes")
     parser.add_argument("--before", help="source tree of an earlier version, scored in fp32 first")
     parser.add_argument("--no-parts", action="store_true", help="only end to end")
     parser.add_argument(
@@ -176,9 +181,10 @@ def main() -> None:
                 print(f"{number} at once: {speed:.0f} frames/s")
             print(f"{processor()}, {os.cpu_count()} cores; {frames} frames of 640x360")
             return
-        rows = {choice: (_options(choice), here) for choice in arguments.choices}
+        on = ["--device", arguments.device]
+        rows = {choice: ([*_options(choice), *on], here) for choice in arguments.choices}
         if arguments.before:
-            rows = {"before": ([], str(Path(arguments.before).resolve())), **rows}
+            rows = {"before": (on, str(Path(arguments.before).resolve())), **rows}
         # Conversion and calibration, once and for all, and Python's files.
         warm = folder / "warm.mp4"
         write_clip(warm, arguments.warm, footage)
@@ -189,7 +195,9 @@ def main() -> None:
             for name, (options, source) in rows.items():
                 out, again = folder / name.replace(":", "-"), [*options, "--overwrite"]
                 calls[name].append(score(clip, model, out, again, source))
-        speeds = {} if arguments.no_parts else parts(warm, arguments.choices, folder)
+        speeds = (
+            {} if arguments.no_parts else parts(warm, arguments.choices, folder, arguments.device)
+        )
         print(f"{processor()}, {os.cpu_count()} cores; {frames} frames of 640x360", end="")
         print(f"; {arguments.rounds} rounds in turns, medians; Python {platform.python_version()}")
         if speeds:
