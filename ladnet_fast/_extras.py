@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
+import sys
 import shlex
 from importlib import metadata
 from types import ModuleType
@@ -40,12 +42,29 @@ def import_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
         top = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != top:
             raise
-        raise MissingExtraError(
-            f"{top} is needed to {purpose} and is not installed; install it with: "
-            f"pip install {requirement(top, extra)} (all of this kind: pip install "
-            f"'ladnet-fast[{extra}]', or in a clone pip install '.[{extra}]')",
-            name=error.name,
-        ) from error
+        raise _missing(top, extra, purpose, error.name) from error
+
+
+def require_extra(package: str, *, extra: str, purpose: str) -> None:
+    """Raise what `import_extra` raises where ``package`` is not installed; import nothing.
+
+    For packages that are slow to import and may not be needed after all.
+    """
+    try:
+        found = sys.modules.get(package, True) and importlib.util.find_spec(package)
+    except ValueError:  # imported without a specification
+        found = True
+    if not found:
+        raise _missing(package, extra, purpose, package)
+
+
+def _missing(top: str, extra: str, purpose: str, name: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"{top} is needed to {purpose} and is not installed; install it with: "
+        f"pip install {requirement(top, extra)} (all of this kind: pip install "
+        f"'ladnet-fast[{extra}]', or in a clone pip install '.[{extra}]')",
+        name=name,
+    )
 
 
 def requirement(top: str, extra: str) -> str:

@@ -196,15 +196,17 @@ def _snippets(
 ) -> Generator[_Snippet, None, None]:
     """Decode, resize and crop; of a frame little more is kept than its short side asks for."""
     size, prepared = extractor.frames_per_snippet, Preparation(*extractor.preparation)
-    frames: list[Tensor] = []
+    frames: list[npt.NDArray[np.uint8]] = []
     count = 0
     for frame in read_frames(path, fps=fps):
         count += 1
         height, width = frame.shape[:2]
         target = prepared.size_of(height, width)
-        frames.append(torch.from_numpy(resize(frame, target, prepared.filter)))
+        frames.append(resize(frame, target, prepared.filter))
         if len(frames) == size:
-            yield _Snippet(cut_crops(torch.stack(frames), crops, prepared.crop), count)
+            # NumPy copies in this thread; PyTorch would take the network's threads for it.
+            snippet = torch.from_numpy(np.stack(frames))
+            yield _Snippet(cut_crops(snippet, crops, prepared.crop), count)
             frames = []
     yield _Snippet([], count)
 
@@ -252,7 +254,7 @@ def _iter_features(
             count = snippet.num_frames
             waiting += snippet.crops
             while len(waiting) >= batch:
-                described = describe(extractor, torch.stack(waiting[:batch]).numpy())
+                described = describe(extractor, _joined(waiting[:batch]))
                 del waiting[:batch]
                 rows = np.concatenate([rows, described])
                 if progress:
@@ -265,10 +267,14 @@ def _iter_features(
             f"{path}: has {count} frames{at}, but a snippet is {size}; use a longer video"
         )
     if waiting:
-        rows = np.concatenate([rows, describe(extractor, torch.stack(waiting).numpy())])
+        rows = np.concatenate([rows, describe(extractor, _joined(waiting))])
     if progress:
         progress(path.name, count, count)
     yield FeatureChunk(take_rows(), count)
+
+
+def _joined(crops: list[Tensor]) -> npt.NDArray[np.uint8]:
+    return np.stack([crop.numpy() for crop in crops])
 
 
 def describe(extractor: Extractor, clips: npt.NDArray[np.uint8]) -> Features:

@@ -76,7 +76,9 @@ def resize(
         return frame
     if filter == "bicubic":
         return _bicubic(frame, size)
-    image = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0)  # (1, 3, H, W)
+    # (1, 3, H, W) with channels last, and with strides that say so: the result has them too then,
+    # and needs no transposed copy, which took longer than resizing.
+    image = torch.from_numpy(frame)[None].permute(0, 3, 1, 2)
     resized = F.interpolate(image, size=size, mode="bilinear", antialias=True)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 

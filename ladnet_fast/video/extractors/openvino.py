@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ladnet_fast._choices import PRECISIONS
-from ladnet_fast._extras import import_extra
+from ladnet_fast._extras import import_extra, require_extra
 from ladnet_fast._files import STATE, cache_folder, temporary_folder
 from ladnet_fast._locks import folder_lock
 from ladnet_fast._records import DamagedFileError, digest_of, recorded, verify
@@ -70,7 +70,7 @@ class OpenVinoI3D:
             "openvino", extra="openvino", purpose="compute features with the engine openvino"
         )
         if precision == "int8":
-            import_extra("nncf", extra="openvino", purpose="quantise the network to int8")
+            require_extra("nncf", extra="openvino", purpose="quantise the network to int8")
         self.precision, self._load_torch, self._weights = precision, load_torch, weights
         self._cache_dir = cache_dir
         self._folder: Path | None = None
