@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import sys
 import shlex
+import sys
 from importlib import metadata
 from types import ModuleType
 
@@ -51,9 +51,9 @@ def require_extra(package: str, *, extra: str, purpose: str) -> None:
     For packages that are slow to import and may not be needed after all.
     """
     try:
-        found = sys.modules.get(package, True) and importlib.util.find_spec(package)
-    except ValueError:  # imported without a specification
-        found = True
+        found = importlib.util.find_spec(package) is not None
+    except ValueError:  # imported without a specification, or kept from being imported
+        found = sys.modules[package] is not None
     if not found:
         raise _missing(package, extra, purpose, package)
 

@@ -172,6 +172,25 @@ class TestOpenVino:
             extract_to_files([noise], tmp_path / "ov", model=network)
 
     @pytest.mark.slow
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_clips_that_are_computed_side_by_side_keep_their_order(
+        self, make: Callable, threads: int
+    ) -> None:
+        clips = np.random.default_rng(1).integers(0, 256, (3, 16, 64, 64, 3), np.uint8)
+        clips = clips.repeat(4, axis=2).repeat(4, axis=3)[:, :, :224, :224]
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            extractor = make("fp32")
+            extractor.load()
+        finally:
+            torch.set_num_threads(before)
+        alone = np.concatenate([extractor(clips[i : i + 1]) for i in range(3)])
+        assert len({row.tobytes() for row in alone}) == 3
+        for count in (1, 2, 3):
+            np.testing.assert_array_equal(extractor(clips[:count]), alone[:count])
+
+    @pytest.mark.slow
     def test_int8_is_calibrated_once_and_kept_beside_the_features(
         self, make: Callable, noise: Path, tmp_path: Path
     ) -> None:
