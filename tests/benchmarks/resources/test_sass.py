@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
-
-from benchmarks import sass
+from benchmarks.resources import sass
 
 from .listings import program
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES, Config
 
-from . import table
-from .variants import LAYOUTS, Variant
+from .triton_rows import Maker
+from .triton_rules import problems
+from .triton_variants import LAYOUTS, Variant
 
 _SIZES = (128, 64, 32, 16)
 _REGISTERS = 65536  # of a multiprocessor
@@ -49,17 +50,17 @@ def first_clean(
 ) -> Config | None:
     """Return the first promising configuration without problems, or None after ``limit`` tries.
 
-    It has none however bags lie (:data:`.variants.LAYOUTS`).
+    It has none however bags lie (:data:`.triton_variants.LAYOUTS`).
     """
-    rows: table.Rows = {}
+    maker = Maker({}, lambda line: None)
     for config in promising(kernel, architecture, precision, head_size)[:limit]:
         band = config.block_band if mode in ("additive", "inference") else 0
-        config = Config(config.block_m, config.block_n, band, config.num_warps, config.num_stages)
+        config = replace(config, block_band=band)
+        variant = Variant(kernel, mode, architecture, precision, head_size, config)
         for layout in LAYOUTS:
-            variant = Variant(kernel, mode, architecture, precision, head_size, config, layout)
-            rows |= table.refresh([variant], rows, lambda line: None)
-            found = table.problems(variant, rows[variant.name])
-            progress(f"{variant.name}: {'; '.join(found) or rows[variant.name].resources}")
+            usage = maker.usage(variant, layout)
+            found = problems(variant, usage)
+            progress(f"{variant.name} {layout}: {'; '.join(found) or usage}")
             if found:
                 break
         else:

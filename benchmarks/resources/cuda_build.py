@@ -1,18 +1,16 @@
-"""Builds the extension module ``_cuda`` as an installation does, and finds NVIDIA's tools."""
+"""Building the extension module ``_cuda`` as an installation does."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from .tools import ROOT, find, run
 
 _TOOLS = {
     "nvcc": "the CUDA toolkit",
@@ -28,32 +26,15 @@ def problem() -> str:
     """Return why the module cannot be built and examined here; empty if it can."""
     if platform.system() != "Linux":
         return "the build of the CUDA module is examined on Linux only"
-    missing = [f"{tool} ({package})" for tool, package in _TOOLS.items() if _find(tool) is None]
+    missing = [f"{tool} ({package})" for tool, package in _TOOLS.items() if find(tool) is None]
     return f"needs on PATH: {', '.join(missing)}" if missing else ""
 
 
-def _find(tool: str) -> str | None:
-    """Return the path of a program; triton, where it is installed, brings NVIDIA's."""
-    found = shutil.which(tool)
-    triton = importlib.util.find_spec("triton")
-    if found or triton is None or triton.origin is None:
-        return found
-    return shutil.which(str(Path(triton.origin).parent / "backends" / "nvidia" / "bin" / tool))
-
-
-def nvidia_tool(name: str) -> str:
-    """Return the path of cuobjdump or nvdisasm; ``FileNotFoundError`` if there is none."""
-    path = _find(name)
-    if path is None:
-        raise FileNotFoundError(f"no {name} on PATH and none in triton: install {_TOOLS[name]}")
-    return path
-
-
 @cache
-def nvcc_version() -> str:
-    """Return the release of nvcc, e.g. ``13.0.88``."""
+def compiler() -> str:
+    """Return the compiler and its release, e.g. ``nvcc 13.0.88``."""
     (version,) = re.findall(r"\bV([\d.]+)", run("nvcc", "--version"))
-    return str(version)
+    return f"nvcc {version}"
 
 
 def build_module(folder: Path) -> Path:
@@ -72,11 +53,3 @@ def build_module(folder: Path) -> Path:
     run("cmake", "--build", str(folder / "build"), "--target", "_cuda", "--parallel", jobs)
     (module,) = folder.glob("_cuda*.so")
     return module
-
-
-def run(*command: str, folder: Path | None = None) -> str:
-    """Return what a command prints; where it fails, the exception has it."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout

@@ -1,16 +1,13 @@
-"""Compiling a Triton kernel for a GPU that is not there, and taking the result apart.
+"""Compiling a Triton kernel for a GPU that is not there.
 
 The compiler gets what Triton's own launcher would give it: the same rules decide from the arguments
-which integers are 1 or divisible by 16 and which pointers are aligned. cuobjdump and nvdisasm come
-with Triton.
+which integers are 1 or divisible by 16 and which pointers are aligned.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,13 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
 
-from .. import sass
-
-_TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-_USAGE = re.compile(
-    r"Function (?P<kernel>[\w$.]+):\s+REG:(?P<registers>\d+) STACK:(?P<stack>\d+).*? "
-    r"LOCAL:(?P<local>\d+)"
-)
+from . import cubins, sass
 
 
 @dataclass(frozen=True)
@@ -43,17 +34,15 @@ class Binary:
     shared_bytes: int
     scratch_bytes: int  # global memory that each program wants
 
-    def usage(self) -> tuple[int, int]:
-        """Return the registers of a thread, and its bytes of local memory."""
-        printed = _run("cuobjdump", "--dump-resource-usage", cubin=self.cubin)
-        for found in _USAGE.finditer(printed):
-            if found["kernel"] == self.name:
-                return int(found["registers"]), int(found["stack"]) + int(found["local"])
-        raise RuntimeError(f"cuobjdump says nothing of {self.name}; it printed:\n{printed}")
-
-    def program(self) -> sass.Program:
-        """Return the machine code."""
-        return sass.parse(_run("nvdisasm", "-c", cubin=self.cubin), self.name)
+    def read(self) -> tuple[cubins.Report, sass.Program]:
+        """Return what cuobjdump reports, and the machine code."""
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            file.write(self.cubin)
+            file.flush()
+            for kernel, report, program in cubins.read(Path(file.name), triton_first=True):
+                if kernel == self.name:
+                    return report, program
+        raise RuntimeError(f"cuobjdump says nothing of {self.name}")
 
 
 class Build:
@@ -103,7 +92,7 @@ class Build:
         source = self.source
         specialised = (source.signature, source.constants, source.attrs)
         given = [repr(sorted(part.items())) for part in specialised]
-        return _digest(
+        return digest(
             [triton.__version__, self.target.arch, self.options.hash(), *given, texts(self.kernel)]
         )
 
@@ -123,7 +112,7 @@ class Build:
         module = self.source.make_ir(
             self.target, self.options, functions, backend.get_module_map(), context
         )
-        return _digest(
+        return digest(
             [triton.__version__, self.target.arch, str(module.str_nodebug()), self.options.hash()]
         )
 
@@ -139,13 +128,6 @@ class Build:
         )
 
 
-def _digest(parts: list[Any]) -> str:
+def digest(parts: list[Any]) -> str:
+    """Return a hash of texts and numbers."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _run(tool: str, *options: str, cubin: bytes) -> str:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(_TOOLS / tool), *options, file.name]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout

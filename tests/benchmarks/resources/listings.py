@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from benchmarks import sass
+from benchmarks.resources import sass
 
 
 def program(code: str, kernel: str = "kernel") -> sass.Program:

@@ -7,8 +7,10 @@ half of a loop (waiting for a barrier) behind the end of the function, and jump 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import networkx
 
 _SECTION = re.compile(r"^\s*\.section\s+(\S+?),")
 _LABEL = re.compile(r"^\s*(\.L[\w$.]+|\$?[\w$.]+):\s*$")
@@ -76,18 +78,16 @@ class Program:
         Loops that share a head are one loop. Code that cannot be reached from the entry, such as
         the endless jump behind the end of each kernel, belongs to none.
         """
-        successors = self._successors()
-        order = _reverse_postorder(successors)
-        parents = _immediate_dominators(successors, order)
-        predecessors: dict[int, list[int]] = {i: [] for i in order}
-        for i in order:
-            for j in successors[i]:
-                predecessors[j].append(i)
+        graph = networkx.DiGraph()
+        graph.add_node(0)
+        graph.add_edges_from((i, j) for i, after in enumerate(self._successors()) for j in after)
+        # Of what can be reached; networkx's releases differ about the entry's own.
+        parents = {**networkx.immediate_dominators(graph, 0), 0: 0}
+        graph = graph.subgraph(parents).copy()
         bodies: dict[int, set[int]] = {}
-        for i in order:
-            for j in successors[i]:
-                if _dominates(j, i, parents):
-                    bodies.setdefault(j, {j}).update(_body(j, i, predecessors))
+        for tail, head in graph.edges:
+            if _dominates(head, tail, parents):
+                bodies.setdefault(head, {head}).update(_body(head, tail, graph))
         return [Loop(head, frozenset(bodies[head]), self.instructions) for head in sorted(bodies)]
 
     def _successors(self) -> list[tuple[int, ...]]:
@@ -151,62 +151,17 @@ def _is_jumping_call(instruction: Instruction) -> bool:
     return instruction.opcode == "CALL.REL.NOINC" and target.startswith(".L")
 
 
-def _reverse_postorder(successors: Sequence[Sequence[int]]) -> list[int]:
-    order: list[int] = []
-    seen = {0}
-    stack = [(0, iter(successors[0]))]
-    while stack:
-        node, remaining = stack[-1]
-        for following in remaining:
-            if following not in seen:
-                seen.add(following)
-                stack.append((following, iter(successors[following])))
-                break
-        else:
-            order.append(node)
-            stack.pop()
-    return order[::-1]
-
-
-def _immediate_dominators(
-    successors: Sequence[Sequence[int]], order: Sequence[int]
-) -> dict[int, int]:
-    """Return every reachable node's closest dominator (Cooper, Harvey and Kennedy's iteration)."""
-    rank = {node: i for i, node in enumerate(order)}
-    predecessors: dict[int, list[int]] = {node: [] for node in order}
-    for node in order:
-        for following in successors[node]:
-            predecessors[following].append(node)
-    parents = {order[0]: order[0]}
-    changed = True
-    while changed:
-        changed = False
-        for node in order[1:]:
-            known = [p for p in predecessors[node] if p in parents]
-            best = known[0]
-            for other in known[1:]:
-                while best != other:
-                    if rank[best] > rank[other]:
-                        best = parents[best]
-                    else:
-                        other = parents[other]
-            if parents.get(node) != best:
-                parents[node] = best
-                changed = True
-    return parents
-
-
 def _dominates(candidate: int, node: int, parents: Mapping[int, int]) -> bool:
-    while node != candidate and parents[node] != node:
+    while node not in (candidate, 0):
         node = parents[node]
     return node == candidate
 
 
-def _body(head: int, tail: int, predecessors: Mapping[int, Sequence[int]]) -> set[int]:
-    body = {head, tail}
-    stack = [] if tail == head else [tail]
+def _body(head: int, tail: int, graph: networkx.DiGraph) -> set[int]:
+    """Return the tail of a loop and all that leads to it without passing the head."""
+    body, stack = {head, tail}, [tail] if tail != head else []
     while stack:
-        for previous in predecessors[stack.pop()]:
+        for previous in graph.predecessors(stack.pop()):
             if previous not in body:
                 body.add(previous)
                 stack.append(previous)

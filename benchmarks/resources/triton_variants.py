@@ -1,4 +1,4 @@
-"""The compiled kernels that are shipped: which there are, and how each is built.
+"""The attention kernels that are shipped: which there are, and how each is compiled.
 
 Launches are planned by the kernels' own host code, on tensors without memory, so what is measured
 is what runs.
@@ -16,7 +16,7 @@ from ladnet_fast.kernels.locality_attention import configs
 from ladnet_fast.kernels.locality_attention.configs import Config
 from ladnet_fast.kernels.locality_attention.launch import plan_backward, plan_forward
 
-from .toolchain import Build
+from .triton_build import Build
 
 ARCHITECTURES = tuple(configs.SHARED_BYTES)
 #: Which variants of each kernel are compiled. "inference" is the additive forward pass that does
@@ -45,7 +45,7 @@ _OTHER = Config(64, 64, 64, 4, 2)
 
 @dataclass(frozen=True)
 class Variant:
-    """One compiled kernel.
+    """One kernel in one configuration; it is compiled for each of :data:`LAYOUTS`.
 
     Parameters
     ----------
@@ -56,8 +56,6 @@ class Variant:
         80, 86, 90, 100 or 120.
     precision
         "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
-    layout
-        One of :data:`LAYOUTS`.
     """
 
     kernel: str
@@ -66,7 +64,6 @@ class Variant:
     precision: str
     head_size: int
     config: Config
-    layout: str = "padded"
 
     @property
     def prior(self) -> str:
@@ -75,10 +72,10 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The key of its row, such as ``forward additive sm_90 bf16 d128 128x64/64w8s3 padded``."""
+        """The key of its row, such as ``sm_90 bf16 forward additive d128 128x64/64w8s3``."""
         return (
-            f"{self.kernel} {self.mode} sm_{self.architecture} {self.precision} "
-            f"d{self.head_size} {self.config} {self.layout}"
+            f"sm_{self.architecture} {self.precision} {self.kernel} {self.mode} "
+            f"d{self.head_size} {self.config}"
         )
 
     @property
@@ -98,9 +95,9 @@ class Variant:
         config = replace(self.config, block_band=0, one_far_loop=False)
         return replace(self, mode="none", config=config)
 
-    def build(self) -> Build:
-        """Return it ready to be compiled."""
-        launch = self._launch()
+    def build(self, layout: str) -> Build:
+        """Return it ready to be compiled for one of :data:`LAYOUTS`."""
+        launch = self._launch(layout)
         return Build(
             launch.kernel,
             {**launch.arguments, **launch.constexprs},
@@ -108,15 +105,15 @@ class Variant:
             options={"num_warps": launch.num_warps, "num_stages": launch.num_stages},
         )
 
-    def _launch(self) -> Launch:
-        batch, dtype = 1 if self.layout == "packed" else _B, _DTYPES[self.precision]
+    def _launch(self, layout: str) -> Launch:
+        batch, dtype = 1 if layout == "packed" else _B, _DTYPES[self.precision]
         x = torch.empty(batch, _H, _T, self.head_size, dtype=dtype, device="meta")
         heads = torch.empty(_H, dtype=torch.float32, device="meta")
         prior = "additive" if self.kernel == "preprocess" and self.mode != "none" else self.prior
         w, b = (None, None) if prior == "none" else (heads, heads)
         bounds = torch.empty(_B, dtype=torch.int64, device="meta")
-        lengths = bounds if self.layout == "padded" else None
-        cu_seqlens = bounds if self.layout == "packed" else None
+        lengths = bounds if layout == "padded" else None
+        cu_seqlens = bounds if layout == "packed" else None
         options: dict[str, Any] = {
             "prior": prior,
             "scale": self.head_size**-0.5,
@@ -152,7 +149,4 @@ def shipped(
                             precision=precision,
                             head_size=size,
                         ):
-                            for layout in LAYOUTS:
-                                yield Variant(
-                                    kernel, mode, architecture, precision, size, config, layout
-                                )
+                            yield Variant(kernel, mode, architecture, precision, size, config)
