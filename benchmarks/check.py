@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from .registry import Outputs
+from .vocabulary import Outputs
 
 _PIECE = 2**22
 

@@ -21,8 +21,8 @@ from . import impls
 from .check import compare
 from .memory import peak_resident
 from .oracle import attention_rows
-from .registry import Outputs
 from .runner import Measurement
+from .vocabulary import Outputs
 from .worker import WorkerError, run_worker
 
 SNIPPETS = 135_000

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from . import machine, registry
+from .vocabulary import Case
 from .worker import WorkerError, run_worker
 
 
-def measure_peak(case: registry.Case, side: str, threads: int) -> dict[str, Any]:
+def measure_peak(case: Case, side: str, threads: int) -> dict[str, Any]:
     """Return ``{"status", "reason", "peak_bytes"}`` of one call; never raises for a failing side.
 
     The process may not take more memory than is available: it fails instead of the machine.

@@ -10,7 +10,7 @@ import matplotlib
 
 from ladnet_fast._files import atomic_path
 
-from .registry import Op
+from .vocabulary import Op
 
 Row = dict[str, Any]
 #: side -> {size -> value}

@@ -12,9 +12,10 @@ import jinja2
 from ladnet_fast._files import atomic_write_text
 
 from . import bars, plots
-from .registry import Op, all_ops
+from .registry import all_ops
 from .results import shape_name
 from .stats import growth_exponent
+from .vocabulary import Op
 
 Row = dict[str, Any]
 Results = dict[str, Any]

@@ -19,8 +19,8 @@ from . import machine, registry
 from .check import DoesNotFitError, OutputError, compare, must_fit
 from .measure import FULL, Clock, Plan, cpu_clock, interleaved
 from .memory import measure_peak
-from .registry import Call, Case, Outputs, Side
 from .stats import paired_ratio, summarise
+from .vocabulary import Call, Case, Outputs, Side
 from .worker import WorkerError, run_worker
 
 #: Called with a line about what is being done.

@@ -10,7 +10,7 @@ from torch import Tensor
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
 
 from ..oracle import blockwise_attention, gradient_scales, rounding_scales
-from ..registry import Case, Cost, Op, Outputs, subsets
+from ..vocabulary import Case, Cost, Op, Outputs, subsets
 from .attention_sides import Inputs, forward, forward_backward, gradient_names, make_sides
 
 #: variant -> (kind of prior, w, b). "flat" is the worst case: the band is the whole sequence.

@@ -13,7 +13,7 @@ from torch import Tensor
 import ladnet_fast.functional as LF
 
 from .. import impls, peers
-from ..registry import Call, Outputs, Side
+from ..vocabulary import Call, Outputs, Side
 
 #: Peers without any prior.
 _PLAIN = ("sdpa", "sdpa_flash", "sdpa_cudnn")

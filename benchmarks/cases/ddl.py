@@ -14,7 +14,7 @@ import ladnet_fast.functional as LF
 from ladnet_fast.functional import DDLTerms
 
 from .. import impls, peers
-from ..registry import Call, Case, Cost, Op, Outputs, Side, subsets
+from ..vocabulary import Call, Case, Cost, Op, Outputs, Side, subsets
 
 Loss = Callable[[Tensor, Tensor, Tensor], DDLTerms]
 

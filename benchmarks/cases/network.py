@@ -14,7 +14,7 @@ from ladnet_fast.ops.locality_attention.layout import lse_dtype
 
 from .. import impls, peers
 from ..oracle import blockwise_networks
-from ..registry import Call, Case, Cost, Op, Outputs, Side, subsets
+from ..vocabulary import Call, Case, Cost, Op, Outputs, Side, subsets
 
 #: Bags longer than this meet the oracle block by block.
 _LONG = 4096

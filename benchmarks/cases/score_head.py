@@ -12,7 +12,7 @@ from torch import Tensor
 from ladnet_fast.ops.score_head import score_head
 
 from .. import impls, peers
-from ..registry import Call, Case, Cost, Op, Outputs, Side
+from ..vocabulary import Call, Case, Cost, Op, Outputs, Side
 
 
 @dataclass(frozen=True)

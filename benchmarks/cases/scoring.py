@@ -15,7 +15,7 @@ from ladnet_fast.data import FeatureSource, Video, iter_crops
 from ladnet_fast.engine.scoring import score_video
 
 from .. import impls, peers
-from ..registry import Call, Case, Cost, Op, Outputs, Side, subsets
+from ..vocabulary import Call, Case, Cost, Op, Outputs, Side, subsets
 
 
 @dataclass(frozen=True)

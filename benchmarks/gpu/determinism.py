@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..registry import Outputs
+from ..vocabulary import Outputs
 from .outcome import Outcome, Unavailable, run_check
 from .problems import PRIORS, Problem, attention, ddl, head
 from .sizes import Sizes

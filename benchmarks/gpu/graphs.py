@@ -12,7 +12,7 @@ import ladnet_fast.functional as LF
 from ladnet_fast.functional import DDLTerms
 
 from .. import impls
-from ..registry import Outputs
+from ..vocabulary import Outputs
 from .determinism import differences
 from .outcome import Outcome, Unavailable, run_check
 from .sizes import Sizes

@@ -9,8 +9,8 @@ import torch
 
 from .. import impls
 from ..cases import attention
-from ..registry import Case, Op
 from ..stats import growth_exponent
+from ..vocabulary import Case, Op
 from .outcome import Outcome, Unavailable, release, run_check
 from .sizes import Sizes
 

@@ -19,7 +19,7 @@ from ladnet_fast.ops.score_head import score_head
 from .. import impls
 from ..cases.score_head import sum_scales
 from ..oracle import blockwise_attention, gradient_scales, rounding_scales
-from ..registry import Outputs
+from ..vocabulary import Outputs
 from .sizes import Sizes
 
 #: Operator -> the implementation that is checked on a device; on the CPU, Triton's interpreter.
@@ -51,7 +51,7 @@ class Problem:
     exact : callable
         ``exact(dtype)`` computes the same by the reference in a dtype.
     scales : callable
-        ``scales(truth)``: see :class:`..registry.Op`.
+        ``scales(truth)``: see :class:`..vocabulary.Op`.
     why_not : list of str
         Reasons why our kernels cannot serve here; empty if they can.
     """

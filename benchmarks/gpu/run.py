@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ..ceilings import Ceiling
-from ..registry import Case
 from ..runner import first_line
+from ..vocabulary import Case
 from . import correctness, determinism, graphs, memory, speed
 from .ceilings import measure_ceilings
 from .clock import clock_for

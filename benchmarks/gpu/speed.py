@@ -9,8 +9,8 @@ import torch
 from .. import runner
 from ..ceilings import Ceiling
 from ..measure import Clock
-from ..registry import Case
 from ..runner import Measurement
+from ..vocabulary import Case
 from .ceilings import product_name
 from .outcome import device_lost
 from .sizes import Sizes

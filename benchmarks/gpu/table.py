@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from ..cases import attention, ddl, network, score_head
-from ..registry import Case, Op, subsets
+from ..vocabulary import Case, Op, subsets
 
 _BF16, _FP16, _FP32 = torch.bfloat16, torch.float16, torch.float32
 _OWN = ("triton", "triton_no_prior")

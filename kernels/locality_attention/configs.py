@@ -1,7 +1,7 @@
 """Block sizes, warps and pipeline stages of the kernels: the shipped table and its lookup.
 
 Every entry compiles without register spills, keeps its products on tensor cores (except IEEE fp32,
-which has none) and its loads asynchronous; ``docs/triton-resources.md`` has the figures, and the
+which has none) and its loads asynchronous; ``docs/gpu-resources.md`` has the figures, and the
 command that makes them. The table was made by static counts alone: nothing in it was timed.
 """
 

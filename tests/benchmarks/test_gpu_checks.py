@@ -12,7 +12,7 @@ from benchmarks.check import OutputError, compare, must_fit
 from benchmarks.gpu import correctness, determinism, graphs, memory, problems
 from benchmarks.gpu.outcome import Unavailable, judge_errors, run_check
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
-from benchmarks.registry import Case
+from benchmarks.vocabulary import Case
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from benchmarks.gpu import clock, device, problems, report, run, speed, table
 from benchmarks.gpu.ceilings import COPY, measure_ceilings, product_name
 from benchmarks.gpu.outcome import Outcome, run_check
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
-from benchmarks.registry import Case, Cost, Op, Side
+from benchmarks.vocabulary import Case, Cost, Op, Side
 
 from .conftest import attention, canned
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.gpu import table
-from benchmarks.registry import Case
+from benchmarks.vocabulary import Case
 
 CASES = table.cases()
 

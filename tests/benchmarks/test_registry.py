@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks import peers, registry, runner
+from benchmarks import peers, registry, runner, vocabulary
 from benchmarks.check import compare
 from benchmarks.measure import Plan
 
@@ -66,7 +66,7 @@ def test_inputs_are_the_same_at_every_build(case):
     assert all(entry.error == 0 for entry in compare(first, second, second))
 
 
-@pytest.mark.parametrize("subset", registry.SUBSETS)
+@pytest.mark.parametrize("subset", vocabulary.SUBSETS)
 def test_a_subset_is_not_empty_and_only_the_full_one_compiles(subset):
     chosen = registry.select(subset)
     assert any("compiled" in case.sides for case in chosen) == (subset == "full")
@@ -80,7 +80,7 @@ def test_selecting_by_pattern_and_selecting_nothing():
     with pytest.raises(ValueError, match="subset must be one of"):
         registry.select("all")
     with pytest.raises(ValueError, match="fast"):
-        registry.subsets("fast")
+        vocabulary.subsets("fast")
 
 
 def test_an_unknown_side_is_named():

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import machine, memory, registry, runner
 from benchmarks.measure import Plan
-from benchmarks.registry import Case, Cost, Op, Side
+from benchmarks.vocabulary import Case, Cost, Op, Side
 from benchmarks.worker import WorkerError
 
 PLAN = Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, sample_seconds=0)

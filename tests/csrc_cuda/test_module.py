@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cuda_resources.build import run
+from benchmarks.resources.tools import run
 
 pytestmark = pytest.mark.slow  # because of what is built first
 

@@ -10,7 +10,7 @@ from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention.launch import Choose, plan_backward, plan_forward
 from torch import Tensor
 
-from benchmarks.triton_resources.toolchain import Build
+from benchmarks.resources.triton_build import Build
 
 from ..ptx_on_cpu.triton_aot import CompiledKernel
 

@@ -10,8 +10,8 @@ import triton
 from ladnet_fast.kernels.locality_attention import configs
 from triton.backends.compiler import GPUTarget
 
-from benchmarks.triton_resources import toolchain
-from benchmarks.triton_resources.variants import Variant
+from benchmarks.resources import triton_build
+from benchmarks.resources.triton_variants import Variant
 
 #: MI300: CDNA 3, wavefronts of 64 lanes. A workgroup of CDNA 1 to 3 and of RDNA has 64 KB.
 TARGET = GPUTarget("hip", "gfx942", 64)
@@ -31,8 +31,8 @@ def test_a_kernel_compiles_and_fits_64_kb(monkeypatch, kernel, prior, precision,
         kernel, prior=prior, architecture="hip", precision=precision, head_size=head_size
     )
     # A variant is of an NVIDIA architecture; of that only the target reaches the compiler.
-    monkeypatch.setattr(toolchain, "GPUTarget", lambda *_: TARGET)
-    build = Variant(kernel, prior, 80, precision, head_size, config).build()
+    monkeypatch.setattr(triton_build, "GPUTarget", lambda *_: TARGET)
+    build = Variant(kernel, prior, 80, precision, head_size, config).build("padded")
     built = triton.compile(build.source, target=TARGET, options=build.options.__dict__)
     assert "hsaco" in built.asm
     assert 0 < built.metadata.shared <= SHARED_BYTES

@@ -5,15 +5,16 @@ LADNET_COMPILE_ALL=1 compiles all of it, which takes about an hour on one core.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
 
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
-from benchmarks.triton_resources import table
-from benchmarks.triton_resources.resources import measure
-from benchmarks.triton_resources.variants import Variant, shipped
+from benchmarks.resources import rows
+from benchmarks.resources.triton_rows import Maker, measure
+from benchmarks.resources.triton_variants import LAYOUTS, Variant, shipped
 
 
 def is_chosen(variant: Variant) -> bool:
@@ -42,10 +43,16 @@ ALL = os.environ.get("LADNET_COMPILE_ALL") == "1"
 CHOSEN = {v.name: v for v in shipped() if ALL or is_chosen(v)}
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", CHOSEN)
-def test_a_row_is_what_the_compiler_makes(name):
+def test_a_row_is_what_the_compiler_makes(name, layout):
     variant = CHOSEN[name]
-    row = table.read()[name]
-    build = variant.build()
-    assert build.intermediate_hash() == row.intermediate
-    assert measure(build.compile(), variant.far_loops) == row.resources
+    usage = rows.read()["triton"].rows[name].usages[LAYOUTS.index(layout)]
+    found = measure(variant.build(layout).compile(), variant.far_loops)
+    assert found == dataclasses.replace(usage, plain_loop=0)
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_row_is_of_the_code_that_the_compiler_reads(name):
+    intermediate = Maker({}, print).intermediate_hash(CHOSEN[name])
+    assert intermediate == rows.read()["triton"].rows[name].intermediate

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.triton_resources.toolchain import Build
+from benchmarks.resources.triton_build import Build
 
 from .interpreter import Kernel, Pointer, Race, parse, run
 

@@ -1,0 +1,164 @@
+"""The table of resources: its rows, and the file that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, field, fields
+from typing import Any
+
+from ladnet_fast._files import atomic_write_text
+
+from .tools import ROOT
+
+SCHEMA = 2
+PATH = ROOT / "docs" / "gpu-resources.json"
+COMMAND = "python -m benchmarks.resources"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a compiled kernel takes; counts of instructions are static.
+
+    The next four are those of Triton's kernels for attention, the last four those of the CUDA
+    module; elsewhere they stay 0.
+    """
+
+    registers: int
+    """Of a thread."""
+    shared: int
+    """Bytes of a block."""
+    local: int = 0
+    """Bytes of a thread in local memory: its stack, which has the registers that are spilled."""
+    tensor_cores: str = ""
+    """Kinds in the whole kernel: "wgmma", "mma.sync+wgmma", "" if none."""
+    async_copies: int = 0
+    """Those of a turn of a far loop; of the one that has the fewest."""
+    far_loop: int = 0
+    """Instructions of a turn of the longest far loop; 0 where there is none."""
+    plain_loop: int = 0
+    """The same of this configuration compiled for ``prior="none"``."""
+    threads: int = 0
+    """Of a block."""
+    vector_loads: int = 0
+    """Global loads of 16 bytes in loops."""
+    vector_stores: int = 0
+    """Global stores of 16 bytes in loops."""
+    instructions: int = 0
+    """Of the whole kernel, padding included."""
+
+    @property
+    def far_loop_ratio(self) -> float:
+        """The length of the far loop against that without a prior; 1 where there is none."""
+        return self.far_loop / self.plain_loop if self.plain_loop else 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one kernel takes on one architecture, and of which source that is true.
+
+    ``usages`` has one entry for each way of compiling it that the table names. ``source`` is a hash
+    of all text that the code depends on, ``intermediate`` one of what the compiler makes of that
+    text first; both are empty in rows of the CUDA module, which the tests build whole.
+    """
+
+    usages: tuple[Usage, ...]
+    source: str = ""
+    intermediate: str = ""
+
+
+#: By name; the first word of a name is the architecture: ``sm_90 judge_kernel``.
+Rows = dict[str, Row]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one compiler, e.g. "nvcc 13.0.88"; ``ways`` names the entries of each row."""
+
+    compiler: str
+    ways: tuple[str, ...] = ("",)
+    rows: Rows = field(default_factory=dict)
+
+
+_COLUMNS = ("source", "intermediate", *(column.name for column in fields(Usage)))
+_DEFAULTS = ("", "", *astuple(Usage(0, 0)))
+
+
+def write(name: str, table: Table) -> None:
+    """Write the table called ``name``, "triton" or "cuda"; the other one is kept as it is."""
+    tables = {**(read() if PATH.exists() else {}), name: table}
+    lines = [
+        f' "schema": {SCHEMA},',
+        f' "command": {json.dumps(COMMAND)},',
+        f' "columns": {json.dumps(_COLUMNS)},',
+    ]
+    parts = (_lines(key, tables[key]) for key in sorted(tables))
+    atomic_write_text(PATH, "\n".join(["{", *lines, ",\n".join(parts), "}"]) + "\n")
+
+
+def read() -> dict[str, Table]:
+    """Read the tables.
+
+    Raises
+    ------
+    ValueError
+        If the file is none of this version.
+    """
+    try:
+        found = json.loads(PATH.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA or tuple(found["columns"]) != _COLUMNS:
+            raise ValueError(f"schema {found['schema']}, columns {found['columns']}")
+        heads = ("schema", "command", "columns")
+        return {name: _table(**part) for name, part in found.items() if name not in heads}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{PATH} is no table of this version ({error}); delete it and run: {COMMAND} triton, "
+            f"then {COMMAND} cuda"
+        ) from error
+
+
+def _lines(name: str, table: Table) -> str:
+    """Return a table as JSON, rows by architecture, a line for each.
+
+    A column is one value, or a list where the ways of compiling differ; zeros at the end of a row
+    are left out.
+    """
+    architectures: dict[str, list[str]] = {}
+    for key, row in table.rows.items():
+        architecture, _, kernel = key.partition(" ")
+        values = json.dumps(list(_encode(row)), separators=(",", ":"))
+        architectures.setdefault(architecture, []).append(f"   {json.dumps(kernel)}: {values}")
+    body = ",\n".join(
+        f"  {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n  }"
+        for key, lines in architectures.items()
+    )
+    head = f'"compiler": {json.dumps(table.compiler)}, "ways": {json.dumps(table.ways)}'
+    return f' {json.dumps(name)}: {{{head}, "rows": {{\n{body}\n }}}}'
+
+
+def _encode(row: Row) -> Iterable[Any]:
+    values: list[Any] = [row.source, row.intermediate]
+    for column in zip(*map(astuple, row.usages), strict=True):
+        values.append(column[0] if len(set(column)) == 1 else list(column))
+    while values and values[-1] == _DEFAULTS[len(values) - 1]:
+        values.pop()
+    return values
+
+
+def _table(compiler: str, ways: list[str], rows: Mapping[str, Any]) -> Table:
+    decoded = {
+        f"{architecture} {kernel}": _decode(values, len(ways))
+        for architecture, kernels in rows.items()
+        for kernel, values in kernels.items()
+    }
+    return Table(compiler, tuple(ways), decoded)
+
+
+def _decode(values: list[Any], ways: int) -> Row:
+    source, intermediate, *columns = [*values, *_DEFAULTS[len(values) :]]
+
+    def entries() -> Iterator[Usage]:
+        for i in range(ways):
+            yield Usage(*(value[i] if isinstance(value, list) else value for value in columns))
+
+    return Row(tuple(entries()), source, intermediate)

@@ -1,0 +1,144 @@
+"""Rows of the attention kernels, counted in machine code; :mod:`.triton_rules` judges them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import triton
+
+from .rows import Row, Rows, Usage
+from .sass import Loop, Program
+from .triton_build import Binary, digest
+from .triton_rules import problems
+from .triton_variants import LAYOUTS, Variant
+
+COMPILER = f"Triton {triton.__version__}"
+#: The instructions of each kind of product. UTC*MMA: one thread starts what a tensor core does.
+PRODUCTS = {
+    "wgmma": ("HGMMA",),
+    "tcgen05": ("UTCHMMA", "UTCQMMA", "UTCIMMA", "UTCOMMA"),
+    "mma.sync": ("HMMA",),
+}
+#: Products without tensor cores; FFMA2 does two at once.
+SCALAR_PRODUCTS = ("FFMA", "FFMA2")
+ASYNC_COPIES = ("LDGSTS", "UTMALDG", "UBLKCP")
+#: Scalar multiply-adds that a loop has beside its products at most: softmax, addresses, the prior.
+_FEW = 64
+#: Of the hashes in the table.
+_DIGITS = 8
+
+
+def measure(binary: Binary, far_loops: int) -> Usage:
+    """Take a compiled kernel apart; its ``plain_loop`` is left 0.
+
+    Parameters
+    ----------
+    far_loops
+        How many far loops it has: the first ones that hold products, in the order of the code.
+
+    Raises
+    ------
+    ValueError
+        If it has fewer loops with products than that.
+    """
+    report, program = binary.read()
+    kinds = [kind for kind, names in PRODUCTS.items() if program.count(names)]
+    loops = _product_loops(program, kinds)[:far_loops]
+    if len(loops) < far_loops:
+        raise ValueError(
+            f"{binary.name} should have {far_loops} far loops; with products there are {len(loops)}"
+        )
+    return Usage(
+        registers=report.registers,
+        shared=binary.shared_bytes,
+        local=report.local,
+        tensor_cores="+".join(sorted(kinds)),
+        async_copies=min((loop.count(ASYNC_COPIES) for loop in loops), default=0),
+        far_loop=max(map(len, loops), default=0),
+    )
+
+
+def _product_loops(program: Program, kinds: list[str]) -> list[Loop]:
+    """Return the innermost loops that hold products, in the order of the code."""
+    floor = 0 if kinds else _FEW
+    found = [loop for loop in program.loops() if _count_products(loop, kinds) > floor]
+    return [loop for loop in found if not any(other.body < loop.body for other in found)]
+
+
+def _count_products(loop: Loop, kinds: list[str]) -> int:
+    if not kinds:
+        return sum(loop.count([name]) * (i + 1) for i, name in enumerate(SCALAR_PRODUCTS))
+    return sum(loop.count(PRODUCTS[kind]) for kind in kinds)
+
+
+class Maker:
+    """Makes rows, compiling only what ``known`` does not answer.
+
+    Parameters
+    ----------
+    known
+        Rows that may be out of date.
+    progress
+        Called with a line for each kernel that is compiled.
+    """
+
+    def __init__(self, known: Mapping[str, Row], progress: Callable[[str], None]) -> None:
+        self._known = known
+        self._progress = progress
+        self._usages: dict[tuple[Variant, str], Usage] = {}
+        self._intermediates: dict[tuple[Variant, str], str] = {}
+
+    def rows(self, variants: Iterable[Variant]) -> Rows:
+        """Return the rows of these variants."""
+        return {variant.name: self._row(variant) for variant in variants}
+
+    def usage(self, variant: Variant, layout: str) -> Usage:
+        """Compile a variant for a layout, and without a prior what it is compared with."""
+        found = self._compiled(variant, layout)
+        if variant.far_loops:
+            plain = self._compiled(variant.without_prior(), layout)
+            found = replace(found, plain_loop=plain.far_loop)
+        return found
+
+    def _row(self, variant: Variant) -> Row:
+        source, old = source_hash(variant), self._known.get(variant.name)
+        if old is not None and old.source == source:
+            return old
+        intermediate = self.intermediate_hash(variant)
+        if old is not None and old.intermediate == intermediate:
+            return replace(old, source=source)
+        usages = tuple(self.usage(variant, layout) for layout in LAYOUTS)
+        return Row(usages, source, intermediate)
+
+    def _compiled(self, variant: Variant, layout: str) -> Usage:
+        if (variant, layout) not in self._usages:
+            usage = measure(variant.build(layout).compile(), variant.far_loops)
+            self._progress(f"{variant.name} {layout}: {usage}")
+            self._usages[variant, layout] = usage
+        return self._usages[variant, layout]
+
+    def intermediate_hash(self, variant: Variant) -> str:
+        """Return a hash of all that a row's figures depend on."""
+        compiled = [variant, variant.without_prior()] if variant.far_loops else [variant]
+        parts = []
+        for place in itertools.product(compiled, LAYOUTS):
+            if place not in self._intermediates:
+                self._intermediates[place] = place[0].build(place[1]).intermediate_hash()
+            parts.append(self._intermediates[place])
+        return digest(parts)[:_DIGITS]
+
+
+def source_hash(variant: Variant) -> str:
+    """Return a hash of all text that a row depends on; nothing is compiled for it."""
+    return digest([variant.build(layout).fingerprint for layout in LAYOUTS])[:_DIGITS]
+
+
+def row_problems(variant: Variant, row: Row) -> list[str]:
+    """Return everything that forbids shipping a variant; nothing if all is well."""
+    return [
+        f"{layout}: {problem}"
+        for layout, usage in zip(LAYOUTS, row.usages, strict=True)
+        for problem in problems(variant, usage)
+    ]

@@ -1,0 +1,152 @@
+"""The attention kernels that are shipped: which there are, and how each is compiled.
+
+Launches are planned by the kernels' own host code, on tensors without memory, so what is measured
+is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ladnet_fast.kernels.launch import Launch
+from ladnet_fast.kernels.locality_attention import configs
+from ladnet_fast.kernels.locality_attention.configs import Config
+from ladnet_fast.kernels.locality_attention.launch import plan_backward, plan_forward
+
+from .triton_build import Build
+
+ARCHITECTURES = tuple(configs.SHARED_BYTES)
+#: Which variants of each kernel are compiled. "inference" is the additive forward pass that does
+#: not store the softmax's share.
+MODES = {
+    "forward": ("none", "additive", "inference", "logit"),
+    "preprocess": ("none", "additive"),
+    "backward_keys": ("none", "additive", "logit"),
+    "backward_queries": ("none", "logit"),
+}
+_PRIORS = {"inference": "additive"}
+_DTYPES = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "tf32": torch.float32,
+    "fp32": torch.float32,
+}
+#: How bags may lie: of one length; padded, with lengths; end to end. Their rows are found by
+#: different code, which takes registers of its own.
+LAYOUTS = ("dense", "padded", "packed")
+# A training batch; nothing of it but alignment reaches the compiler.
+_B, _H, _T = 4, 2, 1000
+#: For the kernels of a plan that are not looked at.
+_OTHER = Config(64, 64, 64, 4, 2)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One kernel in one configuration; it is compiled for each of :data:`LAYOUTS`.
+
+    Parameters
+    ----------
+    kernel, mode
+        A key of :data:`MODES` and one of its values: "additive", "logit" and "none" are priors;
+        "inference" is the additive forward pass that does not keep the softmax's share.
+    architecture
+        80, 86, 90, 100 or 120.
+    precision
+        "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
+    """
+
+    kernel: str
+    mode: str
+    architecture: int
+    precision: str
+    head_size: int
+    config: Config
+
+    @property
+    def prior(self) -> str:
+        """The prior that it is compiled for."""
+        return _PRIORS.get(self.mode, self.mode)
+
+    @property
+    def name(self) -> str:
+        """The key of its row, such as ``sm_90 bf16 forward additive d128 128x64/64w8s3``."""
+        return (
+            f"sm_{self.architecture} {self.precision} {self.kernel} {self.mode} "
+            f"d{self.head_size} {self.config}"
+        )
+
+    @property
+    def far_loops(self) -> int:
+        """How many loops go over tiles far from the diagonal: logit may have one on either side."""
+        if self.kernel == "preprocess":
+            return 0
+        return 2 if self.prior == "logit" and not self.config.one_far_loop else 1
+
+    @property
+    def products(self) -> bool:
+        """Whether it multiplies matrices at all."""
+        return (self.kernel, self.prior) != ("preprocess", "none")
+
+    def without_prior(self) -> Variant:
+        """Return the same kernel and configuration for ``prior="none"``."""
+        config = replace(self.config, block_band=0, one_far_loop=False)
+        return replace(self, mode="none", config=config)
+
+    def build(self, layout: str) -> Build:
+        """Return it ready to be compiled for one of :data:`LAYOUTS`."""
+        launch = self._launch(layout)
+        return Build(
+            launch.kernel,
+            {**launch.arguments, **launch.constexprs},
+            architecture=self.architecture,
+            options={"num_warps": launch.num_warps, "num_stages": launch.num_stages},
+        )
+
+    def _launch(self, layout: str) -> Launch:
+        batch, dtype = 1 if layout == "packed" else _B, _DTYPES[self.precision]
+        x = torch.empty(batch, _H, _T, self.head_size, dtype=dtype, device="meta")
+        heads = torch.empty(_H, dtype=torch.float32, device="meta")
+        prior = "additive" if self.kernel == "preprocess" and self.mode != "none" else self.prior
+        w, b = (None, None) if prior == "none" else (heads, heads)
+        bounds = torch.empty(_B, dtype=torch.int64, device="meta")
+        lengths = bounds if layout == "padded" else None
+        cu_seqlens = bounds if layout == "packed" else None
+        options: dict[str, Any] = {
+            "prior": prior,
+            "scale": self.head_size**-0.5,
+            "precision": "tf32" if self.precision == "tf32" else "ieee",
+            "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
+        }
+        training = self.mode != "inference"
+        forward = plan_forward(x, x, x, w, b, lengths, cu_seqlens, training=training, **options)
+        if self.kernel == "forward":
+            return forward.launches["forward"]
+        backward = plan_backward(
+            x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, lengths, cu_seqlens,
+            need_prior_grad=True, **options,
+        )  # fmt: skip
+        return backward.launches[self.kernel]
+
+
+def shipped(
+    architectures: tuple[int, ...] = ARCHITECTURES,
+    precisions: tuple[str, ...] = configs.PRECISIONS,
+    head_sizes: tuple[int, ...] = configs.HEAD_SIZES,
+) -> Iterator[Variant]:
+    """Yield every variant that users may meet, candidates for autotuning included."""
+    for architecture in architectures:
+        for precision in precisions:
+            for kernel, modes in MODES.items():
+                for size in head_sizes:
+                    for mode in modes:
+                        for config in configs.candidates(
+                            kernel,
+                            prior=_PRIORS.get(mode, mode),
+                            architecture=architecture,
+                            precision=precision,
+                            head_size=size,
+                        ):
+                            yield Variant(kernel, mode, architecture, precision, size, config)

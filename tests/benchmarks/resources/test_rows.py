@@ -1,0 +1,76 @@
+"""The file that holds the tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.resources import rows
+from benchmarks.resources.rows import Row, Table, Usage
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "PATH", tmp_path / "table.json")
+    return rows.PATH
+
+
+WGMMA = Usage(255, 1024, tensor_cores="wgmma", async_copies=8, far_loop=40, plain_loop=39)
+TABLES = {
+    "three": Table(
+        "compiler 1",
+        ("a", "b", "c"),
+        {
+            "sm_80 differing": Row((WGMMA, Usage(2, 0), Usage(3, 0, local=4)), "source", "code"),
+            "sm_80 alike": Row((WGMMA,) * 3, "source", "code"),
+            "sm_90 with spaces <a, b>": Row((Usage(0, 0),) * 3),
+        },
+    ),
+    "one": Table(
+        "compiler 2", rows={"sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, 7, 8, 9, 10),))}
+    ),
+}
+
+
+def test_tables_are_read_as_they_were_written_whatever_is_zero_or_alike():
+    for name, table in TABLES.items():
+        rows.write(name, table)
+    assert rows.read() == TABLES
+    assert list(rows.read()["three"].rows) == list(TABLES["three"].rows)
+
+
+def test_a_row_is_a_line_without_its_zeros_at_the_end(path):
+    rows.write("three", TABLES["three"])
+    lines = [line.strip().rstrip(",") for line in path.read_text().splitlines()]
+    assert '"alike": ["source","code",255,1024,0,"wgmma",8,40,39]' in lines
+    assert '"with spaces <a, b>": []' in lines
+
+
+def test_writing_a_table_keeps_the_other():
+    rows.write("one", TABLES["one"])
+    rows.write("three", TABLES["three"])
+    rows.write("one", Table("compiler 3"))
+    assert rows.read() == {**TABLES, "one": Table("compiler 3")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"schema": 0}',
+        '{"schema": 2, "columns": ["registers"]}',
+        '{"schema": 2, "columns": COLUMNS, "triton": {"rows": {}}}',
+        '{"schema": 2, "columns": COLUMNS, "triton": []}',
+        '{"schema": 2, "columns": COLUMNS, "t": '
+        '{"compiler": "", "ways": ["a", "b"], "rows": {"sm_80": {"k": ["", "", [1]]}}}}',
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_the_remedy(path, text):
+    path.write_text(text.replace("COLUMNS", str(list(rows._COLUMNS)).replace("'", '"')))
+    with pytest.raises(ValueError, match=r"delete it and run: python -m benchmarks\.resources "):
+        rows.read()
+
+
+def test_a_far_loop_is_compared_with_that_of_no_prior():
+    assert Usage(1, 1, far_loop=102, plain_loop=100).far_loop_ratio == 1.02
+    assert Usage(1, 1).far_loop_ratio == 1.0
