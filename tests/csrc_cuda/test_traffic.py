@@ -13,8 +13,8 @@ import pytest
 from benchmarks.cuda_resources import traffic
 from benchmarks.cuda_resources.build import ROOT
 
-from ..ptx_on_cpu import nvcc
-from ..ptx_on_cpu.interpreter import DeviceMemory, Kernel, launch, parse
+from ..emulators.ptx_on_cpu import nvcc
+from ..emulators.ptx_on_cpu.interpreter import DeviceMemory, Kernel, launch, parse
 
 pytestmark = [
     pytest.mark.slow,  # because of what is compiled first

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.triton_resources.toolchain import Build
 
-from ..ptx_on_cpu.triton_aot import CompiledKernel
+from ..emulators.ptx_on_cpu.triton_aot import CompiledKernel
 
 DTYPES = {
     "bf16": torch.bfloat16,
