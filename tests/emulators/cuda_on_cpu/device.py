@@ -1,4 +1,4 @@
-"""The emulated device as Python sees it. Needs numpy and nothing of this project.
+"""The emulated device as Python sees it. Needs numpy alone.
 
 So a process in which a sanitizer's runtime is preloaded imports little.
 """

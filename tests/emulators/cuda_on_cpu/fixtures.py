@@ -1,15 +1,19 @@
-"""The emulator and the libraries of kernels, each built once a session; for several folders."""
+"""Fixtures for a conftest.py: the emulator, built once per session, and its device.
+
+from cuda_on_cpu.fixtures import build_folder, device, emulator, preload
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from . import toolchain
-from .toolchain import CSRC, FLAVOURS, HERE
+from .device import Device
+from .toolchain import FLAVOURS
 
 
 def session_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
@@ -22,6 +26,7 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of everything that is built, or skip where nothing can be."""
     if toolchain.problem():
         pytest.skip(toolchain.problem())
     return session_folder(tmp_path_factory, "cuda_on_cpu_builds")
@@ -29,37 +34,26 @@ def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def emulator(build_folder: Path) -> Path:
+    """Return the emulator's library."""
     return toolchain.build_emulator(build_folder)
 
 
-@pytest.fixture(scope="session")
-def library(build_folder: Path, emulator: Path) -> Callable[[str, str], Path]:
-    """Return the library of ``<name>.cu`` in this folder, built in the flavour of that name."""
-
-    def build(name: str, flavour: str) -> Path:
-        source = HERE / "tests" / "kernels" / f"{name}.cu"
-        return toolchain.build_kernels(name, [source], emulator, build_folder, FLAVOURS[flavour])
-
-    return build
+@pytest.fixture
+def device(emulator: Path) -> Iterator[Device]:
+    """Return the device, with nothing on it; its memory is freed after the test."""
+    with Device(emulator) as opened:
+        opened.configure("up")
+        yield opened
 
 
 @pytest.fixture(scope="session")
-def loss_kernels(build_folder: Path, emulator: Path) -> Callable[[str], Path]:
-    """Return the library of the losses' kernels and launchers, in the flavour of that name."""
+def preload() -> Callable[[str], list[str]]:
+    """Return what has to be in LD_PRELOAD for a flavour, or skip where g++ lacks it."""
 
-    def build(flavour: str) -> Path:
-        sources = sorted(CSRC.glob("cuda/*.cu"))
-        return toolchain.build_kernels("ddl", sources, emulator, build_folder, FLAVOURS[flavour])
+    def paths(flavour: str) -> list[str]:
+        try:
+            return toolchain.runtimes(FLAVOURS[flavour])
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
 
-    return build
-
-
-@pytest.fixture(scope="session")
-def losses(loss_kernels: Callable[[str], Path]) -> Callable[[str], Path]:
-    """Return the module ``_cuda``, built from the files of a GPU's, in the flavour of that name."""
-
-    def build(flavour: str) -> Path:
-        sources = sorted(CSRC.glob("bindings/cuda*.cpp"))
-        return toolchain.build_extension("_cuda", sources, loss_kernels(flavour), FLAVOURS[flavour])
-
-    return build
+    return paths

@@ -2,9 +2,7 @@
 
 A job is a folder: ``calls.json`` lists launchers with their arguments, ``arrays.npz`` holds the
 arrays that they name. The child copies those into device memory, calls the launchers in turn and
-leaves all arrays in ``results.npz``. This module is the child as well:
-
-    python -m tests.emulators.cuda_on_cpu.job FOLDER
+leaves all arrays in ``results.npz``. This module is the child as well: ``python -m ...job FOLDER``.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ import numpy as np
 
 from .device import Device, call
 
-ROOT = Path(__file__).resolve().parents[3]
 #: A sanitizer's report ends the process; memory that Python itself keeps is no leak.
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=65",
@@ -43,11 +40,18 @@ class Outcome:
 def run_child(
     module: str, folder: Path, preload: Sequence[str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a module on a job, with these libraries loaded before everything else."""
+    """Run ``python -m module folder`` with these libraries loaded before everything else.
+
+    ``module`` is the full name of one that is imported here. The child starts in the folder that
+    its topmost package lies in, so it imports the same files, whether or not they are installed.
+    """
+    file = sys.modules[module].__file__
+    assert file is not None
+    root = Path(file).resolve().parents[module.count(".")]
     environment = os.environ | OPTIONS | {"LD_PRELOAD": " ".join(preload), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", module, str(folder)],
-        cwd=ROOT, env=environment, capture_output=True, text=True,
+        cwd=root, env=environment, capture_output=True, text=True,
     )  # fmt: skip
 
 
@@ -71,7 +75,7 @@ def run_job(
         "schedule": schedule, "seed": seed,
     }  # fmt: skip
     (folder / "calls.json").write_text(json.dumps(job))
-    done = run_child("tests.emulators.cuda_on_cpu.job", folder, preload)
+    done = run_child(__name__, folder, preload)
     if done.returncode != 0:
         report = f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
         return Outcome({}, report)

@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-EMULATOR = HERE / "emulator"
-CSRC = HERE.parents[2] / "csrc"
+EMULATOR = Path(__file__).resolve().parent / "emulator"
 LIBRARY = "libcuda_on_cpu.so"
 # What one block can have on the newest architectures; emulator/shared_memory.h says the same.
 MAX_SHARED_BYTES = 227 << 10
@@ -124,32 +122,61 @@ def build_emulator(folder: Path) -> Path:
 
 
 def build_kernels(
-    name: str, sources: Iterable[Path], emulator: Path, folder: Path, flavour: Flavour
+    name: str,
+    sources: Iterable[Path],
+    emulator: Path,
+    folder: Path,
+    flavour: Flavour,
+    flags: Sequence[str] = (),
 ) -> Path:
-    """Compile .cu files, unmodified, into ``lib<name>_<flavour>.so`` beside the emulator."""
+    """Compile .cu files, unmodified, into ``lib<name>_<flavour>.so`` beside the emulator.
+
+    Parameters
+    ----------
+    name
+        Of the library; object files are named by their sources, so these differ in one folder.
+    sources
+        The .cu files.
+    emulator, folder
+        What :func:`build_emulator` returned, and the folder that it was given.
+    flavour
+        One of :data:`FLAVOURS`.
+    flags
+        More flags for g++, such as ``-I`` with the folder of the kernels' own headers.
+
+    Raises
+    ------
+    RuntimeError
+        With everything that the compiler said, if it refused a file.
+    """
     library = folder / f"lib{name}_{flavour.name}.so"
     with alone_in(folder):
         if library.exists():
             return library
-        flags = ("-x", "c++", "-include", str(EMULATOR / "cuda_on_cpu.h"), *flavour.flags)
+        header = str(EMULATOR / "cuda_on_cpu.h")
         objects = _compile_all(
-            [*sources, EMULATOR / "module.cpp"], folder, flags, suffix=f"_{flavour.name}"
+            [*sources, EMULATOR / "module.cpp"],
+            folder,
+            ("-x", "c++", "-include", header, *flavour.flags, *flags),
+            suffix=f"_{flavour.name}",
         )
         assembly = folder / f"{name}_{flavour.name}_shared.S"
         assembly.write_text(_dynamic_shared(_dynamic_shared_names(objects)))
         return _link(library, [*objects, assembly], emulator, flavour)
 
 
-def build_extension(name: str, sources: Iterable[Path], kernels: Path, flavour: Flavour) -> Path:
+def build_extension(
+    name: str,
+    sources: Iterable[Path],
+    kernels: Path,
+    flavour: Flavour,
+    flags: Sequence[str] = (),
+) -> Path:
     """Compile a Python module whose launchers are in the library ``kernels``.
 
-    The bindings themselves are compiled once, without a sanitizer.
+    The bindings themselves are compiled once, without a sanitizer, with ``flags`` added.
     """
-    # Hidden, and with a name for the architectures, as CMake compiles them.
-    flags = (
-        "-O1", f"-isystem{sysconfig.get_path('include')}", "-fvisibility=hidden",
-        '-DLADNET_CUDA_ARCHS="emulated"',
-    )  # fmt: skip
+    python = f"-isystem{sysconfig.get_path('include')}"
     folder = kernels.parent
     library = folder / flavour.name / f"{name}.so"
     with alone_in(folder):
@@ -157,7 +184,7 @@ def build_extension(name: str, sources: Iterable[Path], kernels: Path, flavour: 
             return library
         objects = [folder / f"{source.stem}.o" for source in sources]
         if not all(path.exists() for path in objects):
-            objects = _compile_all(sources, folder, flags)
+            objects = _compile_all(sources, folder, ("-O1", python, "-fvisibility=hidden", *flags))
         library.parent.mkdir(exist_ok=True)
         return _link(library, objects, kernels, flavour)
 
@@ -181,7 +208,7 @@ def _compile_all(
 
 def _compile(source: Path, folder: Path, flags: Sequence[str], suffix: str) -> Path:
     output = folder / f"{source.stem}{suffix}.o"
-    include = [f"-I{CSRC}", *(f"-isystem{path}" for path in cuda_include_folders())]
+    include = [f"-isystem{path}" for path in cuda_include_folders()]
     _run("g++", *_COMMON_FLAGS, *flags, *include, "-c", str(source), "-o", str(output))
     return output
 

@@ -2,8 +2,8 @@
 //
 // Given on the command line with -include, so that the file need not name it. It must launch its
 // kernels with launch(kernel, grid, block, shared_bytes, stream, arguments...), which is
-// kernel<<<grid, block, shared_bytes, stream>>>(arguments...) under nvcc. docs/testing-gpu-code.md
-// says what is found this way and what is not.
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...) under nvcc. README.md says what is
+// found this way and what is not.
 #pragma once
 
 #ifdef __CUDACC__

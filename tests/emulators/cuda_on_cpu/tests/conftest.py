@@ -1,35 +1,27 @@
-"""What the tests of this folder are given."""
+"""Libraries of the kernels of this folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .. import toolchain
-from ..device import Device
-from ..fixtures import build_folder, emulator, library, loss_kernels, losses
+from ..fixtures import build_folder, device, emulator, preload
 from ..toolchain import FLAVOURS
 
-__all__ = ["build_folder", "emulator", "library", "loss_kernels", "losses"]
+__all__ = ["build_folder", "device", "emulator", "library", "preload"]
 
-
-@pytest.fixture
-def device(emulator: Path) -> Iterator[Device]:
-    with Device(emulator) as opened:
-        opened.configure("up")
-        yield opened
+KERNELS = Path(__file__).resolve().parent / "kernels"
 
 
 @pytest.fixture(scope="session")
-def preload() -> Callable[[str], list[str]]:
-    """Return what has to be in LD_PRELOAD for a flavour, or skip where g++ lacks it."""
+def library(build_folder: Path, emulator: Path) -> Callable[[str, str], Path]:
+    """Return the library of ``kernels/<name>.cu``, built in the flavour of that name."""
 
-    def paths(flavour: str) -> list[str]:
-        try:
-            return toolchain.runtimes(FLAVOURS[flavour])
-        except FileNotFoundError as error:
-            pytest.skip(str(error))
+    def build(name: str, flavour: str) -> Path:
+        source = KERNELS / f"{name}.cu"
+        return toolchain.build_kernels(name, [source], emulator, build_folder, FLAVOURS[flavour])
 
-    return paths
+    return build

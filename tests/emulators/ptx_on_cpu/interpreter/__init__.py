@@ -1,7 +1,7 @@
 """Executes PTX on a CPU: a SIMT interpreter in numpy, stricter than the hardware.
 
 ``run`` takes PTX text, a kernel's name, the shapes of grid and block, and arguments; arrays are
-changed in place. docs/testing-gpu-code.md says what it finds and what it does not.
+changed in place. README.md, a folder above, says what it finds and what it does not.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def run_in_child(
         "settings": settings, "removed_barrier": removed_barrier,
     }  # fmt: skip
     (folder / "job.json").write_text(json.dumps(job))
-    done = run_child("tests.ops.ddl_loss.emulated.passes", folder, preload)
+    done = run_child(__name__, folder, preload)
     if done.returncode != 0:
         return [], f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
     results = []

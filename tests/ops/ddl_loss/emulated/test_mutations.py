@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tests.emulators.cuda_on_cpu.device import Device
-from tests.emulators.cuda_on_cpu.toolchain import CSRC
 
 from .passes import both_passes, load_module, run_in_child
 from .problems import Case
+from .sources import CSRC
 
 pytestmark = pytest.mark.slow  # because of what is built first
 

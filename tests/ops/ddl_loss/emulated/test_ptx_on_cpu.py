@@ -18,6 +18,7 @@ from tests.emulators.ptx_on_cpu.interpreter import Kernel, PtxError, parse
 
 from .passes import Problem, Results, both_passes, load_module
 from .problems import Case
+from .sources import CSRC, INCLUDE
 
 PROBLEM = nvcc.PROBLEM or toolchain.problem()
 pytestmark = [
@@ -31,8 +32,8 @@ CAPACITY = 1 << 20
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kernel]:
     folder = session_folder(tmp_path_factory, "ptx")
     modules: dict[str, Kernel] = {}
-    for source in sorted(toolchain.CSRC.glob("cuda/*.cu")):
-        modules |= parse(nvcc.ptx_of(source, folder, [f"-I{toolchain.CSRC}"]))
+    for source in sorted(CSRC.glob("cuda/*.cu")):
+        modules |= parse(nvcc.ptx_of(source, folder, INCLUDE))
     return modules
 
 
