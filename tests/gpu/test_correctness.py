@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import torch
 
-from ..check import compare, must_fit
-from .outcome import Outcome, Unavailable, judge_errors, run_check
+from benchmarks.check import compare, must_fit
+from benchmarks.gpu.outcome import Outcome, Unavailable, judge_errors, run_check
+from benchmarks.gpu.sizes import Sizes
+
 from .problems import Problem, all_problems
-from .sizes import Sizes
 
 STEP = "correctness"
 

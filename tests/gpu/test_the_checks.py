@@ -9,10 +9,15 @@ import torch
 
 from benchmarks.cases import attention
 from benchmarks.check import OutputError, compare, must_fit
-from benchmarks.gpu import correctness, determinism, graphs, memory, problems
 from benchmarks.gpu.outcome import Unavailable, judge_errors, run_check
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
 from benchmarks.registry import Case
+
+from . import problems
+from . import test_correctness as correctness
+from . import test_determinism as determinism
+from . import test_graphs as graphs
+from . import test_memory as memory
 
 CPU = torch.device("cpu")
 

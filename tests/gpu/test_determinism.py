@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..registry import Outputs
-from .outcome import Outcome, Unavailable, run_check
+from benchmarks.gpu.outcome import Outcome, Unavailable, run_check
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.registry import Outputs
+
 from .problems import PRIORS, Problem, attention, ddl, head
-from .sizes import Sizes
 
 STEP = "determinism"
 _SEEDS = (0, 1, 2)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import torch
 
 import ladnet_fast.functional as LF
+from benchmarks import impls
+from benchmarks.gpu.outcome import Outcome, Unavailable, run_check
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.registry import Outputs
 from ladnet_fast.functional import DDLTerms
 
-from .. import impls
-from ..registry import Outputs
-from .determinism import differences
-from .outcome import Outcome, Unavailable, run_check
-from .sizes import Sizes
+from .test_determinism import differences
 
 STEP = "graphs"
 

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 import ladnet_fast.functional as LF
+from benchmarks import impls
+from benchmarks.cases.score_head import sum_scales
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.oracle import blockwise_attention, gradient_scales, rounding_scales
+from benchmarks.registry import Outputs
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
 from ladnet_fast.ops.score_head import score_head
-
-from .. import impls
-from ..cases.score_head import sum_scales
-from ..oracle import blockwise_attention, gradient_scales, rounding_scales
-from ..registry import Outputs
-from .sizes import Sizes
 
 #: Operator -> the implementation that is checked on a device; on the CPU, Triton's interpreter.
 OWN = {

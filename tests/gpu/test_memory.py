@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from .. import impls
-from ..cases import attention
-from ..registry import Case, Op
-from ..stats import growth_exponent
-from .outcome import Outcome, Unavailable, release, run_check
-from .sizes import Sizes
+from benchmarks import impls
+from benchmarks.cases import attention
+from benchmarks.gpu.outcome import Outcome, Unavailable, release, run_check
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.registry import Case, Op
+from benchmarks.stats import growth_exponent
 
 STEP = "memory"
 #: Of T^x: linear, with room for what the allocator rounds up.

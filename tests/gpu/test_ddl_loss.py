@@ -9,9 +9,8 @@ from torch import Tensor
 import ladnet_fast.functional as LF
 from ladnet_fast import _native
 from ladnet_fast.ops.ddl_loss import closed_form, cuda
-
-from . import native_tools
-from .cases import OPTIONS, offsets, oracle, pad, random_bags
+from tests.ops.ddl_loss import native_tools
+from tests.ops.ddl_loss.cases import OPTIONS, offsets, oracle, pad, random_bags
 
 PROBLEM = _native.cuda_problem or ("" if torch.cuda.is_available() else "torch sees no GPU")
 pytestmark = pytest.mark.skipif(bool(PROBLEM), reason=str(PROBLEM))
