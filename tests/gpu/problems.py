@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from torch import Tensor
 
 import ladnet_fast.functional as LF
 from benchmarks import impls
-from benchmarks.cases.score_head import sum_scales
 from benchmarks.gpu.sizes import Sizes
-from benchmarks.oracle import blockwise_attention, gradient_scales, rounding_scales
+from benchmarks.oracle import blockwise_attention
 from benchmarks.registry import Outputs
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
 from ladnet_fast.ops.score_head import score_head
+from tests import budget
 
 #: Operator -> the implementation that is checked on a device; on the CPU, Triton's interpreter.
 OWN = {
@@ -31,8 +30,8 @@ LAYOUTS = ("padded", "packed")
 
 #: (w, b) of successive heads: sigma = 8, a rising one whose peak is off the diagonal, a flat one.
 _HEADS = ((1 / 16, 0.0), (-0.003, 0.5), (0.0, 0.7))
-#: A rounding to tf32 in those of float32: 10 bits of a significand instead of 23.
-_TF32 = 2.0**13
+#: A rounding to tf32, which keeps 10 bits of a significand.
+_TF32 = 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Problem:
     exact : callable
         ``exact(dtype)`` computes the same by the reference in a dtype.
     scales : callable
-        ``scales(truth)``: see :class:`..registry.Op`.
+        ``scales(truth)``: the sizes that :func:`tests.budget.compare` takes.
     why_not : list of str
         Reasons why our kernels cannot serve here; empty if they can.
     """
@@ -153,70 +152,28 @@ def attention(
         return differentiate(by_bags, leaves, grad.to(real))
 
     def scales(truth: Outputs) -> Mapping[str, float]:
-        lse, squares = 0.0, dict.fromkeys(names[3:], 0.0)
-        for s, e in bags:
-            if e > s:
-                bag = [x[:, :, s:e] for x in (q, k, v, grad)]
-                largest, added = rounding_scales(
-                    bag[0], bag[1], bag[2], w, b, bag[3], prior=prior, scale=d**-0.5
-                )
-                lse = max(lse, largest)
-                squares = {name: squares[name] + added[name] ** 2 for name in squares}
-        roots = {name: math.sqrt(square) for name, square in squares.items()}
-        sizes = gradient_scales(lse, roots, truth, dtype)
+        where = [(0, s, e) for s, e in bags]
+        lse, terms = budget.attention_terms(
+            (q, k, v, w, b, grad), prior=prior, scale=d**-0.5, bags=where
+        )
+        # Probabilities and the gradients of logits are rounded before they are multiplied.
+        operand_eps = _TF32 if tf32 else 0.0
+        found = budget.attention_sizes(truth, lse, terms, dtype, operand_eps=operand_eps)
         if prior == "additive":
             summed = lse_dtype(dtype)
             share = torch.finfo(summed).eps / torch.finfo(dtype).eps
             for name, values in (("out", v), ("dv", grad)):
-                chain = max(chain_scale(w, b, values[0, :, s:e], summed) for s, e in bags if e > s)
-                sizes[name] = sizes.get(name, 0.0) + share * chain
-        if not tf32:
-            return sizes
-        # Probabilities and the gradients of logits are rounded before they are multiplied.
-        added = {name: roots.get(name, float(x.abs().max())) for name, x in truth.items()}
-        return {name: sizes.get(name, 0.0) + _TF32 * size for name, size in added.items()}
+                parts = [values[0, :, s:e] for s, e in bags if e > s]
+                chain = max(budget.chain_size(w, b, part, summed) for part in parts)
+                added = found[name] if name == "dv" else 0.0
+                found[name] = max(found[name], added + share * chain)
+        return budget.at_least_the_values(found, truth)
 
     impl = OWN[device.type]["locality_attention"]
     kind = "tf32" if tf32 else _short(dtype)
     name = f"{prior}, {layout}, {kind}, {len(lengths)} bags up to {max(lengths)}, d {d}"
     reasons = impls.why_not("locality_attention", impl, q, k, v)
     return Problem("locality_attention", name, dtype, own, exact, scales, reasons)
-
-
-def chain_scale(w: Tensor, b: Tensor, values: Tensor, summed: torch.dtype) -> float:
-    """Return what a rounding of G ``values``, added up term by term, is in proportion to.
-
-    A right kernel may add G v (and G's transpose times the output's gradient, the same sum) in one
-    chain of T additions, where the reference's product adds up shorter parts. With s_k the partial
-    sums, the rounding of addition k is at most eps |s_k| / 2 to either side, and no larger than the
-    term that is added. Taken as independent and even, its root mean square is eps |s_k| / sqrt(12),
-    and that of all T of them eps S / sqrt(12) with S^2 the sum of s_k^2. The worst of 10^8 results,
-    more than there are, lies within 6 of these deviations. The budget is twice the scale: 6 / 2 /
-    sqrt(12) = sqrt(3) / 2 of S, the largest of S.
-
-    Of all rows the first, the middle and the last are looked at. With w = 0 all have the same sum;
-    with the other priors of :data:`_HEADS` a row adds up a hundred terms, wherever it is.
-
-    Parameters
-    ----------
-    w, b : Tensor
-        (H,), the prior's parameters.
-    values : Tensor
-        (H, T, d), one bag.
-    summed : torch.dtype
-        In what is added up.
-    """
-    eps = torch.finfo(summed).eps
-    T = values.shape[1]
-    values, w, b = (x.detach().double() for x in (values, w, b))
-    columns = torch.arange(T, dtype=torch.float64, device=values.device)
-    largest = 0.0
-    for row in {0, T // 2, T - 1}:
-        distance2 = (columns - row).square()
-        terms = torch.exp(-(w[:, None] * distance2 + b[:, None]).abs())[..., None] * values
-        rounded = torch.minimum(terms.cumsum(dim=1).abs(), terms.abs() / eps)
-        largest = max(largest, float(rounded.square().sum(dim=1).sqrt().max()))
-    return math.sqrt(3) / 2 * largest
 
 
 # ---- DDL losses ----------------------------------------------------------------------------------
@@ -262,9 +219,12 @@ def ddl(
 
     impl = OWN[device.type]["ddl_loss"]
     name = f"{layout}, {_short(dtype)}, {len(lengths)} bags up to {max(lengths)}"
-    # The ranking is the margin plus a difference of mean squares of scores, which are up to 1.
+
+    def scales(truth: Outputs) -> Mapping[str, float]:
+        return budget.at_least_the_values(budget.long_ddl_sizes(), truth)
+
     reasons = impls.why_not("ddl_loss", impl, scores, features)
-    return Problem("ddl_loss", name, dtype, own, exact, lambda truth: {"ranking": 1.0}, reasons)
+    return Problem("ddl_loss", name, dtype, own, exact, scales, reasons)
 
 
 # ---- Score head ----------------------------------------------------------------------------------
@@ -300,7 +260,9 @@ def head(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) 
         return found
 
     def scales(truth: Outputs) -> Mapping[str, float]:
-        return sum_scales(truth["scores"], grad[valid], features[valid])
+        found = budget.score_head_sizes(truth["scores"], grad[valid], features[valid])
+        named = dict(zip(("dweight", "dbias"), found, strict=True))
+        return budget.at_least_the_values(named, truth)
 
     impl = OWN[device.type]["score_head"]
     name = f"{_short(dtype)}, {len(lengths)} bags up to {max(lengths)}, K {K}"

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.check import compare, must_fit
+from benchmarks.check import must_fit
 from benchmarks.gpu.outcome import Outcome, Unavailable, judge_errors, run_check
 from benchmarks.gpu.sizes import Sizes
+from tests import budget
 
 from .problems import Problem, all_problems
 
@@ -35,4 +36,4 @@ def judge(problem: Problem) -> tuple[bool, str]:
     if padding is not None and not bool((padding == 0).all()):
         return False, f"{int((padding != 0).sum())} values of padding are not exactly 0"
     with must_fit("the float64 check"):
-        return judge_errors(compare(got, truth, plain, problem.scales(truth)))
+        return judge_errors(budget.compare(got, truth, plain, problem.scales(truth)))

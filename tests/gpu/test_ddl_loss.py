@@ -8,15 +8,15 @@ from torch import Tensor
 
 import ladnet_fast.functional as LF
 from ladnet_fast import _native
-from ladnet_fast.ops.ddl_loss import closed_form, cuda
+from ladnet_fast.ops.ddl_loss import cuda
 from tests.ops.ddl_loss import native_tools
-from tests.ops.ddl_loss.cases import OPTIONS, offsets, oracle, pad, random_bags
+from tests.ops.ddl_loss.cases import OPTIONS, offsets, pad, random_bags
+from tests.ops.ddl_loss.native_tools import WEIGHTS, assert_results_within_budget
 
 PROBLEM = _native.cuda_problem or ("" if torch.cuda.is_available() else "torch sees no GPU")
 pytestmark = pytest.mark.skipif(bool(PROBLEM), reason=str(PROBLEM))
 
 LENGTHS = [1, 5, 33, 2, 64, 1000, 1, 130]
-WEIGHTS = torch.tensor([0.7, 1.3, -0.9])
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
@@ -38,26 +38,12 @@ def same_bits(a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def assert_within_budget(actual: tuple[Tensor, ...], given, **options) -> None:
-    """At most twice the reference's own error in the tested dtype, and one rounding."""
-    cu_seqlens = offsets(LENGTHS)
-    plain = native_tools.both_passes(
-        *given, cu_seqlens=cu_seqlens, weights=WEIGHTS, backend=closed_form, **options
-    )
-    exact = oracle(*given, cu_seqlens, WEIGHTS, **options)
-    for a, p, e in zip(actual, plain, exact, strict=True):
-        assert torch.isfinite(a).all()
-        # The alignment's logarithm moves by eps with one rounding of df, however small it is.
-        band = torch.finfo(a.dtype).eps * max(float(e.abs().max()), 1.0)
-        error, own = (a.double() - e).abs().max(), (p.double() - e).abs().max()
-        assert error <= 2 * (own + band)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("C", [1, 24, 128, 130, 1024, 4096])
 def test_widths(C, dtype):
     given = batch(C, dtype)
-    assert_within_budget(passes(*given, cu_seqlens=offsets(LENGTHS)), given)
+    cu_seqlens = offsets(LENGTHS)
+    assert_results_within_budget(passes(*given, cu_seqlens=cu_seqlens), given, cu_seqlens)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +51,9 @@ def test_widths(C, dtype):
 )
 def test_options(options):
     given = batch()
-    assert_within_budget(passes(*given, cu_seqlens=offsets(LENGTHS), **options), given, **options)
+    cu_seqlens = offsets(LENGTHS)
+    actual = passes(*given, cu_seqlens=cu_seqlens, **options)
+    assert_results_within_budget(actual, given, cu_seqlens, **options)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from benchmarks.cases import attention
-from benchmarks.check import OutputError, compare, must_fit
+from benchmarks.check import must_fit
 from benchmarks.gpu.outcome import Unavailable, judge_errors, run_check
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
 from benchmarks.registry import Case
+from tests import budget
+from tests.budget import OutputError, compare
 
 from . import problems
 from . import test_correctness as correctness
@@ -142,7 +144,7 @@ def test_a_sum_in_one_chain_is_right_and_one_with_a_small_bias_is_wrong():
     # A row of the flat head without the softmax's share, which is small beside it.
     truth = {"out": terms.sum(dim=0)}
     split = {"out": terms.sum(dim=0).float()}
-    scales = {"out": problems.chain_scale(w[None], b[None], v, torch.float32)}
+    scales = {"out": budget.chain_size(w[None], b[None], v, torch.float32)}
 
     def ok(got, scales):
         return compare({"out": got}, truth, split, scales)[0].ok
@@ -157,7 +159,7 @@ def test_a_sum_in_one_chain_is_right_and_one_with_a_small_bias_is_wrong():
 def test_a_prior_that_reaches_little_far_hardly_widens_the_budget():
     for w, b in problems._HEADS[:2]:
         v = torch.randn(1, 4096, 16, generator=torch.Generator().manual_seed(0))
-        scale = problems.chain_scale(torch.tensor([w]), torch.tensor([b]), v, torch.float32)
+        scale = budget.chain_size(torch.tensor([w]), torch.tensor([b]), v, torch.float32)
         assert scale < 200
 
 
@@ -168,7 +170,7 @@ def test_chains_are_added_up_in_float32_whatever_the_inputs_are(dtype):
         ones = dict.fromkeys(("out", "dq", "dk", "dv", "dw", "db"), torch.ones(1))
         return problem.scales(ones)
 
-    assert "out" not in scales("logit")
+    assert scales("logit")["out"] == 1
     # In roundings of bfloat16, of which there are 2^16 in one of float32, there is nothing to see.
     assert (scales("additive")["out"] > 1) == (dtype == torch.float32)
 

@@ -18,8 +18,9 @@ from ladnet_fast.ops.ddl_loss import cuda
 from tests.emulators.cuda_on_cpu.device import SCHEDULES, Device
 
 from .. import cases
+from ..native_tools import WEIGHTS
 from .passes import Results, load_module
-from .problems import DTYPES, WEIGHTS, Case, storable
+from .problems import DTYPES, Case, storable
 
 pytestmark = pytest.mark.slow  # because of what is built first
 
