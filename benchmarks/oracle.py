@@ -7,7 +7,7 @@ reaches lengths at which the reference itself would need tens of gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
@@ -97,84 +97,6 @@ def blockwise_attention(
         else:
             outs.append(attention_rows(*arguments))
     return torch.cat(outs, dim=2)
-
-
-def rounding_scales(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor,
-    b: Tensor,
-    grad: Tensor,
-    *,
-    prior: str,
-    scale: float,
-) -> tuple[float, dict[str, float]]:
-    """Return by how much roundings grow on the way to the gradients.
-
-    Returns
-    -------
-    lse : float
-        The largest magnitude of the softmax's logarithmic sum. A backward pass in linear memory
-        rebuilds probabilities from that sum, which was rounded once: a relative error of epsilon
-        times its magnitude.
-    sizes : dict of str to float
-        The size of what is added up to "dw" and "db", T^2 terms of either sign; empty without the
-        prior. Errors within a row go together, since they share its softmax; those of different
-        rows do not. So magnitudes are added along a row, and the rows by their squares.
-    """
-    T = q.shape[2]
-    columns = torch.arange(T, device=q.device, dtype=torch.float64)
-    q, k, v, w, b, grad = (x.detach().double() for x in (q, k, v, w, b, grad))
-    squares = torch.zeros(2, q.shape[1], dtype=torch.float64, device=q.device)
-    largest = 0.0
-    step = max(1, _SLICE // max(1, q.shape[0] * q.shape[1] * T))
-    for start in range(0, T, step):
-        rows = slice(start, start + step)
-        logits = (q[:, :, rows] @ k.mT) * scale
-        distance2 = (columns[rows, None] - columns).square()
-        G = torch.exp(-(w[:, None, None] * distance2 + b[:, None, None]).abs())
-        if prior == "logit":
-            logits = logits + G
-        largest = max(largest, float(logits.logsumexp(dim=-1).abs().max()))
-        if prior == "none":
-            continue
-        size = (grad[:, :, rows] @ v.mT).abs()
-        if prior == "logit":
-            P = logits.softmax(dim=-1)
-            size = P * (size + (P * size).sum(dim=-1, keepdim=True))
-        size = size * G
-        for i, terms in enumerate((size * distance2, size)):
-            squares[i] += terms.sum(dim=-1).square().sum(dim=(0, 2))
-    if prior == "none":
-        return largest, {}
-    dw, db = squares.sqrt().amax(dim=1).tolist()
-    return largest, {"dw": dw, "db": db}
-
-
-def gradient_scales(
-    lse: float, sizes: dict[str, float], truth: Mapping[str, Tensor], dtype: torch.dtype
-) -> dict[str, float]:
-    """Return what a rounding of the gradients is in proportion to.
-
-    The attention's output is stored in ``dtype`` for the backward pass, its logarithmic sum in
-    float32 or better: both roundings reach every gradient, whatever that is stored in.
-
-    Parameters
-    ----------
-    lse, sizes
-        As :func:`rounding_scales` returns them.
-    truth : dict of str to Tensor
-        The exact gradients.
-    dtype : torch.dtype
-        Of q, k and v.
-    """
-    stored, summed = (torch.finfo(x).eps for x in (dtype, lse_dtype(dtype)))
-    largest = {name: float(truth[name].abs().max()) for name in ("dq", "dk", "dv")}
-    return {
-        **{name: (1 + lse * summed / stored) * size for name, size in largest.items()},
-        **{name: (stored / summed + lse) * size for name, size in sizes.items()},
-    }
 
 
 @contextmanager

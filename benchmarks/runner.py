@@ -9,14 +9,16 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
+from tests.budget import describe
+
 from . import machine, registry
-from .check import DoesNotFitError, OutputError, compare, must_fit
+from .check import DoesNotFitError, compare, must_fit
 from .measure import FULL, Clock, Plan, cpu_clock, interleaved
 from .memory import measure_peak
 from .stats import paired_ratio, summarise
@@ -184,7 +186,7 @@ def _sound_calls(
         row.errors = [entry.as_dict() for entry in errors]
         wrong = [entry for entry in errors if not entry.ok]
         if wrong:
-            row.status, row.reason = "wrong", _describe(wrong)
+            row.status, row.reason = "wrong", describe(wrong)
             calls.pop(name)
     return calls
 
@@ -250,10 +252,6 @@ def first_line(error: Exception) -> str:
     """Return an exception's class and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-
-
-def _describe(wrong: Iterable[OutputError]) -> str:
-    return "; ".join(f"{e.output} is off by {e.error:.2g}, allowed {e.budget:.2g}" for e in wrong)
 
 
 def run_cases(

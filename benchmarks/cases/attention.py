@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
+from tests import budget
 
-from ..oracle import blockwise_attention, gradient_scales, rounding_scales
+from ..oracle import blockwise_attention
 from ..vocabulary import Case, Cost, Op, Outputs, subsets
 from .attention_sides import Inputs, forward, forward_backward, gradient_names, make_sides
 
@@ -58,8 +59,13 @@ def _oracle_forward_backward(inputs: Inputs, target: str, dtype: torch.dtype) ->
 
 def _scales(inputs: Inputs, target: str, truth: Outputs) -> dict[str, float]:
     tensors = (inputs.q, inputs.k, inputs.v, inputs.w, inputs.b, inputs.grad)
-    lse, sizes = rounding_scales(*tensors, prior=_kind(target), scale=inputs.scale)
-    return gradient_scales(lse, sizes, truth, inputs.q.dtype)
+    lse, terms = budget.attention_terms(
+        tensors,
+        prior=_kind(target),
+        scale=inputs.scale,
+        bags=budget.bags_of(inputs.q, None, None),
+    )
+    return budget.attention_sizes(truth, lse, terms, inputs.q.dtype)
 
 
 def _kind(target: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ladnet_fast.ops.score_head import score_head
+from tests import budget
 
 from .. import impls, peers
 from ..vocabulary import Call, Case, Cost, Op, Outputs, Side
@@ -83,18 +84,9 @@ def _oracle_forward_backward(inputs: Inputs, target: str, dtype: torch.dtype) ->
     return _differentiate(peers.eager_head, _leaves(inputs, dtype), inputs.grad)
 
 
-def sum_scales(scores: Tensor, grad: Tensor, features: Tensor) -> dict[str, float]:
-    """Return the size of what is added up to the gradients of weight and bias.
-
-    The terms have either sign: the root of the sum of their squares.
-    """
-    slopes = grad.double() * scores.double() * (1 - scores.double())
-    size = float(slopes.square().sum().sqrt())
-    return {"dweight": size * float(features.abs().max()), "dbias": size}
-
-
 def _scales(inputs: Inputs, target: str, truth: Outputs) -> dict[str, float]:
-    return sum_scales(truth["scores"], inputs.grad, inputs.features)
+    sizes = budget.score_head_sizes(truth["scores"], inputs.grad, inputs.features)
+    return dict(zip(("dweight", "dbias"), sizes, strict=True))
 
 
 def _why_not(inputs: Inputs) -> list[str]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from ..check import DoesNotFitError, OutputError
+from tests.budget import OutputError, describe
+
+from ..check import DoesNotFitError
 from ..runner import first_line
 
 
@@ -85,8 +87,6 @@ def judge_errors(errors: Iterable[OutputError]) -> tuple[bool, str]:
     found = list(errors)
     wrong = [entry for entry in found if not entry.ok]
     if wrong:
-        return False, "; ".join(
-            f"{e.output} is off by {e.error:.2g}, allowed {e.budget:.2g}" for e in wrong
-        )
+        return False, describe(wrong)
     worst = max(found, key=lambda e: e.error / e.budget if e.budget else 0.0)
     return True, f"worst: {worst.output}, {worst.error:.2g} of the {worst.budget:.2g} allowed"

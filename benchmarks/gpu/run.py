@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
+from tests.gpu import test_correctness, test_determinism, test_graphs, test_memory
+
 from ..ceilings import Ceiling
 from ..runner import first_line
 from ..vocabulary import Case
-from . import correctness, determinism, graphs, memory, speed
+from . import speed
 from .ceilings import measure_ceilings
 from .clock import clock_for
 from .device import describe
@@ -20,7 +22,8 @@ from .sizes import Sizes
 
 CEILINGS = "ceilings"
 _CHECKS: dict[str, Callable[[torch.device, Sizes], Iterator[Outcome]]] = {
-    module.STEP: module.check_all for module in (correctness, determinism, graphs, memory)
+    module.STEP: module.check_all
+    for module in (test_correctness, test_determinism, test_graphs, test_memory)
 }
 #: Everything that can be asked for by itself, in the order in which it runs.
 STEPS = (CEILINGS, *_CHECKS, speed.STEP)

@@ -13,7 +13,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
             cudaStream_t stream, Arguments... arguments) {
   kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
 }
-#else  // tests/cuda_on_cpu: another compiler, and threads that run on the CPU
+#else  // tests/emulators/cuda_on_cpu: another compiler, and threads that run on the CPU
 using cuda_on_cpu::launch;
 #endif
 

@@ -11,11 +11,12 @@ import torch
 
 from benchmarks import peers, registry
 from benchmarks.ceilings import Ceiling
-from benchmarks.gpu import clock, device, problems, report, run, speed, table
+from benchmarks.gpu import clock, device, report, run, speed, table
 from benchmarks.gpu.ceilings import COPY, measure_ceilings, product_name
 from benchmarks.gpu.outcome import Outcome, run_check
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
 from benchmarks.vocabulary import Case, Cost, Op, Side
+from tests.gpu import problems
 
 from .conftest import attention, canned
 

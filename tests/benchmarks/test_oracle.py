@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
@@ -24,34 +22,6 @@ def test_blocks_give_the_references_result_and_gradients(prior, monkeypatch):
         results.append([out, *torch.autograd.grad(out, leaves, grad, materialize_grads=True)])
     for got, want in zip(*results, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("prior", ["additive", "logit"])
-def test_scales_of_the_priors_gradient_bound_it(prior, monkeypatch):
-    q, k, v, grad = (torch.randn(1, 2, 19, 4) for _ in range(4))
-    w, b = torch.tensor([0.05, 0.1]).requires_grad_(), torch.tensor([0.1, 0.2]).requires_grad_()
-    out = LF.locality_attention(q, k, v, w, b, prior=prior, impl="reference")
-    gradients = torch.autograd.grad(out, (w, b), grad)
-    tensors, options = (q, k, v, w, b, grad), {"prior": prior, "scale": 0.5}
-    lse, whole = oracle.rounding_scales(*tensors, **options)
-    _, exact = LF.locality_attention(
-        q, k, v, w, b, prior=prior, scale=0.5, impl="reference", return_lse=True
-    )
-    assert lse == pytest.approx(float(exact.abs().max()), rel=1e-6)
-    monkeypatch.setattr(oracle, "_SLICE", 2 * 19 * 4)
-    in_blocks = oracle.rounding_scales(*tensors, **options)
-    assert in_blocks == (pytest.approx(lse), pytest.approx(whole))
-    for name, gradient in zip(("dw", "db"), gradients, strict=True):
-        # Rows are added by their squares, 19 of them: that is at least the sum over sqrt(19).
-        assert float(gradient.abs().max()) <= whole[name] * 19**0.5
-
-
-def test_the_prior_none_has_no_gradient_to_scale():
-    x = torch.zeros(1, 1, 3, 2)
-    w = torch.zeros(1)
-    lse, sizes = oracle.rounding_scales(x, x, x, w, w, x, prior="none", scale=1.0)
-    assert lse == pytest.approx(math.log(3))
-    assert sizes == {}
 
 
 def test_networks_in_the_block_give_the_references_scores():

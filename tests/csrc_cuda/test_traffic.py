@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.resources.tools import ROOT
 
-from ..ptx_on_cpu import nvcc
-from ..ptx_on_cpu.interpreter import DeviceMemory, Kernel, launch, parse
+from ..emulators.ptx_on_cpu import nvcc
+from ..emulators.ptx_on_cpu.interpreter import DeviceMemory, Kernel, launch, parse
 
 pytestmark = [
     pytest.mark.slow,  # because of what is compiled first

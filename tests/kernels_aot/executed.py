@@ -10,9 +10,7 @@ from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention.launch import Choose, plan_backward, plan_forward
 from torch import Tensor
 
-from benchmarks.resources.triton_build import Build
-
-from ..ptx_on_cpu.triton_aot import CompiledKernel
+from ..emulators.ptx_on_cpu.triton_aot import CompiledKernel, compile_for_sm80
 
 DTYPES = {
     "bf16": torch.bfloat16,
@@ -108,9 +106,10 @@ def plan_forward_pass(
 
 def compile_launch(launch: Launch) -> CompiledKernel:
     """Compile for sm_80 what a launch would run."""
-    options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
-    arguments = {**launch.arguments, **launch.constexprs}
-    return CompiledKernel.of(Build(launch.kernel, arguments, architecture=80, options=options))
+    return compile_for_sm80(
+        launch.kernel, launch.arguments, launch.constexprs,
+        num_warps=launch.num_warps, num_stages=launch.num_stages,
+    )  # fmt: skip
 
 
 def _options(case: Problem, prior: str, precision: str, choose: Choose) -> dict[str, Any]:

@@ -17,8 +17,8 @@ pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]"
 
 from ladnet_fast.kernels.locality_attention import configs
 
+from ..emulators.ptx_on_cpu.interpreter import PtxError, parse
 from ..ops.locality_attention.budget import assert_results_within_budget
-from ..ptx_on_cpu.interpreter import PtxError, parse
 from .executed import compile_launch, plan_forward_pass, problem, run_both_passes
 
 #: The prior that each kernel is compiled for: some have no part in it.

@@ -1,4 +1,4 @@
-"""What the tests of the compiled CPU losses share: a call of both passes, and the error budget."""
+"""What the tests of the compiled losses share: a call of both passes, and what it must give."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from torch import Tensor
 
 from ladnet_fast import _native
 from ladnet_fast.ops.ddl_loss import closed_form, native
+from tests import budget
 
 from .cases import DEFAULTS, oracle
 
 NAMES = ("mil", "ranking", "alignment", "grad_scores", "grad_features")
+#: Of the terms whose gradients are checked.
+WEIGHTS = torch.tensor([0.7, 1.3, -0.9])
 
 needs_native = pytest.mark.skipif(_native.cpu is None, reason=str(_native.cpu_problem))
 
@@ -47,33 +50,33 @@ def both_passes(
 def assert_within_budget(
     scores: Tensor, features: Tensor, labels: Tensor, cu_seqlens: Tensor, **options: Any
 ) -> None:
-    """Check every term and gradient: at most twice the reference's own error plus one rounding.
+    """Run both passes and check every term and gradient, see :func:`assert_results_within_budget`.
 
-    The reference's error is taken in the tested dtype against float64 with the same inputs.
+    Float64 is served as well, and must come back as it was given.
     """
-    weights = torch.tensor([0.7, 1.3, -0.9])
     given = (scores, features, labels)
-    layout = {"cu_seqlens": cu_seqlens, "weights": weights}
-    actual = both_passes(*given, **layout, **options)
-    plain = both_passes(*given, **layout, backend=closed_form, **options)
-    exact = oracle(*given, cu_seqlens, weights, **options)
+    actual = both_passes(*given, cu_seqlens=cu_seqlens, weights=WEIGHTS, **options)
     assert actual[0].dtype == actual[1].dtype == scores.dtype
     assert actual[2].dtype == features.dtype
-    flat = [[*result[0], *result[1:]] for result in (actual, plain, exact)]
-    for name, a, p, e in zip(NAMES, *flat, strict=True):
-        assert a.shape == e.shape, name
-        assert torch.isfinite(a).all(), name
-        size = e.abs().max()
-        if name == "alignment":  # one rounding of df moves its logarithm by eps, however small
-            size = size + _mean_score_dynamics(scores, cu_seqlens)
-        band = torch.finfo(a.dtype).eps * size
-        if a.dtype == torch.float64:  # the oracle is no better than what is tested
-            band = 32 * band
-        error, own = (a.double() - e).abs().max(), (p.double() - e).abs().max()
-        assert error <= 2 * (own + band), (name, float(error), float(own), float(band))
+    assert_results_within_budget(actual, given, cu_seqlens, **options)
 
 
-def _mean_score_dynamics(scores: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Return the mean over the bags of their mean ds."""
-    bags = scores.double().split(cu_seqlens.diff().tolist())
-    return torch.stack([bag.diff().abs().sum() / max(len(bag) - 1, 1) for bag in bags]).mean()
+def assert_results_within_budget(
+    actual: tuple[Tensor, ...],
+    given: tuple[Tensor, Tensor, Tensor],
+    cu_seqlens: Tensor,
+    **options: Any,
+) -> None:
+    """Check the terms, and the gradients of ``WEIGHTS @ terms``, of packed bags.
+
+    ``given`` are scores, features and labels; the budget is that of :mod:`tests.budget`.
+    """
+    layout = {"cu_seqlens": cu_seqlens, "weights": WEIGHTS}
+    plain = both_passes(*given, **layout, backend=closed_form, **options)
+    exact = oracle(*given, **layout, **options)
+    got, truth, reference = (
+        dict(zip(NAMES, (*result[0], *result[1:]), strict=True))
+        for result in (actual, exact, plain)
+    )
+    sizes = budget.ddl_sizes(truth, given[0], cu_seqlens.diff().tolist())
+    budget.assert_within(got, truth, reference, sizes)

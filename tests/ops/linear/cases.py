@@ -1,4 +1,4 @@
-"""Inputs that the tests of the linear layers share, and the error budget."""
+"""Inputs that the tests of the linear layers share, and what is off by too much."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ladnet_fast.ops.linear import reference
+from tests import budget
 
 #: (B, T, inputs, outputs of the layers): odd sizes, widths of 1, a tile and one more, the paper's.
 SIZES = {
@@ -76,12 +77,8 @@ def reference_results(
 def assert_within_budget(
     got: list[Tensor], plain: list[Tensor], exact: list[Tensor], names: list[str]
 ) -> None:
-    """Error against float64 at most twice that of PyTorch in float32 plus one rounding band.
-
-    The band is that of the largest entry: sums of many terms round at the size of their terms.
-    """
-    for name, a, p, e in zip(names, got, plain, exact, strict=True):
-        assert a.shape == e.shape, name
-        band = 8 * torch.finfo(torch.float32).eps * float(e.abs().max()) + 1e-6
-        allowed = 2 * (float((p.double() - e).abs().max()) + band)
-        assert float((a.double() - e).abs().max()) <= allowed, name
+    """Check results in float32 against PyTorch's and float64, see :mod:`tests.budget`."""
+    found, reference, truth = (
+        dict(zip(names, results, strict=True)) for results in (got, plain, exact)
+    )
+    budget.assert_within(found, truth, reference, budget.linear_sizes(truth))

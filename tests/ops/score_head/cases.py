@@ -1,4 +1,4 @@
-"""Inputs that the tests of every backend share, the oracle, and the error budget."""
+"""Inputs that the tests of every backend share, the oracle, and what is off by too much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ladnet_fast.ops.score_head import reference
+from tests import budget
 
 NAMES = ("scores", "features", "weight", "bias")
 
@@ -32,25 +33,10 @@ def differentiate(
 def assert_within_budget(
     got: dict[str, Tensor], inputs: tuple[Tensor, ...], grad: Tensor, lengths: Tensor | None
 ) -> None:
-    """Check every result: at most twice the reference's own error plus one rounding.
-
-    The sums over snippets cancel: what is rounded on their way is as large as the root of the sum
-    of the squares of what is added up.
-    """
+    """Check every result, see :mod:`tests.budget`; padding must be 0 in ``grad``."""
     exact = differentiate(inputs, grad, lengths, torch.float64)
     plain = differentiate(inputs, grad, lengths, inputs[0].dtype)
-    scores, x = exact["scores"], inputs[0].detach().double().nan_to_num()
-    slope = (grad.double().nan_to_num() * scores * (1 - scores)).square().sum().sqrt()
-    sizes = {"weight": slope * _largest(x), "bias": slope}
-    for name, e in exact.items():
-        a = got[name]
-        assert a.shape == e.shape
-        assert a.dtype == inputs[0].dtype
-        assert torch.isfinite(a).all(), name
-        band = torch.finfo(a.dtype).eps * max(float(sizes.get(name, 0)), float(_largest(e)))
-        error, own = _largest(a.double() - e), _largest(plain[name].double() - e)
-        assert error <= 2 * (own + band), (name, float(error), float(own), band)
-
-
-def _largest(x: Tensor) -> Tensor:
-    return x.abs().max() if x.numel() else x.new_zeros(())
+    assert {x.dtype for x in got.values()} == {inputs[0].dtype}
+    sizes = budget.score_head_sizes(exact["scores"], grad, inputs[0])
+    named = dict(zip(("weight", "bias"), sizes, strict=True))
+    budget.assert_within(got, exact, plain, budget.at_least_the_values(named, exact))

@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]"
 from ladnet_fast.kernels.score_head import launch
 
 from ladnet_fast.ops.score_head.layout import empty_scores, empty_slopes
-from tests.ptx_on_cpu.triton_aot import compile_for_sm80
+from tests.emulators.ptx_on_cpu.triton_aot import compile_for_sm80
 
 from .cases import NAMES, assert_within_budget, random_head
 

@@ -1,0 +1,33 @@
+"""Executes PTX on a CPU: a SIMT interpreter in numpy, stricter than the hardware. See README.md.
+
+:mod:`.interpreter` needs numpy alone, :mod:`.nvcc` the compiler of that name, and
+:mod:`.triton_aot` triton and torch. Nothing here belongs to one project.
+"""
+
+from __future__ import annotations
+
+from .interpreter import (
+    DeviceMemory,
+    Kernel,
+    Pointer,
+    PtxError,
+    Race,
+    bf16_to_float,
+    float_to_bf16,
+    launch,
+    parse,
+    run,
+)
+
+__all__ = [
+    "DeviceMemory",
+    "Kernel",
+    "Pointer",
+    "PtxError",
+    "Race",
+    "bf16_to_float",
+    "float_to_bf16",
+    "launch",
+    "parse",
+    "run",
+]

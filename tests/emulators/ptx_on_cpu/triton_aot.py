@@ -1,0 +1,132 @@
+"""Triton kernels compiled ahead of time for sm_80, no GPU needed, and run by the interpreter.
+
+So a kernel is executed as the compiler really built it: layouts, tensor-core fragments,
+asynchronous copies and their waits. Needs triton; nothing else here does.
+
+    arguments = {"X": x, "Y": y, "N": 300}
+    kernel = compile_for_sm80(function, arguments, {"BLOCK": 512}, num_warps=4)
+    kernel((3,), arguments)
+
+Arguments are given by name, as to a launch: torch tensors on the CPU, numpy arrays, numbers, None.
+Kernels write into the tensors and arrays themselves. A tensor may be a view with any strides: its
+whole storage is one allocation, which other views share, and its address is where it begins there.
+numpy arrays have to be contiguous; those that hold bfloat16 are uint16 and named in ``bf16``.
+Accesses outside of an allocation raise :class:`PtxError`, and so does everything else that
+README.md lists. What a kernel should have written is known only if the output
+was filled with NaN before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, make_backend
+from triton.runtime.jit import create_function_from_signature
+
+from .interpreter import Kernel, Pointer, Race, parse, run
+
+Argument = Tensor | np.ndarray | int | float | None
+
+
+@dataclass(frozen=True)
+class CompiledKernel:
+    """A kernel as Triton built it, and which of its parameters are passed at a launch."""
+
+    ptx: str
+    parsed: Kernel
+    parameters: tuple[str, ...]
+    num_warps: int
+    shared_bytes: int
+    scratch_bytes: int  # global memory that each program wants
+
+    def __call__(
+        self, grid: Sequence[int], arguments: Mapping[str, Argument], *, race: Race = "threads"
+    ) -> int:
+        """Run a whole grid; return how many instructions it took.
+
+        ``arguments`` may hold more than the kernel's parameters: constexprs, for one. ``race`` says
+        between whom races in shared memory are looked for: ``"threads"``, ``"warps"`` (threads of
+        different warps only) or ``"off"``.
+        """
+        passed: list[Any] = [_pointer(arguments[name]) for name in self.parameters]
+        # Triton appends pointers to scratch memory, null where there is none.
+        scratch = np.zeros(self.scratch_bytes * int(np.prod(grid)), np.uint8)
+        missing = len(self.parsed.parameters) - len(passed)
+        passed += [scratch if i == 0 and scratch.size else 0 for i in range(missing)]
+        return run(
+            self.parsed, self.parsed.name, grid, (32 * self.num_warps,), passed,
+            shared_bytes=self.shared_bytes, race=race,
+        )  # fmt: skip
+
+
+def compile_for_sm80(
+    function: Any,
+    arguments: Mapping[str, Argument],
+    constexprs: Mapping[str, Any],
+    *,
+    num_warps: int = 4,
+    num_stages: int = 3,
+    bf16: Collection[str] = (),
+    **options: Any,
+) -> CompiledKernel:
+    """Compile a ``@triton.jit`` function for arguments like these.
+
+    Triton's own launcher decides from them what the compiler may assume: the types, which pointers
+    and integers are divisible by 16, which integers are 1.
+
+    Parameters
+    ----------
+    arguments
+        By parameter name; see the top of this module.
+    constexprs
+        Values of the ``tl.constexpr`` parameters.
+    bf16
+        Names of the uint16 arrays that hold bfloat16.
+    options
+        More compiler options, e.g. ``debug=True``, which keeps ``tl.device_assert``.
+    """
+    given = {name: _tensor(value, name in bf16) for name, value in arguments.items()}
+    options = {"num_warps": num_warps, "num_stages": num_stages, **options}
+    target = GPUTarget("cuda", 80, 32)
+    backend = make_backend(target)
+    bind = create_function_from_signature(function.signature, function.params, backend)
+    bound, specialization, _ = bind(**given, **constexprs)
+    # The launcher's own step from arguments to a source. It is private: with another release of
+    # Triton than the one that is tested, look here first.
+    parsed_options, signature, values, attributes = function._pack_args(
+        backend, dict(options), bound, specialization, options
+    )
+    source = ASTSource(function, signature, values, attributes)
+    built = triton.compile(source, target=target, options=parsed_options.__dict__)
+    ptx = built.asm["ptx"]
+    return CompiledKernel(
+        ptx,
+        parse(ptx)[built.metadata.name],
+        tuple(name for name, kind in signature.items() if kind != "constexpr"),
+        parsed_options.num_warps,
+        built.metadata.shared,
+        getattr(built.metadata, "global_scratch_size", 0) or 0,
+    )
+
+
+def _tensor(value: Argument, is_bf16: bool) -> Any:
+    """Return what Triton's launcher knows: tensors for arrays."""
+    if not isinstance(value, np.ndarray):
+        return value
+    tensor = torch.from_numpy(value)
+    return tensor.view(torch.bfloat16) if is_bf16 else tensor
+
+
+def _pointer(value: Argument) -> Any:
+    """Return what the interpreter knows: a place in an array for a tensor."""
+    if not isinstance(value, Tensor):
+        return value
+    storage = torch.empty(0, dtype=torch.uint8).set_(value.untyped_storage())
+    return Pointer(storage.numpy(), int(value.storage_offset()) * value.element_size())

@@ -1,0 +1,329 @@
+"""Ragged batches at real sizes: what our kernels make of them, and what is right."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import ladnet_fast.functional as LF
+from benchmarks import impls
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.oracle import blockwise_attention
+from benchmarks.vocabulary import Outputs
+from ladnet_fast.ops.locality_attention.layout import lse_dtype
+from ladnet_fast.ops.score_head import score_head
+from tests import budget
+
+#: Operator -> the implementation that is checked on a device; on the CPU, Triton's interpreter.
+OWN = {
+    "cuda": {"locality_attention": "triton", "ddl_loss": "cuda", "score_head": "triton"},
+    "cpu": {"locality_attention": "triton", "ddl_loss": "native", "score_head": "triton"},
+}
+PRIORS = ("additive", "logit", "none")
+LAYOUTS = ("padded", "packed")
+
+#: (w, b) of successive heads: sigma = 8, a rising one whose peak is off the diagonal, a flat one.
+_HEADS = ((1 / 16, 0.0), (-0.003, 0.5), (0.0, 0.7))
+#: A rounding to tf32, which keeps 10 bits of a significand.
+_TF32 = 2.0**-10
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One call of one operator, forward and backward.
+
+    Parameters
+    ----------
+    op, name : str
+        The operator; and what distinguishes the problem, for the report.
+    dtype : torch.dtype
+        Of the inputs.
+    own : callable
+        Computes everything with our kernels. "padding" holds all that was returned for padding.
+    exact : callable
+        ``exact(dtype)`` computes the same by the reference in a dtype.
+    scales : callable
+        ``scales(truth)``: the sizes that :func:`tests.budget.compare` takes.
+    why_not : list of str
+        Reasons why our kernels cannot serve here; empty if they can.
+    """
+
+    op: str
+    name: str
+    dtype: torch.dtype
+    own: Callable[[], Outputs]
+    exact: Callable[[torch.dtype], Outputs]
+    scales: Callable[[Outputs], Mapping[str, float]]
+    why_not: list[str]
+
+
+def all_problems(device: torch.device, sizes: Sizes) -> Iterator[Problem]:
+    """Yield every problem, one after the other, so that only one is in memory."""
+    for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
+        for prior in PRIORS:
+            yield attention(device, sizes, dtype, layout, prior)
+    for head_size in sizes.other_head_sizes:
+        yield attention(device, sizes, sizes.dtypes[0], "padded", "additive", head_size)
+    for layout, prior in itertools.product(LAYOUTS, PRIORS):
+        yield attention(device, sizes, torch.float32, layout, prior, tf32=True)
+    for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
+        yield ddl(device, sizes, dtype, layout)
+    for dtype in sizes.dtypes:
+        yield head(device, sizes, dtype)
+
+
+def ragged_lengths(sizes: Sizes, least: int, seed: int = 0) -> list[int]:
+    """Return lengths from ``least`` to the longest, both among them, in no order."""
+    T = sizes.snippets
+    random = torch.Generator().manual_seed(seed)
+    rest = torch.randint(max(1, least), T, (max(0, sizes.bags - 3),), generator=random).tolist()
+    return [min(T, T // 2 + 1), least, T, *rest]
+
+
+# ---- Attention -----------------------------------------------------------------------------------
+
+
+def attention(
+    device: torch.device,
+    sizes: Sizes,
+    dtype: torch.dtype,
+    layout: str,
+    prior: str,
+    head_size: int | None = None,
+    seed: int = 0,
+    *,
+    tf32: bool = False,
+) -> Problem:
+    """Return bags of every length from 0 on, with a different prior for every head.
+
+    ``tf32`` allows products to round float32; the inputs then are such rounded numbers.
+    """
+    lengths = ragged_lengths(sizes, 0, seed)
+    H, d = sizes.heads, head_size or sizes.head_size
+    draw = _Draw(device, dtype, seed)
+    q, k, v, grad = (draw(1, H, sum(lengths), d) for _ in range(4))
+    if tf32:
+        q, k, v, grad = ((x.view(torch.int32) & ~0x1FFF).view(dtype) for x in (q, k, v, grad))
+    pairs = list(itertools.islice(itertools.cycle(_HEADS), H))
+    w, b = torch.tensor(pairs, dtype=torch.float32, device=device).unbind(1)
+    names = ("dq", "dk", "dv") if prior == "none" else ("dq", "dk", "dv", "dw", "db")
+    bags = list(itertools.pairwise(itertools.accumulate(lengths, initial=0)))
+
+    def differentiate(function: Any, leaves: list[Tensor], grad: Tensor) -> Outputs:
+        out = function(*leaves)
+        grads = torch.autograd.grad(out, leaves[: len(names)], grad)
+        return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
+
+    def own() -> Outputs:
+        options: dict[str, Any] = {"prior": prior, "impl": OWN[device.type]["locality_attention"]}
+        if layout == "packed":
+            options["cu_seqlens"] = torch.tensor([0, *(end for _, end in bags)], device=device)
+            given = [q, k, v]
+            weights = grad
+        else:
+            options["lengths"] = torch.tensor(lengths, device=device)
+            given = [_pad(x, lengths) for x in (q, k, v)]
+            weights = _pad(grad, lengths)
+        leaves = [x.detach().requires_grad_() for x in (*given, w, b)]
+        with _product_precision("tf32") if tf32 else nullcontext():
+            found = differentiate(
+                lambda *args: LF.locality_attention(*args, **options), leaves, weights
+            )
+        return found if layout == "packed" else _unpad(found, lengths)
+
+    def exact(real: torch.dtype) -> Outputs:
+        leaves = [x.detach().to(real).requires_grad_() for x in (q, k, v)]
+        leaves += [x.detach().to(lse_dtype(real)).requires_grad_() for x in (w, b)]
+
+        def by_bags(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor) -> Tensor:
+            parts = [
+                blockwise_attention(q[:, :, s:e], k[:, :, s:e], v[:, :, s:e], w, b, prior=prior)
+                for s, e in bags
+                if e > s
+            ]
+            return torch.cat(parts, dim=2)
+
+        return differentiate(by_bags, leaves, grad.to(real))
+
+    def scales(truth: Outputs) -> Mapping[str, float]:
+        where = [(0, s, e) for s, e in bags]
+        lse, terms = budget.attention_terms(
+            (q, k, v, w, b, grad), prior=prior, scale=d**-0.5, bags=where
+        )
+        # Probabilities and the gradients of logits are rounded before they are multiplied.
+        operand_eps = _TF32 if tf32 else 0.0
+        found = budget.attention_sizes(truth, lse, terms, dtype, operand_eps=operand_eps)
+        if prior == "additive":
+            summed = lse_dtype(dtype)
+            share = torch.finfo(summed).eps / torch.finfo(dtype).eps
+            for name, values in (("out", v), ("dv", grad)):
+                parts = [values[0, :, s:e] for s, e in bags if e > s]
+                chain = max(budget.chain_size(w, b, part, summed) for part in parts)
+                added = found[name] if name == "dv" else 0.0
+                found[name] = max(found[name], added + share * chain)
+        return budget.at_least_the_values(found, truth)
+
+    impl = OWN[device.type]["locality_attention"]
+    kind = "tf32" if tf32 else _short(dtype)
+    name = f"{prior}, {layout}, {kind}, {len(lengths)} bags up to {max(lengths)}, d {d}"
+    reasons = impls.why_not("locality_attention", impl, q, k, v)
+    return Problem("locality_attention", name, dtype, own, exact, scales, reasons)
+
+
+# ---- DDL losses ----------------------------------------------------------------------------------
+
+
+def ddl(
+    device: torch.device, sizes: Sizes, dtype: torch.dtype, layout: str, seed: int = 0
+) -> Problem:
+    """Return bags of every length from 1 on, every other one anomalous."""
+    lengths = ragged_lengths(sizes, 1, seed)
+    random = torch.Generator().manual_seed(seed)
+    scores = torch.rand(sum(lengths), generator=random).to(device)
+    features = _Draw(device, dtype, seed)(sum(lengths), sizes.features)
+    labels = torch.arange(len(lengths), device=device) % 2 == 0
+    offsets = torch.tensor([0, *itertools.accumulate(lengths)], device=device)
+
+    def differentiate(scores: Tensor, features: Tensor, **options: Any) -> Outputs:
+        scores, features = (x.detach().requires_grad_() for x in (scores, features))
+        terms = LF.ddl_loss(scores, features, labels, **options)
+        dscores, dfeatures = torch.autograd.grad(terms.total, (scores, features))
+        found = {name: term.detach() for name, term in terms._asdict().items()}
+        return {**found, "dscores": dscores, "dfeatures": dfeatures}
+
+    def own() -> Outputs:
+        impl = OWN[device.type]["ddl_loss"]
+        if layout == "packed":
+            return differentiate(scores, features, cu_seqlens=offsets, impl=impl)
+        found = differentiate(
+            _pad_rows(scores, lengths),
+            _pad_rows(features, lengths),
+            lengths=torch.tensor(lengths, device=device),
+            impl=impl,
+        )
+        valid = _valid(lengths, device)
+        padding = [found[name][~valid].flatten() for name in ("dscores", "dfeatures")]
+        packed = {name: found[name][valid] for name in ("dscores", "dfeatures")}
+        return {**found, **packed, "padding": torch.cat([x.float() for x in padding])}
+
+    def exact(real: torch.dtype) -> Outputs:
+        wide = torch.float64 if real == torch.float64 else torch.float32
+        given = (scores.to(wide), features.to(real))
+        return differentiate(*given, cu_seqlens=offsets, impl="reference")
+
+    impl = OWN[device.type]["ddl_loss"]
+    name = f"{layout}, {_short(dtype)}, {len(lengths)} bags up to {max(lengths)}"
+
+    def scales(truth: Outputs) -> Mapping[str, float]:
+        return budget.at_least_the_values(budget.long_ddl_sizes(), truth)
+
+    reasons = impls.why_not("ddl_loss", impl, scores, features)
+    return Problem("ddl_loss", name, dtype, own, exact, scales, reasons)
+
+
+# ---- Score head ----------------------------------------------------------------------------------
+
+
+def head(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) -> Problem:
+    """Return bags of every length from 0 on."""
+    lengths = ragged_lengths(sizes, 0, seed)
+    C, K = sizes.features, sizes.taps
+    draw = _Draw(device, dtype, seed)
+    features = _pad_rows(draw(sum(lengths), C), lengths)
+    weight, bias = draw(1, C, K) / (C * K) ** 0.5, draw(1)
+    grad = _pad_rows(draw(sum(lengths)), lengths)
+    on_device = torch.tensor(lengths, device=device)
+    valid = _valid(lengths, device)
+
+    def differentiate(dtype: torch.dtype, grad: Tensor, impl: str) -> Outputs:
+        leaves = [x.detach().to(dtype).requires_grad_() for x in (features, weight, bias)]
+        scores = score_head(leaves[0], leaves[1], leaves[2], lengths=on_device, impl=impl)
+        grads = torch.autograd.grad(scores, leaves, grad.to(dtype))
+        padding = torch.cat([x.detach()[~valid].flatten() for x in (scores, grads[0])])
+        return {
+            "scores": scores.detach()[valid],
+            "dfeatures": grads[0][valid],
+            "dweight": grads[1],
+            "dbias": grads[2],
+            "padding": padding,
+        }
+
+    def exact(real: torch.dtype) -> Outputs:
+        found = differentiate(real, torch.where(valid, grad, 0), "reference")
+        del found["padding"]
+        return found
+
+    def scales(truth: Outputs) -> Mapping[str, float]:
+        found = budget.score_head_sizes(truth["scores"], grad[valid], features[valid])
+        named = dict(zip(("dweight", "dbias"), found, strict=True))
+        return budget.at_least_the_values(named, truth)
+
+    impl = OWN[device.type]["score_head"]
+    name = f"{_short(dtype)}, {len(lengths)} bags up to {max(lengths)}, K {K}"
+    reasons = impls.why_not("score_head", impl, features, weight, bias)
+    return Problem(
+        "score_head", name, dtype, lambda: differentiate(dtype, grad, impl), exact, scales, reasons
+    )
+
+
+# ---- Shared --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _product_precision(precision: str) -> Iterator[None]:
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = precision
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
+class _Draw:
+    """Draws normal numbers where they are needed, the same at every run."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, seed: int) -> None:
+        self._dtype = dtype
+        self._random = torch.Generator(device).manual_seed(seed)
+
+    def __call__(self, *shape: int) -> Tensor:
+        x = torch.randn(*shape, generator=self._random, device=self._random.device)
+        return x.to(self._dtype)
+
+
+def _valid(lengths: list[int], device: torch.device) -> Tensor:
+    sizes = torch.tensor(lengths, device=device)
+    return torch.arange(max(lengths), device=device) < sizes[:, None]
+
+
+def _pad_rows(rows: Tensor, lengths: list[int]) -> Tensor:
+    """Return (N, max length, ...) from packed rows, with NaN for padding."""
+    padded = rows.new_full((len(lengths), max(lengths), *rows.shape[1:]), torch.nan)
+    padded[_valid(lengths, rows.device)] = rows
+    return padded
+
+
+def _pad(x: Tensor, lengths: list[int]) -> Tensor:
+    """Return (N, H, max length, d) from packed (1, H, total, d), with NaN for padding."""
+    return _pad_rows(x[0].transpose(0, 1), lengths).transpose(1, 2)
+
+
+def _unpad(found: Outputs, lengths: list[int]) -> Outputs:
+    """Return the inverse of :func:`_pad` for all outputs with snippets, and their padding."""
+    packed, padding = dict(found), []
+    for name in ("out", "dq", "dk", "dv"):
+        rows = found[name].transpose(1, 2)
+        valid = _valid(lengths, rows.device)
+        packed[name] = rows[valid].transpose(0, 1)[None]
+        padding.append(rows[~valid].flatten())
+    return {**packed, "padding": torch.cat(padding)}
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,103 @@
+"""The same inputs give the same bits, however often, and whatever ran in between.
+
+Calls of different lengths and operators take turns, and free memory is filled with NaN before each:
+a race, a read of uninitialised memory or a sum in varying order shows as a changed bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.outcome import Outcome, Unavailable, run_check
+from benchmarks.gpu.sizes import Sizes
+from benchmarks.vocabulary import Outputs
+
+from .problems import PRIORS, Problem, attention, ddl, head
+
+STEP = "determinism"
+_SEEDS = (0, 1, 2)
+_POISON_BYTES = 2**26
+
+
+def check_all(device: torch.device, sizes: Sizes) -> Iterator[Outcome]:
+    """Repeat the calls of each operator; one outcome an operator and dtype."""
+    for dtype in sizes.dtypes:
+        families: dict[str, Callable[[], list[Problem]]] = {
+            f"locality_attention, {prior}": functools.partial(
+                _attentions, device, sizes, dtype, prior
+            )
+            for prior in PRIORS
+        }
+        families["ddl_loss"] = functools.partial(_losses, device, sizes, dtype)
+        families["score_head"] = functools.partial(_heads, device, sizes, dtype)
+        for name, make in families.items():
+            title = f"{name}, {str(dtype).removeprefix('torch.')}, {sizes.repeats} times"
+            # Made in the check: only one family is in memory, and one that does not fit is told.
+            yield run_check(STEP, title, functools.partial(_make_and_repeat, make, sizes))
+
+
+def _make_and_repeat(make: Callable[[], list[Problem]], sizes: Sizes) -> tuple[bool, str]:
+    return repeat(make(), sizes.repeats)
+
+
+def _attentions(
+    device: torch.device, sizes: Sizes, dtype: torch.dtype, prior: str
+) -> list[Problem]:
+    if dtype == torch.float32:
+        shorter = min(sizes.snippets, sizes.fp32_repeated)
+        sizes = dataclasses.replace(sizes, snippets=shorter)
+    return [
+        attention(device, sizes, dtype, layout, prior, seed=seed)
+        for seed, layout in zip(_SEEDS, ("padded", "packed", "padded"), strict=True)
+    ]
+
+
+def _losses(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Problem]:
+    return [ddl(device, sizes, dtype, "padded", seed) for seed in _SEEDS]
+
+
+def _heads(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Problem]:
+    return [head(device, sizes, dtype, seed) for seed in _SEEDS]
+
+
+def repeat(problems: list[Problem], repeats: int) -> tuple[bool, str]:
+    """Make every call so often, in turns; return whether all bits stayed, else what changed."""
+    for problem in problems:
+        if problem.why_not:
+            raise Unavailable("; ".join(problem.why_not))
+    first = [problem.own() for problem in problems]
+    for turn in range(1, repeats):
+        for problem, before in zip(problems, first, strict=True):
+            _poison(before)
+            changed = differences(problem.own(), before)
+            if changed:
+                return False, f"{', '.join(changed)} changed in call {turn + 1} of {problem.name}"
+    return True, f"{len(problems)} batches, all outputs and gradients bit for bit"
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits, NaN included."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+    return torch.equal(a.contiguous().view(kind), b.contiguous().view(kind))
+
+
+def differences(a: Outputs, b: Outputs) -> list[str]:
+    """Return the names of outputs whose bits differ."""
+    return [name for name, x in a.items() if not same_bits(x, b[name])]
+
+
+def _poison(outputs: Outputs) -> None:
+    """Fill memory that the next call is likely to be given with NaN, and free it.
+
+    An allocator hands blocks out by size: those of the outputs, and one for workspaces.
+    """
+    like = next(iter(outputs.values()))
+    filled = [torch.full_like(x, torch.nan) for x in outputs.values()]
+    filled.append(like.new_full((_POISON_BYTES // like.element_size(),), torch.nan))
