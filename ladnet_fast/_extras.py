@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import sys
 import shlex
+import sys
 from importlib import metadata
 from types import ModuleType
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ladnet_fast.data.video import DataError
+from .video import DataError
 
 _SUFFIXES = "npy|txt|h5|hdf5|mp4|avi|mkv|mov|webm|wmv|mpe?g|m4v|flv"
 _SUFFIX = re.compile(rf"\.(?:{_SUFFIXES})$", re.IGNORECASE)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast.data._content import binary_kind, why_not_utf8
-from ladnet_fast.data._conversions import conversion, object_array_command
-from ladnet_fast.data.pack.format import rows_of
-from ladnet_fast.data.pack.shards import open_rows
-from ladnet_fast.data.video import DataError, FeatureSource
+from .._extras import import_extra
+from ._content import binary_kind, why_not_utf8
+from ._conversions import conversion, object_array_command
+from .pack.format import rows_of
+from .pack.shards import open_rows
+from .video import DataError, FeatureSource
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 TEXT_SUFFIXES = (".txt",)

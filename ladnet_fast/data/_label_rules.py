@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ladnet_fast._wording import give, name_of
-from ladnet_fast.data._text import read_lines
-from ladnet_fast.data.labels import Label, UnknownLabelError, label_from_cell
-from ladnet_fast.data.layouts import Layout
-from ladnet_fast.data.video import DataError, label_remedies
+from .._wording import give, name_of
+from ._text import read_lines
+from .labels import Label, UnknownLabelError, label_from_cell
+from .layouts import Layout
+from .video import DataError, label_remedies
 
 #: A label that may be unknown.
 MaybeLabel = tuple[int | None, tuple[str, ...]]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ladnet_fast._wording import name_of
-from ladnet_fast.data._annotation_lines import base_name
-from ladnet_fast.data._arrays import hdf5_keys
-from ladnet_fast.data._text import read_lines, strip_suffix
-from ladnet_fast.data.annotations import read_num_frames
-from ladnet_fast.data.video import DataError, FeatureSource
+from .._wording import name_of
+from ._annotation_lines import base_name
+from ._arrays import hdf5_keys
+from ._text import read_lines, strip_suffix
+from .annotations import read_num_frames
+from .video import DataError, FeatureSource
 
 QUERY_SUFFIX = "__vggish"
 

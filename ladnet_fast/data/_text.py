@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ladnet_fast.data._content import binary_kind, why_not_utf8
-from ladnet_fast.data.video import DataError
+from ._content import binary_kind, why_not_utf8
+from .video import DataError
 
 
 def read_text(path: Path, *, what: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ladnet_fast._wording import give
-from ladnet_fast.data.lengths import ground_truth_length
-from ladnet_fast.data.vectors import FrameLabels
-from ladnet_fast.data.video import Video
+from .._wording import give
+from .lengths import ground_truth_length
+from .vectors import FrameLabels
+from .video import Video
 
 #: What was counted to get the numbers of snippets.
 Counted = Literal["features", "scores"]

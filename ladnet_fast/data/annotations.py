@@ -10,18 +10,18 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._choices import Boundaries
-from ladnet_fast._values import count, shown
-from ladnet_fast._values import path as checked_path
-from ladnet_fast._wording import name_of
-from ladnet_fast.data._annotation_lines import (
+from .._choices import Boundaries
+from .._values import count, shown
+from .._values import path as checked_path
+from .._wording import name_of
+from ._annotation_lines import (
     Interval,
     Line,
     parse_annotation,
     parse_num_frames,
 )
-from ladnet_fast.data._text import read_lines
-from ladnet_fast.data.video import DataError
+from ._text import read_lines
+from .video import DataError
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, ...]]:

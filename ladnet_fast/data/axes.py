@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ladnet_fast._wording import give
-from ladnet_fast.data.video import Axes, DataError, FeatureSource
+from .._wording import give
+from .video import Axes, DataError, FeatureSource
 
 #: Extractors of this field cut one, five or ten crops.
 CROP_COUNTS = (1, 5, 10)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ladnet_fast._values import as_whole, choice, count, sequence, shown, switch
-from ladnet_fast.data._arrays import hdf5_kept_open
-from ladnet_fast.data.features import (
+from .._values import as_whole, choice, count, sequence, shown, switch
+from ._arrays import hdf5_kept_open
+from .features import (
     FeatureMatrix,
     align_query,
     count_crops,
@@ -20,9 +20,9 @@ from ladnet_fast.data.features import (
     load_query,
     query_width,
 )
-from ladnet_fast.data.memory import MemoryLimit
-from ladnet_fast.data.sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
-from ladnet_fast.data.video import DataError, FeatureSource, Video, require_videos
+from .memory import MemoryLimit
+from .sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
+from .video import DataError, FeatureSource, Video, require_videos
 
 Sampling = Literal["linspace", "bins", "none"]
 CropChoice = Literal["all", "first"]

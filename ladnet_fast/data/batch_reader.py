@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ladnet_fast.data.bags import Bag, BagDataset, Batch, collate
-from ladnet_fast.data.features import num_snippets
-from ladnet_fast.data.pack.format import rows_of
-from ladnet_fast.data.pack.shards import Shard, open_rows, open_shard
-from ladnet_fast.data.sampling import bin_mean, linspace_indices
-from ladnet_fast.data.video import DataError, FeatureSource
+from .bags import Bag, BagDataset, Batch, collate
+from .features import num_snippets
+from .pack.format import rows_of
+from .pack.shards import Shard, open_rows, open_shard
+from .sampling import bin_mean, linspace_indices
+from .video import DataError, FeatureSource
 
 
 class PackedBatch(NamedTuple):

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._records import verify
-from ladnet_fast._values import as_whole, shown
-from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array
-from ladnet_fast.data._conversions import reshape_command
-from ladnet_fast.data.axes import crop_axis
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes
+from .._records import verify
+from .._values import as_whole, shown
+from ._arrays import TEXT_SUFFIXES, open_array
+from ._conversions import reshape_command
+from .axes import crop_axis
+from .video import Axes, DataError, FeatureSource, Video, check_axes
 
 FeatureMatrix = NDArray[np.float32]
 

@@ -9,26 +9,26 @@ from typing import get_args
 
 import numpy as np
 
-from ladnet_fast import _values
-from ladnet_fast._wording import give
-from ladnet_fast.data._annotation_lines import Interval, Line, base_name
-from ladnet_fast.data._truth_causes import (
+from .. import _values
+from .._wording import give
+from ._annotation_lines import Interval, Line, base_name
+from ._truth_causes import (
     Counted,
     scores_per_frame,
     why_own_differs,
     why_vector_differs,
 )
-from ladnet_fast.data.annotations import (
+from .annotations import (
     Boundaries,
     annotation_lines,
     check_boundaries,
     end_of,
     intervals_to_frames,
 )
-from ladnet_fast.data.lengths import LengthRule, ground_truth_length
-from ladnet_fast.data.missing import LeftOut
-from ladnet_fast.data.vectors import FrameLabels, kind_of_truth, read_frame_labels
-from ladnet_fast.data.video import DataError, Video, require_videos
+from .lengths import LengthRule, ground_truth_length
+from .missing import LeftOut
+from .vectors import FrameLabels, kind_of_truth, read_frame_labels
+from .video import DataError, Video, require_videos
 
 __all__ = [
     "FrameLabels",

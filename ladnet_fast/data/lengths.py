@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ladnet_fast._choices import LengthRule
-from ladnet_fast._values import count, shown
-from ladnet_fast._wording import give, name_of
-from ladnet_fast.data.video import Video
+from .._choices import LengthRule
+from .._values import count, shown
+from .._wording import give, name_of
+from .video import Video
 
 
 def ground_truth_length(

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from ladnet_fast import _values
-from ladnet_fast._wording import give, name_of
-from ladnet_fast.data._annotation_lines import base_name
-from ladnet_fast.data._label_rules import (
+from .. import _values
+from .._wording import give, name_of
+from ._annotation_lines import base_name
+from ._label_rules import (
     Entry,
     LabelRules,
     folder_labels,
     read_anomalous_names,
 )
-from ladnet_fast.data._list_files import (
+from ._list_files import (
     File,
     Line,
     Place,
@@ -28,10 +28,10 @@ from ladnet_fast.data._list_files import (
     lengths_of,
     posix,
 )
-from ladnet_fast.data._text import read_lines, strip_suffix
-from ladnet_fast.data.layouts import LAYOUTS, Layout
-from ladnet_fast.data.manifest import check_files_exist
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes, check_name
+from ._text import read_lines, strip_suffix
+from .layouts import LAYOUTS, Layout
+from .manifest import check_files_exist
+from .video import Axes, DataError, FeatureSource, Video, check_axes, check_name
 
 Labels = Literal["required", "optional"]
 

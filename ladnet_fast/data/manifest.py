@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from ladnet_fast._files import atomic_write_text
-from ladnet_fast._values import path as checked_path
-from ladnet_fast._values import switch
-from ladnet_fast.data._text import read_text
-from ladnet_fast.data.pack.format import manifest_in
-from ladnet_fast.data.video import (
+from .._files import atomic_write_text
+from .._values import path as checked_path
+from .._values import switch
+from ._text import read_text
+from .pack.format import manifest_in
+from .video import (
     FRAMES_PER_SNIPPET,
     Axes,
     DataError,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ladnet_fast.data._arrays import HDF5_SUFFIXES, hdf5_keys
-from ladnet_fast.data.video import DataError, Video
+from ._arrays import HDF5_SUFFIXES, hdf5_keys
+from .video import DataError, Video
 
 
 class LeftOut(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from ladnet_fast._values import count, shown
+from .._values import count, shown
 
 
 def _generator(seed: int, *stream: int) -> torch.Generator:

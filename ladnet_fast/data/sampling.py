@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._values import count, shown
+from .._values import count, shown
 
 MAX_SNIPPETS = 200
 BINS = 32

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ladnet_fast._values import as_real, count, shown
-from ladnet_fast._wording import either
-from ladnet_fast.data.video import Video, require_videos
+from .._values import as_real, count, shown
+from .._wording import either
+from .video import Video, require_videos
 
 
 def select_split(videos: Sequence[Video], split: str) -> list[Video]:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.data._arrays import map_npy
-from ladnet_fast.data._content import binary_kind
-from ladnet_fast.data._conversions import beside, conversion, python_command
-from ladnet_fast.data._text import read_text
-from ladnet_fast.data.video import DataError
+from .._values import path as checked_path
+from ._arrays import map_npy
+from ._content import binary_kind
+from ._conversions import beside, conversion, python_command
+from ._text import read_text
+from .video import DataError
 
 FrameLabels = NDArray[np.uint8]
 _ZERO_OR_ONE = re.compile(r"[01](?:\.0*)?(?:e[+-]?0+)?", re.IGNORECASE)

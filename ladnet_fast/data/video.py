@@ -11,9 +11,9 @@ from typing import get_args
 
 import numpy as np
 
-from ladnet_fast._choices import Axes
-from ladnet_fast._values import as_real, count, path, sequence, shown, texts
-from ladnet_fast._wording import give
+from .._choices import Axes
+from .._values import as_real, count, path, sequence, shown, texts
+from .._wording import give
 
 KEY_SEPARATOR = "::"  # XD-Violence names contain "#", Windows paths ":", so neither could serve
 FRAMES_PER_SNIPPET = 16

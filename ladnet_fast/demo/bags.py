@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._files import atomic_path
-from ladnet_fast.data import FeatureSource, Video, write_manifest
-from ladnet_fast.demo.effects import FADE_SNIPPETS, fade_truth
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN, FadeReel, Origin, Reel, Stock
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
+from .._files import atomic_path
+from ..data import FeatureSource, Video, write_manifest
+from ..video.i3d import SNIPPET_FRAMES
+from .effects import FADE_SNIPPETS, fade_truth
+from .reels import HELD_OUT, TRAIN, FadeReel, Origin, Reel, Stock
 
 #: Of an anomalous bag: stretches and bursts of foreign footage, and their lengths in snippets.
 STRETCHES, STRETCH_SNIPPETS = (1, 2), (8, 20)

@@ -11,8 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.demo.augment import TAKE_SNIPPETS, Take, plan_takes, render
-from ladnet_fast.demo.effects import (
+from ..video import I3D, snippet_features
+from ..video.frames import Frame
+from ..video.i3d import SNIPPET_FRAMES
+from ..video.weights import MEMBER_SHA256
+from .augment import TAKE_SNIPPETS, Take, plan_takes, render
+from .effects import (
     FADE_SNIPPETS,
     Disturbance,
     cross_fade,
@@ -21,8 +25,8 @@ from ladnet_fast.demo.effects import (
     plan_disturbances,
     plan_fades,
 )
-from ladnet_fast.demo.errors import DemoError
-from ladnet_fast.demo.footage import (
+from .errors import DemoError
+from .footage import (
     MAX_FRAMES,
     SEGMENT_FRAMES,
     Clip,
@@ -30,11 +34,7 @@ from ladnet_fast.demo.footage import (
     require_length,
     segments,
 )
-from ladnet_fast.demo.store import Entry, entry_key, kept_entry
-from ladnet_fast.video import I3D, snippet_features
-from ladnet_fast.video.frames import Frame
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
-from ladnet_fast.video.weights import MEMBER_SHA256
+from .store import Entry, entry_key, kept_entry
 
 #: Of the augmentations; not the user's seed, so that another seed finds the features in the cache.
 AUGMENTATION_SEED = 2022

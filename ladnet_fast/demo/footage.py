@@ -17,17 +17,17 @@ from typing import Literal
 
 import numpy as np
 
-from ladnet_fast._files import (
+from .._files import (
     atomic_path,
     cache_folder,
     remove_leftovers,
     sha256_of,
     temporary_folder,
 )
-from ladnet_fast.demo.errors import DemoError
-from ladnet_fast.video import WeightsError, read_frames
-from ladnet_fast.video.frames import Frame, short_side_size
-from ladnet_fast.video.pip_download import download_source_archive
+from ..video import WeightsError, read_frames
+from ..video.frames import Frame, short_side_size
+from ..video.pip_download import download_source_archive
+from .errors import DemoError
 
 Role = Literal["background", "foreign", "held-out foreign"]
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ladnet_fast.data import read_manifest, select_split
-from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN
-from ladnet_fast.demo.variants import Variant
-from ladnet_fast.engine import Config, Reporter, evaluate_scores, score_videos, train, write_scores
-from ladnet_fast.engine.run import CHECKPOINT
-from ladnet_fast.engine.scoring import Scores
-from ladnet_fast.metrics import Metrics
+from ..data import read_manifest, select_split
+from ..engine import Config, Reporter, evaluate_scores, score_videos, train, write_scores
+from ..engine.run import CHECKPOINT
+from ..engine.scoring import Scores
+from ..metrics import Metrics
+from .options import DemoOptions
+from .reels import HELD_OUT, TRAIN
+from .variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class DemoOptions:
             return self.background_takes
         if role == "held-out foreign":
             return self.held_out_foreign_takes
-        from ladnet_fast.demo.augment import TAKE_SNIPPETS  # which needs torch
+        from .augment import TAKE_SNIPPETS  # which needs torch
 
         return max(TAKE_SNIPPETS, self.foreign_takes // foreign_videos)
 

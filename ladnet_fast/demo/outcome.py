@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ladnet_fast.demo.bags import SplicedBag
-from ladnet_fast.demo.intervals import FIGURES, Bootstrap, Estimate
-from ladnet_fast.demo.learn import Trial
-from ladnet_fast.demo.variants import Variant
+from .bags import SplicedBag
+from .intervals import FIGURES, Bootstrap, Estimate
+from .learn import Trial
+from .variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

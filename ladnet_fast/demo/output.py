@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ladnet_fast._files import atomic_write_text, remove_leftovers, sha256_of, temporary_folder
-from ladnet_fast._locks import STATE
-from ladnet_fast.demo.errors import DemoError
+from .._files import atomic_write_text, remove_leftovers, sha256_of, temporary_folder
+from .._locks import STATE
+from .errors import DemoError
 
 #: Lists the files of a folder of results: size, time and hash of each.
 CONTENTS = f"{STATE}/demo.json"

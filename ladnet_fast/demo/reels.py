@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.demo.features import Fades, Takes
-from ladnet_fast.demo.footage import is_held_out
+from .features import Fades, Takes
+from .footage import is_held_out
 
 TRAIN, HELD_OUT = "train", "held-out"
 

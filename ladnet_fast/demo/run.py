@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from ladnet_fast._files import atomic_write_text, cache_folder
-from ladnet_fast.demo import footage
-from ladnet_fast.demo.bags import SplicedBag, make_bags, write_bags
-from ladnet_fast.demo.extraction import all_features
-from ladnet_fast.demo.features import Fades, FeatureExtractor, I3DExtractor, Takes
-from ladnet_fast.demo.figures import save_bag_plot, save_storyboard
-from ladnet_fast.demo.footage import Clip
-from ladnet_fast.demo.learn import Trial, run_trial, trial_name
-from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.outcome import Outcome, compare
-from ladnet_fast.demo.output import replacing, require_apart, require_replaceable
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN, make_stock
-from ladnet_fast.demo.report import write_report
-from ladnet_fast.demo.variants import DDL, Variant, variants
-from ladnet_fast.engine import Reporter, run_info
-from ladnet_fast.report import ReportVideo, write_page
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
+from .._files import atomic_write_text, cache_folder
+from ..engine import Reporter, run_info
+from ..report import ReportVideo, write_page
+from ..video.i3d import SNIPPET_FRAMES
+from . import footage
+from .bags import SplicedBag, make_bags, write_bags
+from .extraction import all_features
+from .features import Fades, FeatureExtractor, I3DExtractor, Takes
+from .figures import save_bag_plot, save_storyboard
+from .footage import Clip
+from .learn import Trial, run_trial, trial_name
+from .options import DemoOptions
+from .outcome import Outcome, compare
+from .output import replacing, require_apart, require_replaceable
+from .reels import HELD_OUT, TRAIN, make_stock
+from .report import write_report
+from .variants import DDL, Variant, variants
 
 RESULTS, REPORT, RUN = "results.json", "report.html", "run.json"
 CURVES = "scores.html"

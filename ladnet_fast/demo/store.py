@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._records import DamagedFileError
-from ladnet_fast._tensors import load_tensors, save_tensors
+from .._files import remove_leftovers
+from .._records import DamagedFileError
+from .._tensors import load_tensors, save_tensors
 
 #: Part of every key: raise it when decoding, augmenting or extracting gives other numbers.
 CACHE_VERSION = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ladnet_fast.engine import Config
+from ..engine import Config
 
 #: Of the first configuration, which the others build on.
 PLAIN, PRIOR, DDL, PAPER = "plain", "mil", "ddl", "paper"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._values import as_real, sequence, shown, texts
-from ladnet_fast.metrics.frames import finite_vector
+from .._extras import import_extra
+from .._values import as_real, sequence, shown, texts
+from .frames import finite_vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ladnet_fast._choices import Smoothing
-from ladnet_fast._values import choice, count, shown
+from .._choices import Smoothing
+from .._values import choice, count, shown
 
 Edge = Literal["shrink", "zero"]
 

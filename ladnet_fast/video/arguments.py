@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors import Extractor, I3DExtractor
-from ladnet_fast.video.extractors.protocol import is_extractor
-from ladnet_fast.video.i3d import DTYPES
+from .._values import shown
+from .extractors import Extractor, I3DExtractor
+from .extractors.protocol import is_extractor
+from .i3d import DTYPES
 
 if TYPE_CHECKING:
-    from ladnet_fast.video.i3d import I3D
+    from .i3d import I3D
 
 
 def as_extractor(model: object) -> Extractor:

@@ -8,9 +8,9 @@ import time
 
 import torch
 
-from ladnet_fast._allocator import keep_freed_memory
-from ladnet_fast.video.features import snippet_features
-from ladnet_fast.video.i3d import CROP_SIZE, I3D, SNIPPET_FRAMES
+from .._allocator import keep_freed_memory
+from .features import snippet_features
+from .i3d import CROP_SIZE, I3D, SNIPPET_FRAMES
 
 
 def frames_per_second(model: I3D, *, batch: int = 2, repeats: int = 9) -> float:

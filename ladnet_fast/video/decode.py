@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._values import count
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.frames import require_size, resize
-from ladnet_fast.video.not_video import explain_not_a_video
-from ladnet_fast.video.orientation import Orientation, orient, orientation_of_frame
-from ladnet_fast.video.resample import Timed, require_rate, resample
+from .._extras import import_extra
+from .._values import count
+from .._values import path as checked_path
+from .errors import VideoError
+from .frames import require_size, resize
+from .not_video import explain_not_a_video
+from .orientation import Orientation, orient, orientation_of_frame
+from .resample import Timed, require_rate, resample
 
 Frame = npt.NDArray[np.uint8]
 

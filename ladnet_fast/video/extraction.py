@@ -8,30 +8,30 @@ from pathlib import Path
 
 import torch
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._outputs import check_outputs
-from ladnet_fast._values import count, shown, switch
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video import finished
-from ladnet_fast.video.arguments import (
+from .._files import remove_leftovers
+from .._outputs import check_outputs
+from .._values import count, shown, switch
+from .._values import path as checked_path
+from . import finished
+from .arguments import (
     as_extractor,
     require_device,
     require_dtype,
     require_progress,
 )
-from ladnet_fast.video.audio.sound import Sound
-from ladnet_fast.video.audio.vggish import VGGish
-from ladnet_fast.video.describing import describe_videos, settings_of
-from ladnet_fast.video.errors import ExtractionError
-from ladnet_fast.video.extracted import ExtractedVideo, FailedVideo
-from ladnet_fast.video.extractors import Extractor, I3DExtractor
-from ladnet_fast.video.extractors.protocol import is_placed
-from ladnet_fast.video.features import Progress, require_batch
-from ladnet_fast.video.frames import require_crops
-from ladnet_fast.video.i3d import I3D
-from ladnet_fast.video.listing import Listing
-from ladnet_fast.video.resample import require_rate
-from ladnet_fast.video.sources import Footage, require_distinct_names
+from .audio.sound import Sound
+from .audio.vggish import VGGish
+from .describing import describe_videos, settings_of
+from .errors import ExtractionError
+from .extracted import ExtractedVideo, FailedVideo
+from .extractors import Extractor, I3DExtractor
+from .extractors.protocol import is_placed
+from .features import Progress, require_batch
+from .frames import require_crops
+from .i3d import I3D
+from .listing import Listing
+from .resample import require_rate
+from .sources import Footage, require_distinct_names
 
 
 def extract_to_files(

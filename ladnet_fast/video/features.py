@@ -14,16 +14,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ladnet_fast._values import count, shown
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.ahead import work_ahead
-from ladnet_fast.video.arguments import as_extractor, require_progress
-from ladnet_fast.video.decode import announced_frames, frame_rate, read_frames
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.extractors import Extractor, ExtractorError, Preparation
-from ladnet_fast.video.frames import cut_crops, require_crops, resize
-from ladnet_fast.video.i3d import I3D
-from ladnet_fast.video.resample import require_rate
+from .._values import count, shown
+from .._values import path as checked_path
+from .ahead import work_ahead
+from .arguments import as_extractor, require_progress
+from .decode import announced_frames, frame_rate, read_frames
+from .errors import VideoError
+from .extractors import Extractor, ExtractorError, Preparation
+from .frames import cut_crops, require_crops, resize
+from .i3d import I3D
+from .resample import require_rate
 
 # Measured (docs/own-videos.md): on CPUs more at once are hardly faster and take more memory.
 _BATCH, _BATCH_ON_CPU = 8, 2

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ladnet_fast._choices import PRECISION_OPTIONS
-from ladnet_fast._outputs import OutputError
-from ladnet_fast._records import DamagedFileError, Record, record_of, verify, wrote
-from ladnet_fast.video import origin
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.feature_file import stored_rows
-from ladnet_fast.video.sources import Footage
+from .._choices import PRECISION_OPTIONS
+from .._outputs import OutputError
+from .._records import DamagedFileError, Record, record_of, verify, wrote
+from . import origin
+from .errors import VideoError
+from .feature_file import stored_rows
+from .sources import Footage
 
 KIND = "features"
 

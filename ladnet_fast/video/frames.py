@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ladnet_fast._values import as_whole, count, shown
-from ladnet_fast.video.i3d import CROP_SIZE
+from .._values import as_whole, count, shown
+from .i3d import CROP_SIZE
 
 SHORT_SIDE = 256
 CROPS = (1, 5, 10)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ladnet_fast.video.same_padding import MaxPool3dSame, pad_same, same_padding
-from ladnet_fast.video.weights import load_pretrained
+from .same_padding import MaxPool3dSame, pad_same, same_padding
+from .weights import load_pretrained
 
 FEATURE_DIM = 1024
 SNIPPET_FRAMES = 16

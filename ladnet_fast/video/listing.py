@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ladnet_fast._files import atomic_write_text
-from ladnet_fast._locks import folder_lock
+from .._files import atomic_write_text
+from .._locks import folder_lock
 
 MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")

@@ -9,7 +9,7 @@ import shlex
 import zipfile
 from pathlib import Path
 
-from ladnet_fast.video.sources import VIDEO_SUFFIXES
+from .sources import VIDEO_SUFFIXES
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._extras import import_extra
+from .._extras import import_extra
 
 Frame = npt.NDArray[np.uint8]
 

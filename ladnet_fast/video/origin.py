@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ladnet_fast._files import sha256_of
-from ladnet_fast._records import digest_of
-from ladnet_fast.video.errors import VideoError
+from .._files import sha256_of
+from .._records import digest_of
+from .errors import VideoError
 
 _END = 1 << 20  # bytes of each end that are compared every time
 

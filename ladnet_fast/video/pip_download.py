@@ -15,8 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ladnet_fast._files import sha256_of, temporary_folder
-from ladnet_fast.video.errors import WeightsError
+from .._files import sha256_of, temporary_folder
+from .errors import WeightsError
 
 _RUNNER = Path(__file__).resolve().with_name("_pip_runner.py")
 #: Of pip's settings in the environment, those that would have it do something else.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
-from ladnet_fast._values import real_number
+from .._values import real_number
 
 Picture = TypeVar("Picture")
 

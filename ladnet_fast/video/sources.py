@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ladnet_fast.video.errors import VideoError
+from .errors import VideoError
 
 #: What counts as a video in a folder. A file that is named itself may have any suffix.
 VIDEO_SUFFIXES = frozenset(

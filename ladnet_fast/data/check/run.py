@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ladnet_fast.data.annotations import Boundaries
-from ladnet_fast.data.check.files import check_shapes, check_video
-from ladnet_fast.data.check.findings import Report
-from ladnet_fast.data.check.reading import Reading, read_video
-from ladnet_fast.data.check.sets import check_duplicates, check_labels, check_overlap
-from ladnet_fast.data.check.truth import Source, check_truth
-from ladnet_fast.data.ground_truth import LengthRule
-from ladnet_fast.data.video import Video, require_videos
+from ..annotations import Boundaries
+from ..ground_truth import LengthRule
+from ..video import Video, require_videos
+from .files import check_shapes, check_video
+from .findings import Report
+from .reading import Reading, read_video
+from .sets import check_duplicates, check_labels, check_overlap
+from .truth import Source, check_truth
 
 Progress = Callable[[str, int, int | None], None]
 

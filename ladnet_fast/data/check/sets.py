@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
-from ladnet_fast.data.check.findings import Report, some
-from ladnet_fast.data.check.reading import Reading
-from ladnet_fast.data.video import Video, label_remedies
+from ..video import Video, label_remedies
+from .findings import Report, some
+from .reading import Reading
 
 _NAMES = {0: "normal", 1: "anomalous"}
 

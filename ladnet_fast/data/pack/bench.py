@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from ladnet_fast.data.bags import BagDataset
-from ladnet_fast.data.batch_reader import BatchReader
-from ladnet_fast.data.manifest import read_manifest
+from ..bags import BagDataset
+from ..batch_reader import BatchReader
+from ..manifest import read_manifest
 
 _ROUNDS = 5
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ladnet_fast.data.video import DataError, FeatureSource
+from ..video import DataError, FeatureSource
 
 FORMAT = "ladnet_fast.pack.1"
 INFO, MANIFEST, TRUTH = "pack.json", "videos.csv", "truth"

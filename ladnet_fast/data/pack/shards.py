@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data.pack.format import DESCR, Dtype, read_info, rows_of, tail_digest
-from ladnet_fast.data.video import DataError, FeatureSource
+from ..video import DataError, FeatureSource
+from .format import DESCR, Dtype, read_info, rows_of, tail_digest
 
 _MOST_OPEN = 256  # a mapping keeps a file open, and a process may have 1,024 on most systems
 _State = tuple[int, int, int]

@@ -14,15 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._locks import folder_lock
-from ladnet_fast._outputs import check_outputs
-from ladnet_fast._records import Record, record_of, record_path, record_text, recorded, wrote
-from ladnet_fast._values import choice, count
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.data._arrays import hdf5_kept_open
-from ladnet_fast.data.manifest import write_manifest
-from ladnet_fast.data.pack.format import (
+from ..._files import remove_leftovers
+from ..._locks import folder_lock
+from ..._outputs import check_outputs
+from ..._records import Record, record_of, record_path, record_text, recorded, wrote
+from ..._values import choice, count
+from ..._values import path as checked_path
+from .._arrays import hdf5_kept_open
+from ..manifest import write_manifest
+from ..vectors import read_frame_labels
+from ..video import (
+    DataError,
+    FeatureSource,
+    Video,
+    require_unique_names,
+    require_videos,
+)
+from .format import (
     DESCR,
     INFO,
     KIND,
@@ -35,16 +43,8 @@ from ladnet_fast.data.pack.format import (
     npy_header,
     tail_digest,
 )
-from ladnet_fast.data.pack.origin import common_origin
-from ladnet_fast.data.pack.plan import FEATURES, QUERIES, Entry, PlannedShard, plan_shards, state_of
-from ladnet_fast.data.vectors import read_frame_labels
-from ladnet_fast.data.video import (
-    DataError,
-    FeatureSource,
-    Video,
-    require_unique_names,
-    require_videos,
-)
+from .origin import common_origin
+from .plan import FEATURES, QUERIES, Entry, PlannedShard, plan_shards, state_of
 
 Progress = Callable[[str, int, int | None], None]
 SHARD_BYTES = 4 << 30

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ladnet_fast._outputs import check_outputs
-from ladnet_fast._records import recorded
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.audio.decode import read_audio
-from ladnet_fast.video.audio.logmel import examples
-from ladnet_fast.video.audio.vggish import VGGish
-from ladnet_fast.video.decode import frame_rate
-from ladnet_fast.video.errors import VideoError
+from ..._outputs import check_outputs
+from ..._records import recorded
+from ..._tensors import tensors_digest
+from ..._values import path as checked_path
+from ..decode import frame_rate
+from ..errors import VideoError
+from .decode import read_audio
+from .logmel import examples
+from .vggish import VGGish
 
 KIND = "queries"
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ladnet_fast._outputs import OutputError, check_outputs
-from ladnet_fast._records import DamagedFileError, record_of, recorded, verify
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast.video import origin
-from ladnet_fast.video.audio.decode import read_audio
-from ladnet_fast.video.audio.logmel import examples
-from ladnet_fast.video.audio.queries import KIND
-from ladnet_fast.video.audio.vggish import VGGish, load_vggish
-from ladnet_fast.video.decode import frame_rate
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.sources import Footage
+from ..._outputs import OutputError, check_outputs
+from ..._records import DamagedFileError, record_of, recorded, verify
+from ..._tensors import tensors_digest
+from .. import origin
+from ..decode import frame_rate
+from ..errors import VideoError
+from ..sources import Footage
+from .decode import read_audio
+from .logmel import examples
+from .queries import KIND
+from .vggish import VGGish, load_vggish
 
 _SUFFIX = "__vggish.npy"
 

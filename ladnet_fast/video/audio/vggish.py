@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.nn.checkpoint import state_of
-from ladnet_fast.nn.weight_files import read_weights_file
-from ladnet_fast.video.audio.logmel import BANDS, PATCH_FRAMES
+from ..._values import path as checked_path
+from ...nn.checkpoint import state_of
+from ...nn.weight_files import read_weights_file
+from .logmel import BANDS, PATCH_FRAMES
 
 WIDTH = 128
 _CHANNELS = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M")

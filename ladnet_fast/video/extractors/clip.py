@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ladnet_fast._choices import PRECISIONS
-from ladnet_fast._extras import import_extra
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors.protocol import Clips, Extractor, Preparation, Rows
-from ladnet_fast.video.extractors.registry import ExtractorError
+from ..._choices import PRECISIONS
+from ..._extras import import_extra
+from ..._tensors import tensors_digest
+from ..._values import shown
+from .protocol import Clips, Extractor, Preparation, Rows
+from .registry import ExtractorError
 
 #: Pillow's numbers of the filters, as image processors have them.
 _FILTERS: Mapping[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}

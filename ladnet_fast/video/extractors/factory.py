@@ -6,11 +6,11 @@ import importlib.util
 
 import torch
 
-from ladnet_fast._choices import ENGINES, PRECISIONS
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors.i3d import I3DExtractor
-from ladnet_fast.video.extractors.protocol import Extractor
-from ladnet_fast.video.extractors.registry import ExtractorError
+from ..._choices import ENGINES, PRECISIONS
+from ..._values import shown
+from .i3d import I3DExtractor
+from .protocol import Extractor
+from .registry import ExtractorError
 
 
 def i3d(
@@ -41,7 +41,7 @@ def i3d(
     ladnet_fast._extras.MissingExtraError
         If OpenVINO is asked for and is not installed.
     """
-    from ladnet_fast.video import extraction
+    from .. import extraction
 
     if what is not None:
         raise ExtractorError(f"the extractor i3d has one network only; got {shown(f'i3d:{what}')}")
@@ -50,7 +50,7 @@ def i3d(
         raise ExtractorError(f"precision must be one of {allowed}; got {shown(precision)}")
     chosen = chosen_engine(engine, device, precision)
     if chosen == "openvino":
-        from ladnet_fast.video.extractors.openvino import OpenVinoI3D
+        from .openvino import OpenVinoI3D
 
         return OpenVinoI3D(precision, lambda: extraction._pretrained(torch.float32, "cpu"))
     dtype = getattr(torch, PRECISIONS[precision])

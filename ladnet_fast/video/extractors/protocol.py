@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.video.frames import short_side_size
+from ..frames import short_side_size
 
 Clips = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.float32]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors.protocol import Extractor, is_extractor, missing
+from ..._values import shown
+from .protocol import Extractor, is_extractor, missing
 
 #: Group of entry points; each names a `Factory` in its package.
 GROUP = "ladnet_fast.extractors"
