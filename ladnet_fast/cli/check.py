@@ -76,8 +76,8 @@ def command(
     """
     from ..data import is_pack, verify_pack
     from ..data.check import check_videos
+    from ..data.video import files_of
     from ..engine import load_model, run_info
-    from ..engine.run_folder import files_of
     from ..engine.weights import CONFIG, WEIGHTS
 
     truth = opt.ground_truth(gt, boundaries, length_rule)

@@ -78,8 +78,8 @@ def command(
     not tell a video's label, the ground truth does.
     """
     from ..data import leave_out
+    from ..data.video import files_of
     from ..engine import evaluate_scores, read_scores, run_info
-    from ..engine.run_folder import files_of
     from ..engine.scoring import score_path
 
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)

@@ -155,7 +155,7 @@ def command(
     from ..engine.evaluation import output_folder
     from ..engine.inputs import Inputs
     from ..engine.run_info import LOCK
-    from ..engine.score_each import ScoredVideo, UnscoredVideo, files_of, score_each
+    from ..engine.score_each import ScoredVideo, UnscoredVideo, input_files, score_each
     from ..engine.score_files import ScoreFolder
     from ..engine.unlike_training import unlike_training
     from ..report.sources import rate_of
@@ -195,7 +195,9 @@ def command(
     names = [video.name for video in found.videos] + [name for _, name in found.footage]
     if what:
         files = [file for name in names for file in folder.files(name, plot=plots)]
-        _score_report.check(what, out, names, files, [*read, *files_of(found)], overwrite=overwrite)
+        _score_report.check(
+            what, out, names, files, [*read, *input_files(found)], overwrite=overwrite
+        )
     own = part.names(names)
     if not own:  # more processes than videos
         _shards.summarise(part, total=len(names), done=0, there=0, failed=0)

@@ -75,6 +75,8 @@ def command(
     """
     import numpy as np
 
+    from ..data.video import files_of
+
     if out is None and per_video is None:
         raise typer.BadParameter("say where the truth goes: --out FILE.npy, or --per-video FOLDER")
     if out is not None and out.suffix.lower() != ".npy":
@@ -85,7 +87,7 @@ def command(
     targets = _targets(chosen, per_video)
     check_outputs(
         [*([] if out is None else [out]), *targets.values()],
-        [annotations, videos, *lists.files(), *_files_of(chosen)],
+        [annotations, videos, *lists.files(), *files_of(chosen)],
         kinds=[KIND],
         overwrite=overwrite,
     )
@@ -122,12 +124,6 @@ def _targets(videos: Sequence[Video], folder: Path | None) -> dict[str, Path]:
     if folder is None:
         return {}
     return {video.name: folder / f"{video.name}.npy" for video in videos}
-
-
-def _files_of(videos: Sequence[Video]) -> list[Path]:
-    paths = [source.path for video in videos for source in video.features]
-    paths += [video.query.path for video in videos if video.query is not None]
-    return paths + [video.frame_labels for video in videos if video.frame_labels is not None]
 
 
 def _made(

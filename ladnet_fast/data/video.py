@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import get_args
@@ -182,6 +182,16 @@ class Video:
     def class_name(self) -> str | None:
         """Classes joined as XD-Violence writes them (``"B1-B2"``), or None."""
         return "-".join(self.classes) or None
+
+
+def files_of(videos: Iterable[Video]) -> list[Path]:
+    """Return every file that videos are read from: features, queries and frame labels."""
+    files: list[Path] = []
+    for video in videos:
+        files += [source.path for source in video.features]
+        files += [] if video.query is None else [video.query.path]
+        files += [] if video.frame_labels is None else [video.frame_labels]
+    return files
 
 
 def check_axes(axes: object, owner: str = "") -> None:

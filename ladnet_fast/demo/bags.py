@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from .._files import atomic_path
 from ..data import FeatureSource, Video, write_manifest
+from ..data.manifest import MANIFEST
 from ..video.i3d import SNIPPET_FRAMES
 from .effects import FADE_SNIPPETS, fade_truth
 from .reels import HELD_OUT, TRAIN, FadeReel, Origin, Reel, Stock
@@ -30,7 +31,6 @@ GAP_SNIPPETS = 8
 FADED = 0.75
 #: How often a block of footage is a cross-fade, or a take with one disturbed snippet.
 FADE_RATE, DISTURBANCE_RATE = 0.06, 0.12
-MANIFEST = "videos.csv"
 
 Rows = tuple[npt.NDArray[np.float32], list[tuple[Origin, ...]]]
 

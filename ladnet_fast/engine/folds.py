@@ -15,12 +15,13 @@ from .._locks import folder_lock
 from .._outputs import check_outputs
 from .._records import record_text
 from ..data import Video, split_by_fold
+from ..data.video import files_of
 from ..metrics import Metrics
 from .config import Config
 from .evaluation import GroundTruth, figures
 from .process import in_main_process, make_accelerator
 from .reporting import Reporter, Reporters
-from .run_folder import RunFolder, files_of
+from .run_folder import RunFolder
 from .scoring import Scores
 from .tested import check_tested, evaluate_run, loaded_truth, measure
 from .tested import write_metrics as write_metrics

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from .._records import record_of
 from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_width, read_manifest
+from ..data.manifest import MANIFEST
 from ..video.not_video import explain_not_a_video
 from ..video.sources import Footage, find_footage, matches, videos_in
 
 FEATURE_SUFFIXES = (".npy", ".txt")
-MANIFEST = "videos.csv"
 _CROPS = LAYOUTS["ucf-i3d"]  # NAME.npy or NAME__0.npy, then NAME__1.npy, NAME__2.npy, ...
 
 

@@ -178,18 +178,6 @@ def record_from_dict(fields: dict[str, Any]) -> EpochRecord:
     return EpochRecord(**{**fields, "sigma": sigma})
 
 
-def files_of(videos: Iterable[Video]) -> list[Path]:
-    """Return every file that videos are read from."""
-    files: list[Path] = []
-    for video in videos:
-        files += [source.path for source in video.features]
-        if video.query is not None:
-            files.append(video.query.path)
-        if video.frame_labels is not None:
-            files.append(video.frame_labels)
-    return files
-
-
 def _place(path: str | os.PathLike[str]) -> str:
     return os.path.normcase(os.path.realpath(path))
 

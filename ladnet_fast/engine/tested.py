@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from .._outputs import check_outputs
 from .._records import record_text
 from ..data import Video, feature_shape, num_snippets
+from ..data.video import files_of
 from ..metrics import Metrics, evaluate
 from .evaluation import GroundTruth, compare, output_folder
 from .inputs import check_widths
 from .process import is_main_process
-from .run_folder import METRICS_KIND, RunFolder, files_of
+from .run_folder import METRICS_KIND, RunFolder
 from .scoring import Scores, score_videos, write_scores
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Video
+from ..data.video import files_of
 from ..nn import LANet
 from .config import Config
 from .evaluation import GroundTruth
 from .process import in_main_process, make_accelerator, private_random_state
 from .reporting import EpochRecord, Reporter
 from .run import SelectedBy, TrainingRun
-from .run_folder import RunFolder, files_of
+from .run_folder import RunFolder
 from .weights import load_model
 
 

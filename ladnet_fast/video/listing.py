@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .._files import atomic_write_text
 from .._locks import folder_lock
+from ..data.manifest import MANIFEST, RATE, SEPARATOR, manifest_text
 
-MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")
-RATE, QUERY = "fps", "query"
+QUERY = "query"
 _Rows = dict[str, dict[str, str]]
 
 
@@ -58,7 +57,7 @@ class Listing:
         """Return every feature file that a row names, whether it is there or not."""
         _, rows = self._read()
         cells = (row.get("features", "") for row in rows.values())
-        return [self.path.parent / part for cell in cells for part in cell.split(";") if part]
+        return [self.path.parent / part for cell in cells for part in cell.split(SEPARATOR) if part]
 
     def put(
         self,
@@ -94,19 +93,16 @@ class Listing:
             if query is not None:
                 row[QUERY] = self._cell([query])
                 columns += [QUERY] if QUERY not in columns else []
-            text = io.StringIO()
-            writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows.values())
-            if not self.path.is_file() or self.path.read_bytes() != text.getvalue().encode():
-                atomic_write_text(self.path, text.getvalue())
+            text = manifest_text(columns, rows.values())
+            if not self.path.is_file() or self.path.read_bytes() != text.encode():
+                atomic_write_text(self.path, text)
 
     def _cell(self, features: Sequence[Path]) -> str:
-        return ";".join(path.relative_to(self.path.parent).as_posix() for path in features)
+        return SEPARATOR.join(path.relative_to(self.path.parent).as_posix() for path in features)
 
     def _check_row(self, row: Mapping[str, str], name: str, cell: str) -> None:
         before = row.get("features", "")
-        files = [self.path.parent / part for part in before.split(";") if part]
+        files = [self.path.parent / part for part in before.split(SEPARATOR) if part]
         if before != cell and not all(map(self._may_replace, files)):
             raise ValueError(
                 f"{self.path}: the row of {name!r} names other features, {before}; correct or "

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from ..video import DataError, FeatureSource
 
 FORMAT = "ladnet_fast.pack.1"
-INFO, MANIFEST, TRUTH = "pack.json", "videos.csv", "truth"
+INFO, TRUTH = "pack.json", "truth"
 #: What the files are called in their records.
 KIND = "a pack of features"
 
@@ -85,24 +85,6 @@ def rows_of(source: FeatureSource) -> tuple[int, int] | None:
 def is_pack(folder: str | os.PathLike[str]) -> bool:
     """Tell whether ``folder`` is that of a complete pack."""
     return os.path.isfile(os.path.join(folder, INFO))
-
-
-def manifest_in(path: Path) -> Path:
-    """Return the manifest in a folder, as ``pack`` and ``extract`` write it; files as they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has none.
-    """
-    if not path.is_dir():
-        return path
-    if not (path / MANIFEST).is_file():
-        raise FileNotFoundError(
-            f"folder {path} doesn't hold a {MANIFEST}: it is neither a pack (ladnet-fast pack) nor "
-            "the output of ladnet-fast extract; name a manifest, or a list with --layout"
-        )
-    return path / MANIFEST
 
 
 def read_info(folder: str | os.PathLike[str]) -> PackInfo:

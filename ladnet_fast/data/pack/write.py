@@ -21,12 +21,13 @@ from ..._records import Record, record_of, record_path, record_text, recorded, w
 from ..._values import choice, count
 from ..._values import path as checked_path
 from .._arrays import hdf5_kept_open
-from ..manifest import write_manifest
+from ..manifest import MANIFEST, write_manifest
 from ..vectors import read_frame_labels
 from ..video import (
     DataError,
     FeatureSource,
     Video,
+    files_of,
     require_unique_names,
     require_videos,
 )
@@ -34,7 +35,6 @@ from .format import (
     DESCR,
     INFO,
     KIND,
-    MANIFEST,
     TRUTH,
     Dtype,
     PackInfo,
@@ -110,7 +110,7 @@ def write_pack(
     }
     outputs = [folder / shard.name for shard in shards]
     outputs += [*truth.values(), folder / MANIFEST, folder / INFO]
-    read = [*inputs, *{path for video in videos for path in _files_of(video)}]
+    read = [*inputs, *set(files_of(videos))]
     check_outputs(outputs, read, kinds=[KIND], overwrite=overwrite)
     with folder_lock(folder, "packing"):
         for place in {path.parent for path in outputs if path.parent.is_dir()}:
@@ -268,12 +268,6 @@ class _Writer:
                 if record is not None and record.made.get("kind") == KIND and wrote(path):
                     path.unlink()
                     record_path(path).unlink()
-
-
-def _files_of(video: Video) -> list[Path]:
-    files = [source.path for source in video.features]
-    files += [] if video.query is None else [video.query.path]
-    return files + ([] if video.frame_labels is None else [video.frame_labels])
 
 
 def _summed(errors: NDArray[Any]) -> dict[str, float]:
