@@ -15,7 +15,8 @@ from ..data._arrays import hdf5_kept_open, keep_hdf5_open
 from ..data.batch_reader import BatchReader, PackedBatch, from_pack, sample_lengths
 from ..data.memory import MemoryLimit, spare_bytes
 from .batches import BatchPlan, TokenPlan
-from .config import ConfigError, TrainingConfig
+from .coercion import ConfigError
+from .sections import TrainingConfig
 
 
 class BatchLoading:

@@ -12,7 +12,8 @@ import torch
 
 from .._extras import import_extra
 from .._launchers import launched_processes
-from .config import ConfigError, TrainingConfig
+from .coercion import ConfigError
+from .sections import TrainingConfig
 
 T = TypeVar("T")
 

@@ -21,12 +21,14 @@ from .._records import record_of, record_text, recorded
 from .._tensors import DIGESTS
 from ..data import Video
 from ..nn import LANet
-from .config import Config, ConfigError, ModelConfig, load_config, save_config
+from .coercion import ConfigError
+from .config import Config, load_config, save_config
 from .reporting import EpochRecord
 from .run_info import FILE as RUN_INFO
 from .run_info import KIND as RUN_INFO_KIND
 from .scoring import KIND as SCORES_KIND
 from .scoring import KIND_OF_TESTED, score_path
+from .sections import ModelConfig
 from .weights import CONFIG, WEIGHTS, save_model
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -28,7 +28,9 @@ from ..nn.checkpoint import (
 from ..nn.hub import options_in_state_dict
 from ..nn.weight_files import read_weights_file
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
-from .config import Config, ConfigError, ModelConfig, load_config, read_sections
+from .coercion import ConfigError
+from .config import Config, load_config, read_sections
+from .sections import ModelConfig
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"

