@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ._files import STATE
 from ._records import record_of, wrote
-
-_SHOWN = 3
+from ._wording import first_few
 
 
 class OutputError(ValueError):
@@ -60,7 +59,7 @@ def check_outputs(
                 f"{source}{same} is an input, and this command would write its results over it; "
                 "name another folder with --out"
             )
-        place = _place(path)
+        place = place_of(path)
         if place in written:
             raise OutputError(
                 f"{written[place]} and {path} are one file, and both would be written; give the "
@@ -77,10 +76,8 @@ def check_outputs(
     there = [path for path in targets if os.path.lexists(path)]
     foreign = [path for path in there if not _is_ours(path)]
     if foreign:
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        names = ", ".join(map(str, foreign[:_SHOWN])) + more
         raise OutputError(
-            f"{names} would be replaced, but ladnet-fast did not write "
+            f"{first_few(foreign)} would be replaced, but ladnet-fast did not write "
             f"{'it' if len(foreign) == 1 else 'them'}, or somebody has changed "
             f"{'it' if len(foreign) == 1 else 'them'} since; {remedy}"
         )
@@ -107,13 +104,14 @@ def _is_ours(path: Path) -> bool:
     return path.is_file() and wrote(path)
 
 
-def _place(path: Path) -> str:
+def place_of(path: str | os.PathLike[str]) -> str:
+    """Return the same text for all paths that lead to one place: links are followed."""
     return os.path.normcase(os.path.realpath(path))
 
 
 def _identities(path: Path) -> list[object]:
     """Return what tells that two paths are one file: where it lies, and its number on the disk."""
-    identities: list[object] = [_place(path)]
+    identities: list[object] = [place_of(path)]
     try:
         status = path.stat()
     except (OSError, ValueError):

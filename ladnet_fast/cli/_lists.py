@@ -128,10 +128,13 @@ class ListOptions:
                 + (f"; {', '.join(given)} are for lists" if given else "")
             )
         videos = read_manifest(path, check_files=check_files)
-        if self.axes is not None:  # for videos of which the manifest doesn't say it
-            axes = cast("Axes", self.axes)
-            videos = [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
+        videos = self.with_axes(videos)
         return videos if self.every_split and split is None else _of_split(path, videos, split)
+
+    def with_axes(self, videos: Sequence[Video]) -> list[Video]:
+        """Give ``--axes`` to the videos of which a manifest, or nothing, says them."""
+        axes = cast("Axes | None", self.axes)
+        return [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
 
     def _remap(self) -> tuple[str, str] | None:
         if self.remap is None:

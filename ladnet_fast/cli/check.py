@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,7 +17,6 @@ from . import _options as opt
 from ._console import console, help_text, progress_bar, say
 
 if TYPE_CHECKING:
-    from .._choices import Axes
     from ..data import Video
     from ..data.check import Report
 
@@ -131,9 +129,7 @@ def _read(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
     is_manifest = path.suffix.lower() == ".csv" or path.is_dir()
     if not plain or split is not None or not is_manifest:
         return lists.read(path, split=split, check_files=False, labels="optional")
-    videos = read_manifest(path, check_files=False)
-    axes = cast("Axes | None", lists.axes)
-    return [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
+    return lists.with_axes(read_manifest(path, check_files=False))
 
 
 def _table(report: Report) -> Table:

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,6 @@ from ._extraction import (
 )
 
 if TYPE_CHECKING:
-    from .._choices import Axes
     from ..data import LeftOut, Video
     from ..engine import GroundTruth
     from ..engine.inputs import Inputs
@@ -273,9 +272,7 @@ def _found(inputs: Sequence[Path], gt: Path | None, lists: opt.ListOptions) -> I
     if gt is not None:
         raise typer.BadParameter("--gt needs a manifest or list, whose order it follows")
     found = find_inputs(inputs, frames_per_snippet=lists.frames_per_snippet or 16)
-    if lists.axes is not None:
-        stated = cast("Axes", lists.axes)
-        found.videos = [v if v.axes else dataclasses.replace(v, axes=stated) for v in found.videos]
+    found.videos = lists.with_axes(found.videos)
     return found
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from .._files import atomic_write_text, remove_leftovers, sha256_of, temporary_folder
 from .._locks import STATE
+from .._wording import first_few
 from .errors import DemoError
 
 #: Lists the files of a folder of results: size, time and hash of each.
 CONTENTS = f"{STATE}/demo.json"
-_SHOWN = 3
 #: What programs for looking at folders leave there.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -74,10 +74,9 @@ def require_replaceable(folder: Path, *, marks: Sequence[str]) -> None:
             f"{CONTENTS}, the list of its files; name another folder with --out"
         )
     if foreign := _foreign(folder):
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise DemoError(
             f"{folder} holds an earlier demo, but also files that it did not write, or that were "
-            f"changed since: {', '.join(foreign[:_SHOWN])}{more}; a new demo would delete them: "
+            f"changed since: {first_few(foreign)}; a new demo would delete them: "
             "move them elsewhere, or name another folder with --out"
         )
 

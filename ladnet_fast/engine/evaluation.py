@@ -188,12 +188,15 @@ def scores_of(scores: Mapping[str, Scores], video: Video) -> Scores:
         raise ValueError(f"scores have no entry for video {video.name!r}") from None
 
 
-def video_level_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
-    """Return the area under the ROC curve of the videos' largest scores; NaN with one class."""
-    # Frames have no truth here; the bag's label stands in, and only video_auc is looked at.
+def of_videos_alone(videos: Sequence[Video], scores: Mapping[str, Scores]) -> Metrics:
+    """Compare the videos' largest scores with their labels.
+
+    There is no truth of frames here, and each bag's label stands in for it. So ``video_auc``, which
+    is NaN with one class, is the only figure that means what its name says.
+    """
     maxima = [np.array([scores[video.name].max()]) for video in videos]
     labels = [video.known_label for video in videos]
-    return evaluate(maxima, [np.array([label]) for label in labels], labels).video_auc
+    return evaluate(maxima, [np.array([label]) for label in labels], labels)
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -202,15 +205,6 @@ def figures(metrics: Metrics) -> dict[str, float]:
         "auc", "ap", "average_precision", "far", "anomalous_auc", "anomalous_ap", "video_auc",
     )  # fmt: skip
     return {name: getattr(metrics, name) for name in names if name not in metrics.undefined}
-
-
-def truth_for_plots(
-    videos: Sequence[Video], scores: Mapping[str, Scores], ground_truth: GroundTruth
-) -> list[NDArray[np.uint8]] | None:
-    """Return each video's truth, or None where there is none for all of them."""
-    if not ground_truth.covers(videos):
-        return None
-    return ground_truth.load(videos, [len(scores[video.name]) for video in videos])
 
 
 def output_folder(path: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._records import record_of
+from .._wording import first_few
 from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_width, read_manifest
+from ..data._list_files import QUERY_SUFFIX
 from ..data.manifest import MANIFEST
 from ..video.not_video import explain_not_a_video
 from ..video.sources import Footage, find_footage, matches, videos_in
@@ -170,7 +172,7 @@ def check_widths(videos: Sequence[Video], feature_dim: int) -> None:
 def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
     inside = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
     # Audio features lie beside the video's in some data sets, and are no videos.
-    inside = [file for file in inside if not file.stem.endswith("__vggish")]
+    inside = [file for file in inside if not file.stem.endswith(QUERY_SUFFIX)]
     manifest = folder / MANIFEST
     if manifest.is_file():
         videos = read_manifest(manifest, check_files=False)
@@ -179,10 +181,9 @@ def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
         named = {_place(path) for path in {source.path for v in videos for source in _sources(v)}}
         left = [file.name for file in inside if _place(file) not in named]
         if left:
-            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             found.notes.append(
                 f"{folder} is read by its manifest {MANIFEST}, which does not name "
-                f"{', '.join(left[:3])}{more}: left out; name the files themselves to score them"
+                f"{first_few(left)}: left out; name the files themselves to score them"
             )
         return
     footage = videos_in(folder)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from .._extras import import_extra
 from .._files import atomic_path
 from .._printable import printable
+from .._runs import runs_of
 from .._times import clock, snippet_borders, time_ticks
 from ..metrics import frame_scores
 
@@ -82,7 +83,7 @@ def score_figure(
     unit, axis = (1.0, "frame") if fps is None else (1 / fps, "time [h:mm:ss]")
     axes.stairs(curve, borders * unit, color=_CURVE, linewidth=1.4, baseline=None, label="score")
     if truth is not None:
-        for n, (start, stop) in enumerate(_runs(truth)):
+        for n, (start, stop) in enumerate(runs_of(truth)):
             axes.axvspan(
                 start * unit, stop * unit, color=_SHADE, alpha=0.22, linewidth=0,
                 label="ground truth" if n == 0 else None,
@@ -128,11 +129,3 @@ def save_plot(
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format=path.suffix[1:].lower())
     return path
-
-
-def _runs(truth: np.ndarray) -> list[tuple[int, int]]:
-    """Return [start, stop) of every run of True."""
-    steps = np.diff(np.concatenate([[0], truth.astype(np.int8), [0]]))
-    return list(
-        zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True)
-    )

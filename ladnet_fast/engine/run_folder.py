@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from .._files import remove_leftovers
 from .._locks import folder_lock
-from .._outputs import check_outputs
+from .._outputs import check_outputs, place_of
 from .._records import record_of, record_text, recorded
 from .._tensors import DIGESTS
 from ..data import Video
@@ -103,8 +103,8 @@ class RunFolder:
                 f"{self.path} already holds a training run; resume it (--resume), name another "
                 "folder, or delete it"
             )
-        own = {_place(self.path / CONFIG)} if resume else set()
-        read = [path for path in inputs if _place(path) not in own]
+        own = {place_of(self.path / CONFIG)} if resume else set()
+        read = [path for path in inputs if place_of(path) not in own]
         outputs = self._outputs(tested)
         # What is read must not be written, whoever wrote it.
         check_outputs(outputs, read, overwrite=True)
@@ -178,10 +178,6 @@ def record_from_dict(fields: dict[str, Any]) -> EpochRecord:
     if sigma is not None:
         sigma = tuple(math.inf if value is None else value for value in sigma)
     return EpochRecord(**{**fields, "sigma": sigma})
-
-
-def _place(path: str | os.PathLike[str]) -> str:
-    return os.path.normcase(os.path.realpath(path))
 
 
 def _says(path: Path, config: Config) -> bool:

@@ -16,8 +16,8 @@ from .._outputs import check_outputs
 from .._records import record_text
 from ..data import Video, feature_shape, num_snippets
 from ..data.video import files_of
-from ..metrics import Metrics, evaluate
-from .evaluation import GroundTruth, compare, output_folder
+from ..metrics import Metrics
+from .evaluation import GroundTruth, compare, of_videos_alone, output_folder
 from .inputs import check_widths
 from .process import is_main_process
 from .run_folder import METRICS_KIND, RunFolder
@@ -76,9 +76,7 @@ def measure(
     """Return the figures of scored videos; without truth of frames, those of videos alone."""
     if truth is not None:
         return compare(videos, scores, truth)
-    labels = [video.known_label for video in videos]
-    maxima = [np.array([scores[video.name].max()]) for video in videos]
-    whole = evaluate(maxima, [np.array([label]) for label in labels], labels)
+    whole = of_videos_alone(videos, scores)
     nothing: dict[str, Any] = dict.fromkeys(_OF_FRAMES, math.nan)
     return dataclasses.replace(
         whole,

@@ -12,7 +12,7 @@ from ..data._arrays import hdf5_kept_open
 from ..data.features import query_width
 from ..data.memory import MemoryLimit
 from ..nn import LANet
-from .evaluation import GroundTruth, compare, figures, video_level_auc
+from .evaluation import GroundTruth, compare, figures, of_videos_alone
 from .scoring import Scores
 
 #: Scores videos; with several processes each scores a share and all get the whole.
@@ -124,6 +124,6 @@ class Validator:
         if self._truth is None:
             return {
                 "snippet_auc": snippet_auc(self.videos, scores),
-                "video_auc": video_level_auc(self.videos, scores),
+                "video_auc": of_videos_alone(self.videos, scores).video_auc,
             }
         return figures(compare(self.videos, scores, self._truth))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .._extras import import_extra
 from ..video import VideoError
-from ..video.decode import Conversion
+from ..video.decode import Conversion, picture_stream
 from ..video.extractors import Preparation
 from ..video.frames import resize
 from ..video.not_video import explain_not_a_video
@@ -214,9 +214,8 @@ class Input:
         return container
 
     def _video_stream(self) -> Any:
-        for stream in self._container.streams.video:
-            if not stream.disposition & type(stream.disposition).attached_pic:
-                return stream
+        if (stream := picture_stream(self._container)) is not None:
+            return stream
         others = sorted({stream.type for stream in self._container.streams})
         holds = f"it holds {', '.join(others)}" if others else "nothing was found in it"
         raise VideoError(f"{self.source.name}: holds no video stream; {holds}")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._printable import printable
+from .._runs import runs_of
 from .._times import clock, snippet_borders
 from .._values import count
 from ..metrics import frame_scores
@@ -129,9 +130,8 @@ def require_rate(fps: float | None) -> None:
 
 def _stretches(above: np.ndarray, shortest: int, gap: int) -> list[tuple[int, int]]:
     """Return [first, stop) of every run of True, joined over gaps, without short ones."""
-    steps = np.flatnonzero(np.diff(np.concatenate([[0], above.astype(np.int8), [0]])))
     joined: list[tuple[int, int]] = []
-    for first, stop in steps.reshape(-1, 2).tolist():
+    for first, stop in runs_of(above):
         if joined and first - joined[-1][1] <= gap:
             joined[-1] = (joined[-1][0], stop)
         else:

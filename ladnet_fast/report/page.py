@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from .. import __version__
 from .._printable import printable
+from .._runs import runs_of
 from .._times import snippet_borders
 from .._values import count
 from ..metrics import frame_scores
@@ -145,8 +146,7 @@ def _entry(video: ReportVideo, folder: Path) -> dict[str, Any]:
         if video.ground_truth is not None:
             truth = np.asarray(video.ground_truth).astype(bool)
             length = len(truth)
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], truth.astype(np.int8), [0]])))
-            spans = edges.tolist()
+            spans = [border for run in runs_of(truth) for border in run]
         known = video.frames_per_snippet is not None or length is not None
         if known:  # checks that lengths fit
             frame_scores(scores, video.frames_per_snippet, length)

@@ -189,12 +189,20 @@ def _open(path: Path) -> Any:
 
 
 def _video_stream(container: Any, path: Path) -> Any:
+    stream = picture_stream(container)
+    if stream is None:
+        raise VideoError(
+            explain_not_a_video(path) or f"{path}: holds no video stream; is it an audio file?"
+        )
+    return stream
+
+
+def picture_stream(container: Any) -> Any:
+    """Return the first video stream that is not a cover picture of music, or None."""
     for stream in container.streams.video:
-        if not stream.disposition & type(stream.disposition).attached_pic:  # cover art of music
+        if not stream.disposition & type(stream.disposition).attached_pic:
             return stream
-    raise VideoError(
-        explain_not_a_video(path) or f"{path}: holds no video stream; is it an audio file?"
-    )
+    return None
 
 
 def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..._wording import first_few
+
 Severity = Literal["error", "warning"]
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +83,4 @@ class Report:
 
 def some(names: Sequence[str]) -> str:
     """Name the first few of many, and count the others."""
-    shown = ", ".join(repr(name) for name in names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+    return first_few(map(repr, names))

@@ -13,6 +13,7 @@ from ..._outputs import check_outputs
 from ..._records import recorded
 from ..._tensors import tensors_digest
 from ..._values import path as checked_path
+from ...data._list_files import QUERY_SUFFIX
 from ..decode import frame_rate
 from ..errors import VideoError
 from .decode import read_audio
@@ -77,7 +78,7 @@ def extract_queries(
             f"snippets must have a number for each of {len(paths)} videos; got {len(snippets)}"
         )
     folder = checked_path("folder", folder)
-    files = [folder / f"{path.stem}__vggish.npy" for path in paths]
+    files = [folder / f"{path.stem}{QUERY_SUFFIX}.npy" for path in paths]
     check_outputs(files, paths, kinds=[KIND], overwrite=overwrite)
     settings = {"network": "vggish", "weights": tensors_digest(model.state_dict(), {})}
     return _extract(paths, snippets, files, model, settings, fps, frames_per_snippet)

@@ -11,6 +11,7 @@ import numpy as np
 from ..._outputs import OutputError, check_outputs
 from ..._records import DamagedFileError, record_of, recorded, verify
 from ..._tensors import tensors_digest
+from ...data._list_files import QUERY_SUFFIX
 from .. import origin
 from ..decode import frame_rate
 from ..errors import VideoError
@@ -19,8 +20,6 @@ from .decode import read_audio
 from .logmel import examples
 from .queries import KIND
 from .vggish import VGGish, load_vggish
-
-_SUFFIX = "__vggish.npy"
 
 
 class Sound:
@@ -55,7 +54,7 @@ class Sound:
 
     def file(self, name: str) -> Path:
         """Return where the rows of a video go."""
-        return self._folder / f"{name}{_SUFFIX}"
+        return self._folder / f"{name}{QUERY_SUFFIX}.npy"
 
     def check(self, footage: Sequence[Footage]) -> None:
         """Refuse files that are in the way, before hours of work.
