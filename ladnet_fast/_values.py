@@ -65,17 +65,6 @@ def as_real(value: object) -> float | None:
     return value if number and -most <= value <= most else None  # type: ignore[operator,return-value]
 
 
-def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**63 - 1) -> int:
-    """Return ``value`` as an int from ``least`` to ``most``, else raise ``ValueError``."""
-    if isinstance(value, np.integer):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}; got {shown(value)}")
-    if value > most:
-        raise ValueError(f"{name} must be an integer of at most {most}; got {shown(value)}")
-    return value
-
-
 def as_whole(value: object) -> int | None:
     """Return ``value`` as an int if it is a whole number, else None."""
     if isinstance(value, np.integer):
@@ -118,6 +107,12 @@ def count(
     if most is not None and number > most:
         raise ValueError(f"{name} must be at most {most}; got {shown(value)}")
     return number
+
+
+def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**63 - 1) -> int:
+    """Return ``value`` as an int from ``least`` to ``most``; see `count`."""
+    "likewise."
+    return count(name, value, least=least, most=most)
 
 
 def switch(name: str, value: object) -> bool:

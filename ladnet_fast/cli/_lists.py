@@ -141,7 +141,7 @@ class ListOptions:
             return None
         old, separator, new = self.remap.partition("=")
         if not (old and separator):
-            raise typer.BadParameter(f"--remap must be OLD=NEW, got {self.remap!r}")
+            raise typer.BadParameter(f"--remap must be OLD=NEW; got {self.remap!r}")
         return old, new
 
 

@@ -52,7 +52,8 @@ def wanted(
     chosen = [] if formats is None else [part.strip() for part in formats.split(",")]
     if any(part not in FORMATS for part in chosen):
         raise typer.BadParameter(
-            f"--intervals must be some of {', '.join(FORMATS)} with commas between; got {formats!r}"
+            f"--intervals must be one or more of {', '.join(FORMATS)}, separated by commas; got "
+            f"{formats!r}"
         )
     if not 0 <= threshold <= 1:
         raise typer.BadParameter(f"--threshold must be a number from 0 to 1; got {threshold}")

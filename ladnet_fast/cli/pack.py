@@ -58,9 +58,11 @@ def command(
     not changed has nothing to do.
     """
     if dtype not in _DTYPES:
-        raise typer.BadParameter(f"--dtype must be {', '.join(_DTYPES)}; got {dtype!r}")
+        raise typer.BadParameter(f"--dtype must be one of {', '.join(_DTYPES)}; got {dtype!r}")
     if not 0 < shard_size < 1 << 30:
-        raise typer.BadParameter(f"--shard-size must be greater than 0 GiB; got {shard_size}")
+        raise typer.BadParameter(
+            f"--shard-size must be greater than 0 and less than {1 << 30} GiB; got {shard_size}"
+        )
     from ..data.pack.write import write_pack
 
     lists = dataclasses.replace(lists, every_split=True)

@@ -240,7 +240,9 @@ def _fold_numbers(text: str) -> list[int] | None:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"--folds must be 'all' or numbers '0,2'; got {text!r}") from None
+        raise typer.BadParameter(
+            f"--folds must be 'all' or numbers such as '0,2'; got {text!r}"
+        ) from None
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
     if twice:
         raise typer.BadParameter(f"--folds names fold {twice[0]} twice; got {text!r}")

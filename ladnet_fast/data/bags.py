@@ -213,11 +213,13 @@ def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
     padded = longest if pad_to is None else as_whole(pad_to)
     if padded is None or padded < longest:
         raise ValueError(
-            f"pad_to must be at least the longest bag's {longest} snippets, got {shown(pad_to)}"
+            f"pad_to must be at least the longest bag's {longest} snippets; got {shown(pad_to)}"
         )
     queries = [bag.query for bag in bags if bag.query is not None]
     if queries and len(queries) != len(bags):
-        raise ValueError(f"either every bag or none has a query, got {len(queries)}/{len(bags)}")
+        raise ValueError(
+            f"bags must all have a query, or none; got {len(queries)} of {len(bags)} with one"
+        )
     return Batch(
         _pad([bag.features for bag in bags], padded),
         torch.tensor(lengths),
@@ -229,7 +231,7 @@ def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
 def _pad(matrices: Sequence[Tensor], length: int) -> Tensor:
     widths = sorted({matrix.shape[1] for matrix in matrices})
     if len(widths) > 1:
-        raise ValueError(f"all bags of a batch must have the same width, got {widths}")
+        raise ValueError(f"bags must have features, and queries, of one width; got {widths}")
     out = matrices[0].new_zeros(len(matrices), length, widths[0])
     for row, matrix in zip(out, matrices, strict=True):
         row[: len(matrix)] = matrix

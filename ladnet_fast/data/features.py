@@ -156,7 +156,7 @@ def load_query(video: Video) -> FeatureMatrix | None:
 def _checked_crop(where: str, crop: int, crops: int) -> int:
     number = as_whole(crop)
     if number is None or not 0 <= number < crops:
-        raise ValueError(f"{where}: crop must be in 0..{crops - 1}, got {shown(crop)}")
+        raise ValueError(f"{where}: crop must be in 0..{crops - 1}; got {shown(crop)}")
     return number
 
 
@@ -250,7 +250,7 @@ def _checked_shape(source: FeatureSource, array: Any) -> tuple[int, ...]:
             f"(crops, T, D), with at least one of each{_without_extra_axes(source, shape)}"
         )
     if array.dtype.kind not in "fiu":
-        raise DataError(f"{source}: features must be real numbers, got dtype {array.dtype}")
+        raise DataError(f"{source}: features must be real numbers; got dtype {array.dtype}")
     return shape
 
 

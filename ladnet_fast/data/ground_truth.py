@@ -96,7 +96,8 @@ def load_ground_truth(
     check_labels = _values.switch("check_labels", check_labels)
     if len(num_snippets) != len(videos):
         raise ValueError(
-            f"num_snippets must have one entry per video: {len(videos)}, got {len(num_snippets)}"
+            f"num_snippets must have an entry for each of {len(videos)} videos; got "
+            f"{len(num_snippets)}"
         )
     num_snippets = [
         _values.count(f"num_snippets of {video.name!r}", snippets)

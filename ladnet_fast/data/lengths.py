@@ -33,7 +33,7 @@ def ground_truth_length(
     """
     if not isinstance(length_rule, str) or length_rule not in get_args(LengthRule):
         raise ValueError(
-            f"{name_of('length_rule')} must be one of {', '.join(get_args(LengthRule))}, "
+            f"{name_of('length_rule')} must be one of {', '.join(get_args(LengthRule))}; "
             f"got {shown(length_rule)}"
         )
     if num_snippets is not None:

@@ -117,7 +117,7 @@ def read_list(
     ):
         if not isinstance(given, str) or given not in allowed:
             raise ValueError(
-                f"{name} must be one of {', '.join(allowed)}, got {_values.shown(given)}"
+                f"{name} must be one of {', '.join(allowed)}; got {_values.shown(given)}"
             )
     check_files = _values.switch("check_files", check_files)
     normal_folders = _values.texts(name_of("normal_folders"), normal_folders, "folders' names")
@@ -232,14 +232,16 @@ def _read_lines(listing: Path, rules: Layout, need_labels: bool) -> Iterator[Lin
         header = lines[0][1].replace(" ", "").lower()
         if header != "path,label":
             raise DataError(
-                f"{listing}: layout {rules.name!r} is CSV with the header path,label, "
+                f"{listing}: layout {rules.name!r} is CSV with the header path,label; "
                 f"got {lines[0][1]!r}"
             )
         for number, text in lines[1:]:
             cells = next(csv.reader([text]))
             path, *rest = (cell.strip() for cell in cells)
             if not path or len(rest) > 1 or (need_labels and rest in ([], [""])):
-                raise DataError(f"{listing}, line {number}: expected path,label, got {text!r}")
+                raise DataError(
+                    f"{listing}, line {number}: a line must be path,label; got {text!r}"
+                )
             yield Line(number, PurePosixPath(posix(path)), "".join(rest) or None)
         return
     for number, text in lines:

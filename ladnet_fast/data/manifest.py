@@ -237,7 +237,7 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
         try:
             return int(text)
         except ValueError:
-            raise DataError(f"{where}: {column} must be a whole number, got {text!r}") from None
+            raise DataError(f"{where}: {column} must be a whole number; got {text!r}") from None
 
     def optional_source(column: str) -> FeatureSource | None:
         text = cells.get(column, "")
@@ -246,7 +246,7 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
     name, label = cells["video"], cells["label"]
     if label not in ("0", "1", ""):
         raise DataError(
-            f"{where}: label must be 0 (normal), 1 (anomalous) or empty (not known), got {label!r}"
+            f"{where}: label must be 0 (normal), 1 (anomalous) or empty (not known); got {label!r}"
         )
     per_snippet: int | None = None
     if cells.get("frames_per_snippet", "") != EVEN:

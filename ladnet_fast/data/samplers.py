@@ -25,7 +25,7 @@ def _generator(seed: int, *stream: int) -> torch.Generator:
 
 
 def _check_epoch(epoch: int) -> int:
-    return count("epoch", epoch, least=0, most=None, allowed="0 or more")
+    return count("epoch", epoch, least=0, most=None, allowed="at least 0")
 
 
 def _check_seed(seed: int) -> int:

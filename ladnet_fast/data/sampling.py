@@ -91,5 +91,5 @@ def _check_matrix(features: NDArray[np.floating[Any]]) -> None:
         )
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
-            f"features must have shape (T, D) with T and D at least 1, got {features.shape}"
+            f"features must have shape (T, D) with T and D at least 1; got {features.shape}"
         )

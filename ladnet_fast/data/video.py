@@ -59,7 +59,7 @@ class FeatureSource:
         text, separator, key = os.fspath(source).partition(KEY_SEPARATOR)
         if not text or (separator and not key):
             raise ValueError(
-                f"feature source must be 'path' or 'path{KEY_SEPARATOR}key', got {str(source)!r}"
+                f"feature source must be 'path' or 'path{KEY_SEPARATOR}key'; got {str(source)!r}"
             )
         return cls(Path(text) if base is None else base / text, key or None)
 
@@ -121,14 +121,14 @@ class Video:
         if not isinstance(self.name, str):
             raise ValueError(f"name of a video must be text; got {shown(self.name)}")
         if not self.name:
-            raise ValueError("name of a video must not be empty")
+            raise ValueError("name of a video must not be empty; got ''")
         self._check_files()
         check_axes(self.axes, owner=f"{self.name}: ")
         if self.label is not None:
             label = int(self.label) if isinstance(self.label, (bool, np.bool_)) else self.label
             if as_real(label) not in (0, 1):
                 raise ValueError(
-                    f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known), "
+                    f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known); "
                     f"got {shown(self.label)}"
                 )
             self._set("label", int(label))
@@ -141,7 +141,7 @@ class Video:
             raise ValueError(f"{self.name}: split must be text, or None; got {shown(self.split)}")
         if self.label != 1 and self.classes:
             raise ValueError(
-                f"{self.name}: only an anomalous video (label 1) has classes of anomaly, "
+                f"{self.name}: classes must be empty unless the video is anomalous (label 1); "
                 f"got {list(self.classes)}"
             )
 
@@ -218,7 +218,7 @@ def check_name(name: str) -> None:
     Score files are named after videos: ``./x``, ``x`` and ``x/`` would be one file.
     """
     if not name:
-        raise ValueError("name of a video must not be empty")
+        raise ValueError("name of a video must not be empty; got ''")
     control = next((c for c in name if unicodedata.category(c) in _NO_FILE), None)
     parts = PurePath(name).parts
     if control is not None:

@@ -307,7 +307,7 @@ class _Describer:
         if features.ndim != 2 or len(features) != len(snippets):
             raise DemoError(
                 f"the feature extractor must return {len(snippets)} rows for "
-                f"{len(snippets) * SNIPPET_FRAMES} frames, got shape {features.shape}"
+                f"{len(snippets) * SNIPPET_FRAMES} frames; got shape {features.shape}"
             )
         self.done += len(snippets)
         if self.progress is not None:

@@ -155,8 +155,8 @@ def assign_roles(paths: Sequence[str | os.PathLike[str]]) -> list[Clip]:
     """
     if len(paths) < 3:
         raise DemoError(
-            f"the demo needs at least 3 videos, got {len(paths)}: the background, foreign footage "
-            "to train with, and last foreign footage that only the held-out bags show"
+            f"videos must be at least 3: the background, foreign footage to train with, and last "
+            f"foreign footage that only the held-out bags show; got {len(paths)}"
         )
     clips: list[Clip] = []
     for index, path in enumerate(map(Path, paths)):

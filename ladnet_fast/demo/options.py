@@ -62,9 +62,9 @@ class DemoOptions:
         }  # fmt: skip
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
-                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least {smallest}; got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr must be greater than 0 and finite, got {self.lr}")
+            raise ValueError(f"lr must be greater than 0 and finite; got {self.lr}")
 
     def takes(self, role: str, foreign_videos: int) -> int:
         """Return how many takes of a video to make, given how many foreign training videos."""

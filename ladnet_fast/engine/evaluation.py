@@ -104,7 +104,7 @@ def evaluate_scores(
         From a ground-truth file.
     """
     if not math.isfinite(threshold):
-        raise ValueError(f"{name_of('threshold')} must be a finite number, got {threshold}")
+        raise ValueError(f"{name_of('threshold')} must be a finite number; got {threshold}")
     lengths = [len(scores_of(scores, video)) for video in videos]
     for video, length in zip(videos, lengths, strict=True):
         _check_per_snippet(video, length)

@@ -67,9 +67,9 @@ def score_figure(
     """
     figure_module = import_extra("matplotlib.figure", extra="tools", purpose="draw plots")
     if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps must be greater than 0 and finite, got {fps}")
+        raise ValueError(f"fps must be greater than 0 and finite; got {fps}")
     if threshold is not None and not math.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold}")
+        raise ValueError(f"threshold must be a finite number; got {threshold}")
     truth = None if ground_truth is None else np.asarray(ground_truth).astype(bool)
     length = num_frames if truth is None else len(truth)
     if length is None and frames_per_snippet is None:
@@ -116,7 +116,7 @@ def save_plot(
     """Write :func:`score_figure` atomically to a ``.png``, ``.svg`` or ``.pdf`` file."""
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"path must end in .png, .svg or .pdf, got {path}")
+        raise ValueError(f"path must end in .png, .svg or .pdf; got {path}")
     figure = score_figure(
         scores,
         title=title,

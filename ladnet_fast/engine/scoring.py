@@ -65,7 +65,7 @@ def score_video(
         From a feature file.
     """
     if max_snippets < 1:
-        raise ValueError(f"max_snippets must be at least 1, got {max_snippets}")
+        raise ValueError(f"max_snippets must be at least 1; got {max_snippets}")
     training = model.training
     model.eval()
     try:

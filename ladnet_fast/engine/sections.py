@@ -72,7 +72,7 @@ class ModelConfig:
         """Make the network, with new weights drawn from torch's global generator."""
         options = {name: getattr(self, name) for name in self.__slots__}
         if self.feature_dim is None:
-            raise ConfigError("model.feature_dim is not known: give the width of the features")
+            raise ConfigError("model.feature_dim must be the width of the features; got None")
         return LANet(**{**options, "impl": impl or self.impl})
 
 

@@ -66,7 +66,9 @@ def save_model(
         If the file can't be written, for example because the disk is full.
     """
     if config.feature_dim is None:
-        raise ConfigError("model.feature_dim must be known to save a model")
+        raise ConfigError(
+            "model.feature_dim must be the width of the features to save a model; got None"
+        )
     options = {**dataclasses.asdict(config), "mlp_dims": list(config.mlp_dims)}
     metadata = {"format": "pt", _OPTIONS: json.dumps(options, allow_nan=False)}
     if trained_on:

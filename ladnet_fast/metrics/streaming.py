@@ -32,7 +32,7 @@ class _FrameCurve:
 
     def __init__(self, frames_per_snippet: int | None = None) -> None:
         if frames_per_snippet is not None and frames_per_snippet < 1:
-            raise ValueError(f"frames_per_snippet must be at least 1, got {frames_per_snippet}")
+            raise ValueError(f"frames_per_snippet must be at least 1; got {frames_per_snippet}")
         self.frames_per_snippet = frames_per_snippet
         self.reset()
 
@@ -69,11 +69,11 @@ class _FrameCurve:
             scores = frame_scores(scores, self.frames_per_snippet, len(labels))
         if scores.shape != labels.shape:
             raise ValueError(
-                f"preds has shape {tuple(preds.shape)}, target {tuple(target.shape)}; there must "
-                "be one label for each score"
+                f"target must have one label per score, shape {tuple(preds.shape)}; got "
+                f"{tuple(target.shape)}"
             )
         if not np.isfinite(scores).all():
-            raise ValueError("preds holds NaN or infinity")
+            raise ValueError("preds must be finite; got NaN or infinity")
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("target must hold 0 (normal) and 1 (anomalous) only")
         self._scores.append(scores.reshape(-1))

@@ -103,7 +103,7 @@ def intervals(
     """
     curve = finite_vector("scores", scores)
     if not math.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold}")
+        raise ValueError(f"threshold must be a finite number; got {threshold}")
     min_snippets = count("min_snippets", min_snippets)
     merge_gaps = count("merge_gaps", merge_gaps, least=0)
     require_rate(fps)
@@ -125,7 +125,7 @@ def intervals(
 def require_rate(fps: float | None) -> None:
     """Refuse a frame rate that is not positive and finite; None is not known."""
     if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps must be greater than 0 and finite, got {fps}")
+        raise ValueError(f"fps must be greater than 0 and finite; got {fps}")
 
 
 def _stretches(above: np.ndarray, shortest: int, gap: int) -> list[tuple[int, int]]:

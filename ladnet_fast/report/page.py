@@ -107,7 +107,7 @@ def page_text(
     if not videos:
         raise ValueError("videos is empty: a page needs one video at least")
     if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be a number from 0 to 1, got {threshold}")
+        raise ValueError(f"threshold must be a number from 0 to 1; got {threshold}")
     min_snippets, merge_gaps = (
         count("min_snippets", min_snippets),
         count("merge_gaps", merge_gaps, least=0),

@@ -208,7 +208,7 @@ def _as_list(
     videos: Iterable[str | os.PathLike[str] | Footage],
 ) -> list[str | os.PathLike[str] | Footage]:
     if isinstance(videos, (str, os.PathLike)):
-        raise TypeError(f"videos must be a list of paths, got the single path {str(videos)!r}")
+        raise TypeError(f"videos must be a list of paths; got the single path {str(videos)!r}")
     if not isinstance(videos, Iterable):
         raise ValueError(f"videos must be a list of paths; got {shown(videos)}")
     listed = list(videos)

@@ -84,12 +84,12 @@ def snippet_features(
         raise TypeError(f"frames must be an array or a tensor of uint8; got {shown(frames)}")
     pixels = torch.as_tensor(frames)
     if pixels.dtype != torch.uint8:
-        raise TypeError(f"frames must be uint8 RGB in 0 .. 255, got {pixels.dtype}")
+        raise TypeError(f"frames must be uint8 RGB in 0 .. 255; got {pixels.dtype}")
     if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
-        raise ValueError(f"frames must have shape (T * {size}, H, W, 3), got {tuple(pixels.shape)}")
+        raise ValueError(f"frames must have shape (T * {size}, H, W, 3); got {tuple(pixels.shape)}")
     if len(pixels) % size:
         raise ValueError(
-            f"frames must hold a multiple of {size}, got {len(pixels)}; leave out the "
+            f"frames must hold a multiple of {size}; got {len(pixels)}; leave out the "
             "last incomplete snippet"
         )
     clips = pixels.cpu().unflatten(0, (-1, size)) if len(pixels) else pixels

@@ -26,7 +26,7 @@ def require_crops(crops: int) -> int:
     number = as_whole(crops)
     if number is None or number not in CROPS:
         raise ValueError(
-            f"crops must be 1 (centre), 5 (centre and corners) or 10 (with mirror images), "
+            f"crops must be 1 (centre), 5 (centre and corners) or 10 (with mirror images); "
             f"got {shown(crops)}"
         )
     return number
@@ -38,7 +38,7 @@ def require_size(size: tuple[int, int]) -> tuple[int, int]:
     height, width = given if len(given) == 2 else (None, None)
     if height is None or width is None or min(height, width) < 1:
         raise ValueError(
-            f"size must be (height, width), both at least 1 and whole numbers, got {shown(size)}"
+            f"size must be (height, width), both at least 1 and whole numbers; got {shown(size)}"
         )
     return height, width
 

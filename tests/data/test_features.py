@@ -35,7 +35,7 @@ def test_second_axis_holds_the_crops(save, crop):
 
 @pytest.mark.parametrize(("shape", "crop"), [((7, 10, 6), 10), ((7, 6), 1), ((7, 6), -1)])
 def test_crop_out_of_range_is_refused(save, shape, crop):
-    with pytest.raises(ValueError, match=rf"crop must be in 0\.\.\d, got {crop}"):
+    with pytest.raises(ValueError, match=rf"crop must be in 0\.\.\d; got {crop}"):
         load_features(save("x.npy", shape), crop=crop)
 
 

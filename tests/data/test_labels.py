@@ -140,7 +140,7 @@ def test_one_kind_of_folder_leaves_the_others_to_their_names(tmp_path):
         ({"normal_folders": ["bad"], "anomalous_folders": ["bad"]}, "both name 'bad'"),
         ({"normal_folders": ["bad"], "anomalous_folders": ["cam"]}, "'b' lies in folders of both"),
         ({"normal_folders": ["bad"], "anomalous_names": ["a"]}, "exclude each other"),
-        ({"labels": "some"}, "labels must be one of required, optional, got 'some'"),
+        ({"labels": "some"}, "labels must be one of required, optional; got 'some'"),
     ],
 )
 def test_rules_that_cannot_be_meant_are_refused(tmp_path, options, message):

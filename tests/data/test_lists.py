@@ -206,7 +206,7 @@ def test_remap_compares_whole_path_components(tmp_path):
             "vadclip",
             ["Abuse001__0.npy,Abuse"],
             {},
-            "path,label, got 'Abuse001__0.npy,Abuse'",
+            "path,label; got 'Abuse001__0.npy,Abuse'",
         ),
         ("vadclip", ["path,label", "Abuse001__0.npy"], {}, "line 2: expected path,label"),
         ("vadclip", ["path,label", "Abuse001__0.npy,"], {}, "line 2: expected path,label"),
