@@ -26,7 +26,7 @@ LAYOUT_NAMES = (
     "c3d-text",
     "hdf5",
 )
-"""The keys of :data:`ladnet_fast.data.LAYOUTS`, in its order."""
+"""The keys of `ladnet_fast.data.LAYOUTS`, in its order."""
 
 MAX_SNIPPETS = 16_384
 """Snippets (of several crops) that are scored at once."""

@@ -30,7 +30,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ``.ladnet-`` and ends in ``.part``, so a writer that looks at suffixes (``numpy.save``,
     ``matplotlib``) needs an open file or a format. Parent folders are created. When the block
     raises, the temporary file is removed and ``path`` is untouched; what a killed process leaves,
-    :func:`remove_leftovers` takes away.
+    `remove_leftovers` takes away.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
 def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new folder in ``parent`` that is removed at the end, with all that it holds.
 
-    Its name is of the kind that :func:`atomic_path` uses, so that :func:`remove_leftovers` knows
+    Its name is of the kind that `atomic_path` uses, so that `remove_leftovers` knows
     it after a kill.
     """
     folder = Path(parent) / _temporary_name()

@@ -283,7 +283,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _name_sizes(model: Any, task: _Task) -> None:
-    """Give the free sizes of an ONNX model the names of :class:`_Task`, not those of symbols."""
+    """Give the free sizes of an ONNX model the names of `_Task`, not those of symbols."""
     names = {}
     for given in model.graph.input:
         for axis, dim in task.free[given.name].items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ListOptions:
-    """How lists are read; see :func:`ladnet_fast.data.read_list`."""
+    """How lists are read; see `ladnet_fast.data.read_list`."""
 
     layout: str | None = None
     root: Path | None = None
@@ -69,7 +69,7 @@ class ListOptions:
         check_files: bool = True,
         labels: Labels = "required",
     ) -> tuple[list[Video], tuple[LeftOut, ...]]:
-        """Read as :meth:`read` does; also return what ``--skip-missing`` left out.
+        """Read as `read` does; also return what ``--skip-missing`` left out.
 
         `GroundTruth.left_out` takes the second. With ``check_files`` it is what lacks features.
         """

@@ -24,7 +24,7 @@ class BatchPlan:
     batch_size : int
         Bags of an optimiser step.
     balanced : bool
-        Both classes in every batch; see :class:`ladnet_fast.data.BalancedBatchSampler`.
+        Both classes in every batch; see `ladnet_fast.data.BalancedBatchSampler`.
     accumulate : int
         Parts in which each process works through its share.
     seed : int
@@ -94,7 +94,7 @@ class TokenPlan(BatchPlan):
     budget : int
         Snippets of an optimiser step, all processes and accumulated parts together.
     balanced, accumulate, seed, processes, rank
-        As :class:`BatchPlan` has them.
+        As `BatchPlan` has them.
 
     Attributes
     ----------

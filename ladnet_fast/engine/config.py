@@ -66,7 +66,7 @@ class Config:
     def override(self, assignments: Sequence[str], **sections: Mapping[str, Any]) -> Config:
         """Return a copy with options changed by ``"section.key=value"``, the value in YAML.
 
-        ``sections`` are as for :meth:`replace`, and changed together with the assignments: options
+        ``sections`` are as for `replace`, and changed together with the assignments: options
         are checked against one another.
         """
         merged = {
@@ -116,7 +116,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """Read the sections of a configuration as they stand in the file; see :func:`load_config`."""
+    """Read the sections of a configuration as they stand in the file; see `load_config`."""
     path = checked_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
@@ -137,7 +137,7 @@ def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
 
 
 def save_config(path: str | os.PathLike[str], config: Config) -> None:
-    """Write a configuration as YAML that :func:`load_config` reads back, atomically."""
+    """Write a configuration as YAML that `load_config` reads back, atomically."""
     yaml = import_extra("yaml", extra="tools", purpose="write configurations")
     atomic_write_text(checked_path("path", path), yaml.safe_dump(config.as_dict(), sort_keys=False))
 

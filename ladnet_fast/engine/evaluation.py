@@ -31,7 +31,7 @@ from .scoring import Scores
 class GroundTruth:
     """Where frame-level truth comes from, and how it is to be read.
 
-    The fields are those of :func:`ladnet_fast.data.load_ground_truth`; without any, each video's
+    The fields are those of `ladnet_fast.data.load_ground_truth`; without any, each video's
     own ``frame_labels``. ``left_out`` are the videos of the list that are not evaluated.
     """
 
@@ -87,7 +87,7 @@ def evaluate_scores(
     ground_truth : GroundTruth, optional
         Default: the videos' own files.
     smoothing : (kind, k), optional
-        See :func:`ladnet_fast.metrics.smooth`; none by default.
+        See `ladnet_fast.metrics.smooth`; none by default.
     threshold : float
         Of the false-alarm rate.
 
@@ -120,7 +120,7 @@ def compare(
     smoothing: tuple[Smoothing, int] | None = None,
     threshold: float = 0.5,
 ) -> Metrics:
-    """Do the work of :func:`evaluate_scores` with truth that is loaded already."""
+    """Do the work of `evaluate_scores` with truth that is loaded already."""
     frames = []
     for video, labels in zip(videos, truth, strict=True):
         snippet_scores: NDArray[np.floating] = scores_of(scores, video)

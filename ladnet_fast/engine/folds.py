@@ -113,7 +113,7 @@ def cross_validate(
     config : Config
         For every fold; ``training.seed`` too.
     videos : sequence of Video
-        Each with its fold; see :func:`ladnet_fast.data.stratified_folds` where they have none.
+        Each with its fold; see `ladnet_fast.data.stratified_folds` where they have none.
     out_dir : path-like
         Folder for everything.
     folds : sequence of int, optional
@@ -125,7 +125,7 @@ def cross_validate(
     resume : bool
         Go on with folds that are unfinished.
     reporter, command, source, inputs
-        As in :func:`train`.
+        As in `train`.
 
     Raises
     ------

@@ -113,7 +113,7 @@ def save_plot(
     fps: float | None = None,
     threshold: float | None = None,
 ) -> Path:
-    """Write :func:`score_figure` atomically to a ``.png``, ``.svg`` or ``.pdf`` file."""
+    """Write `score_figure` atomically to a ``.png``, ``.svg`` or ``.pdf`` file."""
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise ValueError(f"path must end in .png, .svg or .pdf; got {path}")

@@ -45,7 +45,7 @@ _REMEDY = "name another folder with --out, or move them away"
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where a run lies; nothing is written before :meth:`check` has looked at all of it."""
+    """Where a run lies; nothing is written before `check` has looked at all of it."""
 
     path: Path
 
@@ -173,7 +173,7 @@ def record_as_dict(record: EpochRecord) -> dict[str, Any]:
 
 
 def record_from_dict(fields: dict[str, Any]) -> EpochRecord:
-    """Return what :func:`record_as_dict` was made from."""
+    """Return what `record_as_dict` was made from."""
     sigma = fields["sigma"]
     if sigma is not None:
         sigma = tuple(math.inf if value is None else value for value in sigma)

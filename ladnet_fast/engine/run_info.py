@@ -86,7 +86,7 @@ def write_run_info(
     seed: int | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write :func:`run_info` to ``run.json`` in ``folder``; return its path.
+    """Write `run_info` to ``run.json`` in ``folder``; return its path.
 
     What the file held before, when a run is resumed or repeated, is kept in a list ``earlier``.
     """

@@ -95,7 +95,7 @@ def score_videos(
     max_snippets: int = MAX_SNIPPETS,
     progress: Progress | None = None,
 ) -> dict[str, Scores]:
-    """Score several videos; see :func:`score_video`. Returns name -> scores, in their order."""
+    """Score several videos; see `score_video`. Returns name -> scores, in their order."""
     scores = {}
     for done, video in enumerate(videos):
         if progress is not None:
@@ -147,7 +147,7 @@ def write_scores(
 ) -> list[Path]:
     """Write the scores of each video as ``NAME.npy`` and ``NAME.csv``, each atomically.
 
-    The ``.npy`` holds one float32 per snippet, (T,): what :func:`read_scores` reads. The CSV has
+    The ``.npy`` holds one float32 per snippet, (T,): what `read_scores` reads. The CSV has
     the columns ``snippet,first_frame,last_frame,score``, counted from 0, the last frame included;
     frames are empty where they are not known. ``made`` goes into the files' records.
 
@@ -170,7 +170,7 @@ def write_scores(
 
 
 def read_scores(folder: str | os.PathLike[str], videos: Sequence[Video]) -> dict[str, Scores]:
-    """Read the ``NAME.npy`` of every video, as :func:`write_scores` or another program wrote them.
+    """Read the ``NAME.npy`` of every video, as `write_scores` or another program wrote them.
 
     Raises
     ------

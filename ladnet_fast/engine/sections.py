@@ -23,7 +23,7 @@ _SMALLEST_LR = 2.0**-126
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Options of :class:`ladnet_fast.LANet`, with its defaults.
+    """Options of `ladnet_fast.LANet`, with its defaults.
 
     ``feature_dim`` and ``query_dim`` are read from the training features when they are None.
     """
@@ -78,11 +78,11 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Options of :class:`ladnet_fast.DDLLoss`, with its defaults.
+    """Options of `ladnet_fast.DDLLoss`, with its defaults.
 
     ``ddl=False`` trains with the multiple-instance loss alone; ranking and alignment are still
     computed and reported. Where options are read, ``preset: paper`` stands for the options of
-    :meth:`ladnet_fast.DDLLoss.from_preset`; those given beside it win.
+    `ladnet_fast.DDLLoss.from_preset`; those given beside it win.
     """
 
     ddl: bool = True
@@ -134,7 +134,7 @@ class TrainingConfig:
         Half period of the cosine in epochs, at least ``epochs``: beyond it the learning rate would
         rise again. By default it is longer, so that training ends before the rate reaches 0.
     sampling : {"linspace", "bins", "none"}
-        See :class:`ladnet_fast.data.BagDataset`.
+        See `ladnet_fast.data.BagDataset`.
     snippets : int, optional
         Its ``size``: 200 for "linspace" and 32 for "bins" if not given.
     crops : {"all", "first"}
@@ -169,7 +169,7 @@ class TrainingConfig:
     metric : {"auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"}
         Figure that chooses the epoch. "auto" is ``auc`` over frames where every held-out video has
         ground truth, else ``snippet_auc``, which needs bag labels only, as ``video_auc`` does
-        (:func:`ladnet_fast.engine.validation.snippet_auc`).
+        (`ladnet_fast.engine.validation.snippet_auc`).
     patience : int, optional
         Stop early: after so many validations in a row without a higher figure than before. None
         trains all epochs.

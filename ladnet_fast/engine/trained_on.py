@@ -83,7 +83,7 @@ def problem(trained_on: Settings, settings: Settings, what: str) -> str | None:
 
 
 def extractor_problem(trained_on: Settings, extractor: Extractor) -> str | None:
-    """Say the same of an extractor before it is loaded; see :func:`problem`.
+    """Say the same of an extractor before it is loaded; see `problem`.
 
     One that has to be placed first is known by its name; what it makes is compared afterwards.
     """

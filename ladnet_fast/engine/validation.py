@@ -119,7 +119,7 @@ class Validator:
                 )
 
     def __call__(self, model: LANet, scorer: Scorer) -> dict[str, float]:
-        """Return the figures of the model, by name; :attr:`metric` is among them."""
+        """Return the figures of the model, by name; `metric` is among them."""
         scores = scorer(model, self.videos)
         if self._truth is None:
             return {

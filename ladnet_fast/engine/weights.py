@@ -47,7 +47,7 @@ def save_model(
 ) -> None:
     """Write weights atomically; the network's options stand in the file's metadata.
 
-    A digest of all of it is written too, and checked by :func:`load_model`.
+    A digest of all of it is written too, and checked by `load_model`.
 
     Parameters
     ----------
@@ -93,17 +93,17 @@ def load_model(
     Parameters
     ----------
     source : path-like
-        The folder of a run; a file that :func:`save_model` wrote; the authors' published
+        The folder of a run; a file that `save_model` wrote; the authors' published
         audio-visual checkpoint; or LANet's state dict, as a safetensors file or from
         ``torch.save``.
     device : str or torch.device
         Where to put it.
     impl : str, optional
         Who computes, instead of what the run's configuration says; see
-        :class:`ladnet_fast.use_impl`.
+        `ladnet_fast.use_impl`.
     options : mapping, optional
         For a bare state dict, which doesn't say all options of its network: those of
-        :class:`ladnet_fast.LANet`, such as ``{"prior": "logit"}``. Sizes are read from the
+        `ladnet_fast.LANet`, such as ``{"prior": "logit"}``. Sizes are read from the
         weights. Default: the section ``model`` of a ``config.yaml`` beside the file.
 
     Returns

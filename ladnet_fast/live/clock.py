@@ -74,7 +74,7 @@ class Clock:
 
 
 def at_rate(frames: Iterator[Frame], fps: float) -> Iterator[Frame]:
-    """Yield ``fps`` frames a second, chosen as :func:`ladnet_fast.video.resample.resample` does.
+    """Yield ``fps`` frames a second, chosen as `ladnet_fast.video.resample.resample` does.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@
 >>> auc.compute()   # tensor(0.8432), of all frames of all videos together
 >>> auc.reset()
 
-The figures are those of :func:`ladnet_fast.metrics.evaluate`. Nothing but the core is needed.
+The figures are those of `ladnet_fast.metrics.evaluate`. Nothing but the core is needed.
 """
 
 from __future__ import annotations

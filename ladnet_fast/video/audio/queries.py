@@ -57,7 +57,7 @@ def extract_queries(
     folder : path-like
         Created if needed.
     model : VGGish
-        With weights; see :func:`load_vggish`.
+        With weights; see `load_vggish`.
     fps : float, optional
         Frame rate at which the snippets were cut. Default: each file's own.
     frames_per_snippet : int

@@ -72,7 +72,7 @@ def load_vggish(path: str | os.PathLike[str], *, device: str | torch.device = "c
     ----------
     path : path-like
         A safetensors file, or a file of ``torch.save`` (tensors alone; pickled objects are
-        refused), with the entries that :class:`VGGish` lists. Entries ``pproc.*`` of AudioSet's
+        refused), with the entries that `VGGish` lists. Entries ``pproc.*`` of AudioSet's
         PCA, which that port adds, are left out.
     device : str or torch.device
         Where to put it.

@@ -75,7 +75,7 @@ def clip(
 
 
 class ClipExtractor:
-    """A vision tower with its projection; see :func:`clip`.
+    """A vision tower with its projection; see `clip`.
 
     Parameters
     ----------
