@@ -12,7 +12,7 @@ from ._wording import first_few
 
 
 class OutputError(ValueError):
-    """A file that is about to be written is an input, or is not ours; nothing has been written."""
+    """A file that is about to be written is an input or somebody else's; nothing is written yet."""
 
 
 def check_outputs(
@@ -30,15 +30,15 @@ def check_outputs(
     outputs : iterable of path-like
         Every file that will be written.
     inputs : iterable of path-like
-        Every file that will be read; those that don't exist are no harm. Links count as what they
-        point to.
+        Every file that will be read; those that don't exist are passed over. Links count as what
+        they point to.
     kinds : collection of str or None
-        What will be written there, as records call it. A file of ours of another kind is in the
-        way like somebody else's: figures don't replace a model. None: any kind of ours.
+        What will be written there, as records call it. A file that this package wrote as another
+        kind is refused like somebody else's: figures don't replace a model. None: any kind.
     overwrite : bool
         Replace files that this package did not write. Inputs are never replaced.
     remedy : str
-        What to do about files that are in the way.
+        What the user can do about files that are in the way.
 
     Raises
     ------
@@ -68,7 +68,11 @@ def check_outputs(
         written[place] = path
     folders = [path for path in targets if path.is_dir()]
     if folders:
-        raise OutputError(f"{folders[0]} is a folder, and a file of that name would be written")
+        raise OutputError(
+            f"{folders[0]} is a folder, and a file of that name would be written; rename it, or "
+            "name "
+            "another place with --out"
+        )
     for folder in {folder for path in targets for folder in (path.parent / STATE, path.parent)}:
         _require_folder(folder)
     if overwrite:
@@ -96,7 +100,10 @@ def _require_folder(folder: Path) -> None:
     """Refuse a folder that can't be made because a file of its name, or of a parent's, is there."""
     while not folder.is_dir() and folder.parent != folder:
         if os.path.lexists(folder):
-            raise OutputError(f"{folder} is a file, and results need a folder of that name")
+            raise OutputError(
+                f"{folder} is a file, and results need a folder of that name; rename it, or name "
+                "another place with --out"
+            )
         folder = folder.parent
 
 
@@ -116,7 +123,7 @@ def _identities(path: Path) -> list[object]:
         status = path.stat()
     except (OSError, ValueError):
         return identities
-    # A folder named as an input is no file: what is read from it is named by itself.
+    # A folder given as an input is not a file; the files that are read from it are given too.
     if not path.is_dir():
         identities.append((status.st_dev, status.st_ino))
     return identities

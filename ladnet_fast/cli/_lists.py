@@ -1,4 +1,4 @@
-"""How the options of lists become videos, and what is said of those that are left out."""
+"""How the options of lists become videos, and the messages about videos that are left out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ListOptions:
             )
 
     def files(self) -> list[Path]:
-        """Return what reading opens beside the list and the features; never to be written over."""
+        """Return what reading opens beside the list and the features: inputs, never replaced."""
         named = (self.anomalous_names, self.queries, self.num_frames, self.root)
         return [path for path in named if path is not None]
 
@@ -71,7 +71,8 @@ class ListOptions:
     ) -> tuple[list[Video], tuple[LeftOut, ...]]:
         """Read as `read` does; also return what ``--skip-missing`` left out.
 
-        `GroundTruth.left_out` takes the second. With ``check_files`` it is what lacks features.
+        The second result goes to `GroundTruth.left_out`. Videos are left out only with
+        ``check_files``: those that lack features.
         """
         from ..data import leave_out, missing_features
         from ..data.manifest import check_files_exist

@@ -39,7 +39,9 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder of the pack.")],
     dtype: Annotated[
         str,
-        typer.Option(help=f"{', '.join(_DTYPES)}; the last two halve the size, and round."),
+        typer.Option(
+            help=f"{', '.join(_DTYPES)}; the last two halve the size, and round the features."
+        ),
     ] = "float32",
     shard_size: Annotated[
         float, typer.Option(metavar="GIB", help="Largest size of a file, in GiB.")
@@ -54,8 +56,8 @@ def command(
     """Put the features of a data set into a few files that training maps into memory.
 
     The folder may then be given wherever a manifest is: labels, splits, folds, crops, queries and
-    ground truth carry over. A call that was cut off goes on where it was; a call whose inputs have
-    not changed has nothing to do.
+    ground truth carry over. A call that was interrupted goes on where it stopped; a call whose
+    inputs have not changed has nothing to do.
     """
     if dtype not in _DTYPES:
         raise typer.BadParameter(f"--dtype must be one of {', '.join(_DTYPES)}; got {dtype!r}")

@@ -51,15 +51,16 @@ def command(
     boundaries: opt.BoundaryOption,
     out: Annotated[
         Path | None,
-        typer.Option(help="File for one vector, the videos end to end in the list's order."),
+        typer.Option(help="File for one vector of all videos, end to end in the list's order."),
     ] = None,
     per_video: Annotated[
-        Path | None, typer.Option(help="Folder for a vector of each video, NAME.npy.")
+        Path | None, typer.Option(help="Folder for one vector per video, NAME.npy.")
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace files that are not ours. Inputs are never replaced."
+            "--overwrite",
+            help="Replace files that ladnet-fast did not write. Inputs are never replaced.",
         ),
     ] = False,
     split: opt.Split = None,
@@ -170,7 +171,7 @@ def _say_what_the_manifest_needs(
     is_manifest: bool,
 ) -> None:
     """Print the column frame_labels for the first videos; paths are relative to a manifest."""
-    say(f"written to {folder}, a file for each of {len(videos)} videos")
+    say(f"written to {folder}, one file per video, {len(videos)} in all")
     say("for the manifest's column frame_labels, beside each video's name:")
     for video in videos[:_SHOWN]:
         path = Path(os.path.abspath(targets[video.name]))

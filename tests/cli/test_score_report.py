@@ -104,7 +104,7 @@ def test_subtitles_without_a_frame_rate_are_named_and_the_rest_is_written(
 ) -> None:
     result = run(*call(manifest, trained, tmp_path / "s", "--intervals", "srt,csv"))
     assert result.exit_code == 1
-    assert "v0: has no subtitles: its frame rate is not known; --fps" in result.stderr
+    assert "v0: has no subtitles: its frame rate is not known; give it with --fps" in result.stderr
     assert (tmp_path / "s" / "intervals.csv").is_file()
 
 
