@@ -90,7 +90,7 @@ def scores_per_frame(per_snippet: int | None) -> str:
     each = "snippet" if per_snippet is None else f"snippet of {per_snippet} frames"
     return (
         f"the scores have a value for each frame, but one for each {each} is expected; keep one "
-        "score a snippet, or say that a snippet is one frame: "
+        "score per snippet, or say that a snippet is one frame: "
         f"{give('frames_per_snippet', 1)} with a list, or 1 in the manifest's column "
         "frames_per_snippet"
     )

@@ -27,7 +27,7 @@ from .video import DataError
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, ...]]:
     """Read a file of temporal annotations.
 
-    One video a line, fields separated by blanks::
+    One video per line, fields separated by blanks::
 
         Abuse028_x264.mp4  Abuse  165  240  -1  -1        UCF-Crime
         Arson/Arson022_x264.mp4 8640 Arson 3500 4000      the same, with folder and frame count
@@ -62,7 +62,7 @@ def annotation_lines(path: str | os.PathLike[str]) -> dict[str, Line]:
 def read_num_frames(path: str | os.PathLike[str]) -> dict[str, int]:
     """Read the numbers of frames of videos.
 
-    One video a line, ``name frames``, or temporal annotations that state the number before the
+    One video per line, ``name frames``, or temporal annotations that state the number before the
     class; see `read_annotations` for names, and for what is raised.
 
     Returns

@@ -55,7 +55,7 @@ def read_list(
 ) -> list[Video]:
     r"""Read a list of feature files, grouping the crops of a video, with labels by name.
 
-    One path a line; LF or CRLF; blank lines are skipped; backslashes are read as slashes.
+    One path per line; LF or CRLF; blank lines are skipped; backslashes are read as slashes.
     All crops of a video must stand on consecutive lines.
 
     Parameters
@@ -74,7 +74,7 @@ def read_list(
         Whether a video whose label can't be told with certainty is refused, or gets None:
         enough for scoring, and for evaluating with frame-level truth.
     anomalous_names : iterable of str or path-like, optional
-        Names of the anomalous videos, or a text file with one a line, ``name`` or
+        Names of the anomalous videos, or a text file with one per line, ``name`` or
         ``name class``; all others are normal.
     normal_folders, anomalous_folders : sequence of str
         Names of folders: a video whose path in the list has one of them is normal, or anomalous.

@@ -76,7 +76,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
     """Batches with half positive and half negative samples.
 
     With plain shuffling a small batch may lack a class, and the dynamics ranking loss is then 0.
-    The class that fills more batches is seen once an epoch (up to the last batch, which is
+    The class that fills more batches is seen once per epoch (up to the last batch, which is
     filled up); the other is repeated, in a new order each time. With an odd batch size the
     positive half is the larger one.
 

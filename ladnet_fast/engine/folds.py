@@ -102,7 +102,7 @@ def cross_validate(
     source: Mapping[str, Any] | None = None,
     inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> CrossValidation:
-    """Train one network a fold and evaluate it on the videos that it never saw.
+    """Train one network per fold and evaluate it on the videos that it never saw.
 
     Writes to ``out_dir``: a run in ``fold0``, ``fold1``, ... with the scores of its held-out videos
     in ``scores`` and their figures in ``metrics.json``, and ``cross-validation.json``. Folders,

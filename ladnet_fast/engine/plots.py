@@ -48,7 +48,7 @@ def score_figure(
     ground_truth : array_like, (F,), optional
         1 where a frame is anomalous; F is then the length.
     fps : float, optional
-        Frames a second: the axis shows h:mm:ss instead of frame numbers.
+        Frames per second: the axis shows h:mm:ss instead of frame numbers.
     threshold : float, optional
         Drawn as a horizontal line.
 

@@ -46,7 +46,7 @@ def make_accelerator(training: TrainingConfig) -> Any:
                 f"{gpus}, or train on the CPU (training.device=cpu)"
             )
     if state.is_initialized():
-        # Accelerate keeps one setting a process and refuses another one.
+        # Accelerate keeps one setting per process and refuses another one.
         old = state.AcceleratorState()
         other_device = on_cpu != (old.device.type == "cpu") and torch.cuda.is_available()
         if old.mixed_precision != training.mixed_precision or other_device:

@@ -57,7 +57,7 @@ def _differences(trained_on: Mapping[str, Any], settings: Mapping[str, Any]) -> 
 
 
 def _rate(fps: float | None) -> str:
-    return "of all frames" if fps is None else f"at {fps:g} frames a second"
+    return "of all frames" if fps is None else f"at {fps:g} frames per second"
 
 
 def _more(names: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ class Clock:
     start : float
         Time of the first frame.
     rate : float or None
-        Frames a second, for frames without a timestamp and after jumps; None: 25.
+        Frames per second, for frames without a timestamp and after jumps; None: 25.
     """
 
     def __init__(self, start: float = 0.0, rate: float | None = None) -> None:
@@ -74,14 +74,14 @@ class Clock:
 
 
 def at_rate(frames: Iterator[Frame], fps: float) -> Iterator[Frame]:
-    """Yield ``fps`` frames a second, chosen as `ladnet_fast.video.resample.resample` does.
+    """Yield ``fps`` frames per second, chosen as `ladnet_fast.video.resample.resample` does.
 
     Parameters
     ----------
     frames : iterator of Frame
         Their times grow.
     fps : float
-        Frames a second.
+        Frames per second.
 
     Yields
     ------

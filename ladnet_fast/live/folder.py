@@ -33,7 +33,7 @@ def arriving_files(
     Parameters
     ----------
     folder : path-like
-        Looked at five times a second. A look that fails (a network share that is away) counts as
+        Looked at five times per second. A look that fails (a network share that is away) counts as
         one that found nothing new.
     stop : threading.Event
         Ends it.

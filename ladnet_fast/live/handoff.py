@@ -41,7 +41,7 @@ class Snippet:
 class Begun:
     """A video begins, or a live source goes on after a break (``again``).
 
-    ``rate`` is in frames a second, None where it is not known; ``drops`` says whether snippets are
+    ``rate`` is in frames per second, None if not known; ``drops`` says whether snippets are
     left out where the machine is too slow.
     """
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from .._values import count, shown
 from ..nn import LANet
 
-#: Ten minutes at 25 frames a second and 16 frames a snippet, rounded up.
+#: Ten minutes at 25 frames per second and 16 frames per snippet, rounded up.
 DEFAULT_WINDOW = 938
 
 Array = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class StreamScorer:
     model : LANet
         On any device; its weights must not change while a stream goes on. Used in evaluation mode.
     window : int
-        Snippets that attention sees, at least 1. 938 are ten minutes of 25 frames a second.
+        Snippets that attention sees, at least 1. 938 are ten minutes at 25 frames per second.
     delay : int
         Snippets of the future that a score waits for, from 0 to ``window - 1``.
     crops : int

@@ -27,7 +27,7 @@ class _FrameCurve:
     Parameters
     ----------
     frames_per_snippet : int or None
-        Frames that each score stands for; None: one score a frame.
+        Frames that each score stands for; None: one score per frame.
     """
 
     def __init__(self, frames_per_snippet: int | None = None) -> None:
@@ -47,7 +47,7 @@ class _FrameCurve:
         Parameters
         ----------
         preds : Tensor
-            Scores, floating and finite, on any device: one a frame, of any shape; with
+            Scores, floating and finite, on any device: one per frame, of any shape; with
             ``frames_per_snippet`` (T,), those of one video.
         target : Tensor
             0 or 1 for each frame, bool, integer or floating: of the shape of ``preds``; with

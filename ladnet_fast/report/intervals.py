@@ -88,7 +88,7 @@ def intervals(
     num_frames : int or None
         Length of the video, where known; the last snippet's interval ends there.
     fps : float or None
-        Frames a second, for times.
+        Frames per second, for times.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def as_srt(found: Iterable[Interval]) -> str:
     blocks = []
     for number, entry in enumerate(found, start=1):
         if entry.start is None or entry.end is None or entry.peak is None:
-            raise ValueError("subtitles need times: give fps, the frames a second")
+            raise ValueError("subtitles need times: give fps, the frames per second")
         begin, end = (
             clock(time, decimals=3, mark=",", hours=2) for time in (entry.start, entry.end)
         )

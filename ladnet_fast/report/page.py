@@ -51,7 +51,7 @@ class ReportVideo:
     num_frames : int or None
         Length of the video, where known.
     fps : float or None
-        Frames a second, where known: the page then speaks in times.
+        Frames per second, where known: the page then speaks in times.
     ground_truth : array_like, (F,), or None
         1 where a frame is anomalous; F is then the length.
     source : Path or None

@@ -1,4 +1,4 @@
-"""The video file that features were made from, and its frames a second."""
+"""The video file that features were made from, and its frames per second."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def source_of(video: Video) -> Path | None:
 
 
 def rate_of(video: Video) -> float | None:
-    """Return at how many frames a second a video's snippets count.
+    """Return the frame rate at which the frames of a video's snippets were taken.
 
-    That at which its frames were chosen, else the video file's own; None where nothing tells.
+    That is the rate at which frames were chosen, else the video file's own; None: not known.
     """
     made = _made(video)
     if made is not None and (chosen := made["settings"].get("fps")) is not None:

@@ -67,7 +67,7 @@ def read_frames(
     max_frames : int or None
         Stop after so many frames.
     fps : float or None
-        Frames a second: the k-th frame is the one that is shown nearest to k / ``fps`` seconds
+        Frames per second: the k-th frame is the one that is shown nearest to k / ``fps`` seconds
         after the first; see `ladnet_fast.video.resample.resample`. None: all, once.
 
     Yields

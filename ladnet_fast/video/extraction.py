@@ -86,7 +86,7 @@ def extract_to_files(
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then.
     fps : float or None
-        Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`;
+        Frames per second: frames are chosen by their times, see `ladnet_fast.video.read_frames`;
         ``num_frames`` counts the chosen frames then, and a column ``fps`` of the manifest holds the
         rate. None: all frames, at each video's own rate.
     decoders : int

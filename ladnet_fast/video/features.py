@@ -162,7 +162,7 @@ def extract_features(
         Called as ``progress(name, done_frames, total_frames)`` now and then; the total is the
         container's own, None if it doesn't say.
     fps : float or None
-        Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`.
+        Frames per second: frames are chosen by their times, see `ladnet_fast.video.read_frames`.
         None: all frames, at the video's own rate.
 
     Returns
@@ -262,7 +262,7 @@ def _iter_features(
             if len(rows) >= crops:
                 yield FeatureChunk(take_rows(), count)
     if count < size:
-        at = "" if fps is None else f" at {fps:g} a second"
+        at = "" if fps is None else f" at {fps:g} per second"
         raise VideoError(
             f"{path}: has {count} frames{at}, but a snippet is {size}; use a longer video"
         )

@@ -269,7 +269,7 @@ def test_another_rate_is_made_and_told(model: LANet, write_levels: Write, tmp_pa
     path = write_levels(tmp_path / "a.mkv", levels_of("dL", each=16), rate=5)
     heard = Recording()
     watch(str(path), model, Brightness(), heard, settings=Settings(idle=0))
-    assert "5 frames a second" in heard.notes[0]
+    assert "5 frames per second" in heard.notes[0]
     assert "--fps 25" in heard.notes[0]
     assert [score.seconds for score in heard.scores] == pytest.approx([3.2, 3.2])
     heard = Recording()

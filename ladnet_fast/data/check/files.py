@@ -148,7 +148,7 @@ def _check_length(report: Report, reading: Reading, kernel_size: int) -> None:
         report.add(
             "warning", "long", name,
             f"{name}: {length} snippets, about {length * 16 / 25 / 3600:.0f} hours at 16 frames a "
-            "snippet and 25 a second; is that one video, and is the shape (T, D)?",
+            "snippet and 25 frames per second; is that one video, and is the shape (T, D)?",
         )  # fmt: skip
 
 
