@@ -49,7 +49,7 @@ class Place:
         return self.root / path  # an absolute path replaces root
 
     def check_remap(self, lines: Iterable[Line]) -> None:
-        """Refuse a prefix to replace that no line has."""
+        """Refuse a prefix that no line begins with."""
         if self.remap is None:
             return
         first = None
@@ -65,14 +65,14 @@ class Place:
 
 
 def posix(text: str) -> str:
-    """Slashes for backslashes, without a trailing one."""
+    """Return a path with slashes for backslashes, without a trailing one."""
     return str(PurePosixPath(text.replace("\\", "/")))
 
 
 def lengths_of(
     num_frames: Mapping[str, int] | str | os.PathLike[str] | None, names: list[str], listing: Path
 ) -> Mapping[str, int]:
-    """Return lengths in frames by base name; one video of the list at least is among them."""
+    """Return lengths in frames by base name; at least one of them is of a video of the list."""
     if num_frames is None:
         return {}
     found = num_frames if isinstance(num_frames, Mapping) else read_num_frames(num_frames)

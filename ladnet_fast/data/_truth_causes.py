@@ -86,7 +86,7 @@ def why_vector_differs(
 
 
 def scores_per_frame(per_snippet: int | None) -> str:
-    """Say that scores have a value for each frame, and what to do about it."""
+    """Say that there is one score per frame instead of one per snippet, and the remedy."""
     each = "snippet" if per_snippet is None else f"snippet of {per_snippet} frames"
     return (
         f"the scores have a value for each frame, but one for each {each} is expected; keep one "

@@ -1,4 +1,4 @@
-"""Temporal annotations as text: UCF-Crime's and XD-Violence's, also the multi-class one."""
+"""Temporal annotations as text: those of UCF-Crime and XD-Violence, multi-class ones too."""
 
 from __future__ import annotations
 

@@ -67,9 +67,10 @@ class BagDataset(Dataset[Bag]):
     crops : "all" or "first"
         Every crop is a sample, or only crop 0.
     preload : bool
-        Read every sample now and keep it in memory: for small sets on slow disks.
+        Read every sample at once and keep it in memory, for small sets on slow disks.
     memory : MemoryLimit, optional
-        Keep samples as they are read, as far as it allows; the others are read each time.
+        Keep samples in memory once they are read, as far as the limit allows; the others are read
+        each time.
 
     Attributes
     ----------
@@ -185,7 +186,7 @@ def _bytes(bag: Bag) -> int:
 
 
 def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
-    """Pad bags with zeros to one length; `lengths` keeps the true one.
+    """Pad bags with zeros to one length; ``lengths`` keeps the true ones.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Frame-level ground truth, from any of the field's files, with lengths and labels checked."""
+"""Frame-level ground truth from the files that the field uses, with lengths and labels checked."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def load_ground_truth(
     Returns
     -------
     list of ndarray, (F_i,), uint8
-        1 where a frame is anomalous. A normal video that no file speaks of is all 0.
+        1 where a frame is anomalous. A normal video without ground truth is all 0.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _from_annotations(
 
 
 def _are_frames(scores: int, line: Line, video: Video) -> bool:
-    """Tell whether there is a score for each frame, up to a snippet, and not for each snippet."""
+    """Tell whether there is one score per frame, give or take a snippet, and not per snippet."""
     each = video.frames_per_snippet
     if line.num_frames is None or each is None or each == 1:
         return False
@@ -254,7 +254,7 @@ def _are_frames(scores: int, line: Line, video: Video) -> bool:
 
 
 def _slack(video: Video, boundaries: Boundaries) -> int:
-    """How far an interval may reach beyond the features.
+    """Return how far, in frames, an interval may reach beyond the features.
 
     They leave out the video's last, incomplete snippet, or a complete one that lost a frame in
     decoding. Published annotations give the last frame's number as counted from 1, which is one

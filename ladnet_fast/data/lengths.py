@@ -62,7 +62,7 @@ def ground_truth_length(
                 f"{video.name}: its files are missing, so the number of its snippets, and with it "
                 f"its part of the ground truth, is not known; {remedy}, or take the video out of "
                 f"the list and of the ground truth. {name_of('length_rule')} 'snippets' can't "
-                "tell it"
+                "give it"
             )
         return num_snippets * video.frames_per_snippet
     assert video.num_frames is not None

@@ -71,8 +71,8 @@ def read_list(
         Prefix of the paths on the machine where the list was written, and what to put in its
         place, as in ``("D:\\feat", "/data/feat")``. Compared by whole path components.
     labels : "required" or "optional"
-        Whether a video whose label can't be told with certainty is refused, or gets None:
-        enough for scoring, and for evaluating with frame-level truth.
+        Whether a video whose label is not certain is refused, or gets None, which is enough for
+        scoring, and for evaluating with frame-level truth.
     anomalous_names : iterable of str or path-like, optional
         Names of the anomalous videos, or a text file with one per line, ``name`` or
         ``name class``; all others are normal.
@@ -106,7 +106,7 @@ def read_list(
     FileNotFoundError
         If the list, or (with ``check_files``) a file it names, does not exist.
     DataError
-        If a line can't be read, a label can't be told, crops of a video are apart, repeated, or
+        If a line can't be read, a label is unknown, or a video's crops are apart, repeated, or
         fewer than another's; the message gives the line.
     ValueError
         If an argument is not allowed.
@@ -127,7 +127,8 @@ def read_list(
     if anomalous_names is not None and (normal_folders or anomalous_folders):
         raise ValueError(
             f"{name_of('anomalous_names')} and {name_of('normal_folders')} or "
-            f"{name_of('anomalous_folders')} exclude each other: either tells every label"
+            f"{name_of('anomalous_folders')} can't be combined: each sets the label of every "
+            "video; leave one out"
         )
     check_axes(axes)
     rules, listing = LAYOUTS[layout], _values.path("path", path)

@@ -38,7 +38,7 @@ OPTIONAL = (
     "query",
     "axes",
 )
-RATE = "fps"  # extract writes it for whoever reads the file; nothing here needs it
+RATE = "fps"  # extract writes it for people; nothing reads it
 NOTES = (RATE,)
 EVEN = "even"  # frames_per_snippet of files whose rows share the video's frames evenly
 SEPARATOR = ";"

@@ -51,7 +51,7 @@ def missing_features(videos: Sequence[Video]) -> dict[str, tuple[str, ...]]:
 def leave_out(
     videos: Sequence[Video], missing: Mapping[str, Sequence[str]]
 ) -> tuple[list[Video], tuple[LeftOut, ...]]:
-    """Divide videos into those that are there, and those with something missing.
+    """Divide videos into those whose files are there, and those with a missing file.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def leave_out(
         first = videos[0]
         raise DataError(
             f"all {len(videos)} videos have missing files, such as {missing[first.name][0]} "
-            f"(video {first.name}); nothing would be left"
+            f"(video {first.name}); nothing would be left: correct the paths"
         )
     left_out = tuple(
         LeftOut(place, video, tuple(missing[video.name]))

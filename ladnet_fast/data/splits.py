@@ -100,7 +100,7 @@ def train_validation_split(
     videos : sequence of Video
         At least two of each label that occurs.
     fraction : float
-        Part to hold out, in (0, 1); at least one video of each label is held out and one stays.
+        Share to hold out, in (0, 1); at least one video of each label is held out and one stays.
     seed : int
         Seed of the choice.
 

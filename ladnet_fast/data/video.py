@@ -1,4 +1,4 @@
-"""What the readers of lists and manifests yield: a video, and where its features are."""
+"""A video as lists and manifests describe it, and where its features are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .._wording import give
 
 KEY_SEPARATOR = "::"  # XD-Violence names contain "#", Windows paths ":", so neither could serve
 FRAMES_PER_SNIPPET = 16
-_NO_FILE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of pairs, line separators
+_NO_FILE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
 
 
 class DataError(ValueError):
@@ -40,7 +40,7 @@ class FeatureSource:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        # Text is taken for the path that it is; slots of a frozen class are set like this.
+        # Text becomes a path; this is how a slot of a frozen class is set.
         object.__setattr__(self, "path", path("path of a feature source", self.path))
         if self.key is not None and not isinstance(self.key, str):
             raise ValueError(
@@ -94,7 +94,7 @@ class Video:
     split : str or None
         Name of a split, such as ``"train"`` or ``"test"``.
     query : FeatureSource or None
-        Features (T, Dq) of a second modality (audio) that asks the attention's questions.
+        Features (T, Dq) of a second modality (audio), from which attention makes its queries.
     axes : "snippets,crops", "crops,snippets" or None
         Order of the first two axes of a source with three. None: by its shape, where that is
         certain; see `ladnet_fast.data.axes.crop_axis`.
@@ -164,15 +164,16 @@ class Video:
             self._set("frame_labels", path(f"{self.name}: frame_labels", self.frame_labels))
 
     def _set(self, field: str, value: object) -> None:
-        """Set a field as Python has it, whether NumPy or text gave it; this is part of making."""
+        """Store a field after its conversion; allowed in a frozen class while it is being made."""
         object.__setattr__(self, field, value)
 
     @property
     def known_label(self) -> int:
-        """The label, for what needs one; raises `DataError` where it is not known."""
+        """The label; `DataError` where it is not known."""
         if self.label is None:
             raise DataError(
-                f"{self.name}: its label is not known, which is enough for scoring only; fill the "
+                f"{self.name}: its label is not known, and only scoring works without one; fill "
+                "the "
                 "manifest's column label with 0 (normal) or 1 (anomalous); where it comes from a "
                 f"list, {label_remedies()}"
             )
@@ -204,10 +205,10 @@ def check_axes(axes: object, owner: str = "") -> None:
 
 
 def label_remedies() -> str:
-    """Say how labels are given where the names of a list don't tell them."""
+    """Say how to give labels where the names of a list don't show them."""
     return (
         f"give {give('anomalous_names')} (all others are then normal), or "
-        f"{give('normal_folders')} and {give('anomalous_folders')} where folders tell the label, "
+        f"{give('normal_folders')} and {give('anomalous_folders')} where folders give the label, "
         "or write a manifest with the column label"
     )
 
@@ -237,7 +238,7 @@ def check_name(name: str) -> None:
 
 
 def require_videos(videos: Sequence[Video]) -> None:
-    """Refuse an empty list and what is no list, which would otherwise fail far from its cause."""
+    """Refuse an empty list, and what is not a list: either would fail later, far from its cause."""
     try:
         number = None if isinstance(videos, (str, bytes, Mapping)) else len(videos)
         strange = [video for video in videos if not isinstance(video, Video)]
@@ -252,7 +253,7 @@ def require_videos(videos: Sequence[Video]) -> None:
 
 
 def require_unique_names(videos: Sequence[Video]) -> None:
-    """Refuse names that can't be files', or two videos of one: their scores would be one file."""
+    """Refuse names that can't name files, and names that occur twice: scores are files by name."""
     seen: set[str] = set()
     for video in videos:
         check_name(video.name)

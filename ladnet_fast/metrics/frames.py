@@ -94,7 +94,7 @@ def smooth(
     k = count("k", k)
     length = len(scores)
     start = np.arange(length)
-    reach = min(k, length)  # further there are no scores
+    reach = min(k, length)  # there are no scores beyond
     if kind == "fixed":
         start = start // reach * reach
     stop = np.minimum(start + reach, length)

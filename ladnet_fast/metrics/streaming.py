@@ -22,7 +22,7 @@ from .frames import frame_scores
 
 
 class _FrameCurve:
-    """Scores and labels of frames, kept until they are asked for one figure.
+    """Collects the scores and labels of frames, and computes one figure from all of them.
 
     Parameters
     ----------

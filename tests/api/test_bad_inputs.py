@@ -415,7 +415,7 @@ def _words(value: Any) -> Iterator[str]:
 ALLOWED = re.compile(
     r"must|expected|expects|allowed|needs?\b|at least|one of|agree|exist|no such|does not|doesn't|"
     r"finite|have|is empty|read from|move it|convert it|give|check that|first path is|not valid|"
-    r"too long|or None|the splits are|is not the folder|not a file|no text",
+    r"too long|or None|the splits are|is not the folder|not a file|not text",
     re.IGNORECASE,
 )
 

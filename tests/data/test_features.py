@@ -238,7 +238,7 @@ def test_query_off_by_more_than_one_names_both_files_and_lengths(make_video, sav
         ({"label": 2}, "label must be 0"),
         ({"num_frames": 0}, "num_frames must be at least 1"),
         ({"frames_per_snippet": 0}, "frames_per_snippet must be at least 1"),
-        ({"label": 0, "classes": ("Abuse",)}, "has classes of anomaly"),
+        ({"label": 0, "classes": ("Abuse",)}, "classes must be empty"),
     ],
 )
 def test_video_refuses_impossible_fields(fields, message):

@@ -1,4 +1,4 @@
-"""Checking a data set before training: every file is read once, and all that is off is listed."""
+"""Checking a data set before training: every file is read once, and every problem is listed."""
 
 from .findings import Finding, Report
 from .run import check_videos

@@ -1,4 +1,4 @@
-"""What is off in the files of one video, and in them beside the other videos'."""
+"""Problems in the files of one video, and in them compared with the other videos' files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .findings import Report, some
 from .reading import Matrix, Reading
 
-#: More snippets than this, about 18 hours, are rather a wrong shape or a file of many videos.
+#: More snippets than this (about 18 hours) suggest a wrong shape, or a file of many videos.
 LONG = 100_000
 _SCALE = 10.0
 
@@ -142,7 +142,7 @@ def _check_length(report: Report, reading: Reading, kernel_size: int) -> None:
         report.add(
             "warning", "short", name,
             f"{name}: {length} snippet{'s' * (length > 1)}, fewer than the score head's kernel of "
-            f"{kernel_size} sees: its scores lean on padding",
+            f"{kernel_size} sees: its scores depend on padding",
         )  # fmt: skip
     if length > LONG:
         report.add(

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The findings of a check."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is off.
+    """One problem.
 
     Attributes
     ----------
     severity : "error" or "warning"
-        An error keeps training or evaluation from a right result; a warning is to be looked at.
+        With an error, training or evaluation fails or gives a wrong result; a warning may be fine.
     kind : str
         One of a fixed set of short names, such as ``"missing"``, for programs.
     videos : tuple of str
         Names of the videos that it is about; empty for the whole set.
     text : str
-        What is off and what to do, in a sentence or two.
+        What is wrong and what to do, in a sentence or two.
     """
 
     severity: Severity

@@ -32,7 +32,7 @@ def check_videos(
     query_dim: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Read every file of a data set once and list all that is off.
+    """Read every file of a data set once and list every problem.
 
     Memory holds some rows of one video at a time; what is kept of a video is small.
 
@@ -41,7 +41,7 @@ def check_videos(
     videos : sequence of Video
         As `read_list` or `read_manifest` give them with ``check_files=False``.
     test_videos : sequence of Video
-        Of another list: checked too, and for videos that are in both.
+        Of another list; they are checked too, also for videos that are in both.
     source, boundaries, length_rule
         Ground truth of ``test_videos`` if there are some, else of ``videos``; see
         `load_ground_truth`. Without ``source``, the videos' own files, where they have one.
@@ -55,7 +55,7 @@ def check_videos(
     Returns
     -------
     Report
-        Findings and counts; nothing that is wrong with a data file is raised.
+        Findings and counts; a problem of a data file is a finding, never an exception.
     """
     require_videos(videos)
     report = Report()

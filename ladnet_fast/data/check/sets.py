@@ -1,4 +1,4 @@
-"""What is off in a set of videos as a whole: labels, splits, folds, and videos that occur twice."""
+"""Problems of a set of videos as a whole: labels, splits, folds, videos that occur twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_labels(
 ) -> None:
     """Look for unknown labels, and for parts of the set with one class only.
 
-    Where ground truth is given, it tells the labels: neither is an error then.
+    Where ground truth is given, it gives the labels too: neither is an error then.
     """
     unknown = [video.name for video in videos if video.label is None]
     if unknown:

@@ -1,4 +1,4 @@
-"""What lies in the folder of a pack.
+"""What the folder of a pack holds.
 
 ``features-0000.npy``, ... hold the rows of all crops of all videos end to end, (rows, D), and
 ``queries-0000.npy``, ... those of the second modality. ``videos.csv`` is a manifest in which
@@ -27,8 +27,8 @@ INFO, TRUTH = "pack.json", "truth"
 KIND = "a pack of features"
 
 Dtype = Literal["float32", "float16", "bfloat16"]
-#: How NumPy's headers spell them. NumPy has no bfloat16: two bytes without a type, so that a
-#: program that doesn't know can't take them for numbers.
+#: How NumPy's headers spell them. NumPy has no bfloat16, which is stored as two bytes without a
+#: type: a program that doesn't know it won't take them for numbers.
 DESCR: Mapping[str, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "|V2"}
 
 _ROWS = re.compile(r"(\d{1,15}):(\d{1,15})")

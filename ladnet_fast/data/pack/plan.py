@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass(slots=True)
 class PlannedShard:
-    """A shard to be: its name, width and entries, and the states of the files at planning."""
+    """A shard that will be written: name, width, entries, and the states of its files by now."""
 
     name: str
     width: int

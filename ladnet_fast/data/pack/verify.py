@@ -16,7 +16,7 @@ Progress = Callable[[str, int, int | None], None]
 def verify_pack(folder: str | os.PathLike[str], *, progress: Progress | None = None) -> PackInfo:
     """Read a pack whole and compare every shard with its SHA-256.
 
-    Opening a pack compares sizes, headers and ends only; this finds a bit that has turned.
+    Opening a pack compares sizes, headers and ends only; this finds every changed bit.
 
     Returns
     -------

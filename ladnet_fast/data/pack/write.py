@@ -134,11 +134,11 @@ class _Writer:
         self.total = sum(len(shard.entries) for shard in shards)
 
     def write(self) -> PackInfo:
-        """Write what is missing; the order makes every state that a kill leaves one to go on."""
+        """Write what is missing, in an order that lets the next call go on after any kill."""
         kept = {shard.name: self._kept(shard) for shard in self.shards}
         self._check_space([shard for shard in self.shards if kept[shard.name] is None])
         if any(record is None for record in kept.values()):
-            # From here until the end the folder is no pack: nobody reads half of two.
+            # From here to the end the folder is not a pack, so nobody reads parts of two packs.
             (self.folder / INFO).unlink(missing_ok=True)
         found: dict[str, tuple[ShardInfo, Mapping[str, float]]] = {}
         with hdf5_kept_open():
@@ -260,7 +260,7 @@ class _Writer:
         ]
 
     def _remove_others(self) -> None:
-        """Take away the shards of an earlier pack that this one doesn't have."""
+        """Remove the shards of an earlier pack that this one doesn't have."""
         named = {shard.name for shard in self.shards}
         for what in (FEATURES, QUERIES):
             for path in self.folder.glob(f"{what}-[0-9]*.npy"):
