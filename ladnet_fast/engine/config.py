@@ -82,7 +82,8 @@ class Config:
             section, dot, key = path.strip().partition(".")
             if not (separator and dot and key):
                 raise ConfigError(
-                    f"{shown(text)} is not of the form section.key=value, e.g. training.epochs=20"
+                    "assignments must be section.key=value, e.g. training.epochs=20; got "
+                    f"{shown(text)}"
                 )
             name = f"{path.strip()}: {shown(value)}"
             merged.setdefault(section, {})[key] = read_yaml(
@@ -121,17 +122,20 @@ def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
     if path.stat().st_size > 4 * MAX_CHARACTERS:
-        raise ConfigError(f"{path}: {path.stat().st_size:,} bytes are no configuration")
+        raise ConfigError(
+            f"{path}: a configuration must have at most {4 * MAX_CHARACTERS:,} bytes; got "
+            f"{path.stat().st_size:,}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not valid YAML: it is no text in UTF-8 ({error})") from error
+        raise ConfigError(f"{path}: not valid YAML: it is not text in UTF-8 ({error})") from error
     content = read_yaml(text, str(path), purpose="read configurations")
     content = {} if content is None else content
     if not isinstance(content, Mapping):
         raise ConfigError(
-            f"{path}: expected the sections model, loss and training; "
-            f"got {type(content).__name__} at the top"
+            f"{path}: the top must be a mapping of the sections model, loss and training; "
+            f"got {type(content).__name__}"
         )
     return content
 

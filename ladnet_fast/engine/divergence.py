@@ -1,4 +1,4 @@
-"""Telling what made the loss NaN or infinite."""
+"""Finding what made the loss NaN or infinite."""
 
 from __future__ import annotations
 

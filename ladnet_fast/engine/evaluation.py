@@ -80,7 +80,7 @@ def evaluate_scores(
     Parameters
     ----------
     videos : sequence of Video
-        In the order of a concatenated ground truth. Where a label is not known, the truth tells
+        In the order of a concatenated ground truth. Where a label is not known, the truth gives
         it: a video with an anomalous frame is anomalous.
     scores : mapping of str to ndarray (T,)
         By video name.
@@ -142,7 +142,7 @@ def compare(
 
 
 def _check_per_snippet(video: Video, scores: int) -> None:
-    """Refuse a score for each frame where the features are there to tell; annotations don't."""
+    """Refuse one score per frame where the features show it; annotations don't show it."""
     each, source = video.frames_per_snippet, video.features[0]
     if each is None or each == 1 or source.path.suffix.lower() != ".npy":
         return
@@ -208,7 +208,7 @@ def figures(metrics: Metrics) -> dict[str, float]:
 
 
 def output_folder(path: str | os.PathLike[str]) -> Path:
-    """Create a folder for results; an error that names it where that is not possible."""
+    """Create a folder for results; raise an error that names it if a file is there."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

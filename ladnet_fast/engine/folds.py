@@ -1,4 +1,4 @@
-"""Cross-validation: train on all folds but one, score the one, over all folds."""
+"""Cross-validation: for each fold, train on all others and score the videos of that fold."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KIND = "the figures of a cross-validation"
 
 
 class _Unclosed(Reporters):
-    """Passes on all but the end, so that one reporter can follow several trainings."""
+    """Passes on everything but the end, so that one reporter can follow several trainings."""
 
     def close(self) -> None:
         """Leave the reporter open."""
@@ -119,7 +119,7 @@ def cross_validate(
     folds : sequence of int, optional
         Which folds; default: all that occur.
     ground_truth : GroundTruth, optional
-        Of each held-out set. A concatenated vector can't serve, since it covers all videos at once;
+        Of each held-out set. Not a concatenated vector, since that covers all videos at once;
         default: the videos' own ``frame_labels``. Where no anomalous video has any, figures of
         videos are reported, which need bag labels only.
     resume : bool

@@ -1,4 +1,4 @@
-"""What makes a run this run: the videos and options that its checkpoint must agree with."""
+"""What identifies a run: the videos and options with which its checkpoint must agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody wants scored: feature files, folders, patterns and video files."""
+"""What the user wants scored: feature files, folders, patterns and video files."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def find_inputs(
     paths : iterable of path-like
         A feature file (``.npy``, ``.txt``; crops are grouped by name), a video file, a pattern of
         either in quotes, or a folder. A folder with a manifest ``videos.csv``, as ``extract``
-        writes it, is read by it; another one gives its ``.npy`` files, or the videos in it and in
-        its subfolders.
+        writes it, gives the videos of the manifest; any other folder gives its ``.npy`` files, or
+        the videos in it and in its subfolders.
     frames_per_snippet : int or None
         Frames of a row of feature files; a manifest has its own.
 
@@ -81,7 +81,7 @@ def find_inputs(
                 _sort(file, named[file], found, files)
         else:
             raise FileNotFoundError(f"{path} does not exist")
-    # What is named twice, by itself and by its folder, is one input.
+    # An input that is named twice, by itself and by its folder, counts once.
     found.footage, files = list(dict.fromkeys(found.footage)), list(dict.fromkeys(files))
     found.videos += videos_from_features(files, frames_per_snippet=frames_per_snippet)
     return found
@@ -92,8 +92,8 @@ def videos_from_features(
 ) -> list[Video]:
     """Make videos of feature files, crops grouped by name: ``NAME__0.npy``, ``NAME__1.npy``, ...
 
-    Files that ``extract`` wrote know themselves what they are: ``cam__1.npy`` and ``cam__2.npy`` of
-    two videos ``cam__1.mp4`` and ``cam__2.mp4`` stay two.
+    The records of files that ``extract`` wrote say what they are: ``cam__1.npy`` and ``cam__2.npy``
+    of two videos ``cam__1.mp4`` and ``cam__2.mp4`` stay two videos.
 
     Parameters
     ----------

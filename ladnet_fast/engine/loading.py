@@ -1,4 +1,4 @@
-"""How the batches of a training come: which bags, from where, and through which loader."""
+"""How training gets its batches: which bags, from where, and through which loader."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ class BatchLoading:
             self._dataset if self._reader is None else self._reader,
             batch_sampler=batches,
             collate_fn=together,
-            # Nothing is left for them to read where all bags are in memory.
+            # Workers have nothing to read where all bags are in memory.
             num_workers=0 if training.preload is True else training.workers,
             worker_init_fn=keep_hdf5_open,
             pin_memory=self._device.type == "cuda",
-            # Of its own: the loader draws a seed for its workers when it starts.
+            # Its own generator: the loader draws a seed for its workers when it starts.
             generator=torch.Generator(),
         )
         prepare = import_extra("accelerate.data_loader", extra="tools", purpose="train")

@@ -28,7 +28,7 @@ def make_accelerator(training: TrainingConfig) -> Any:
     Raises
     ------
     ConfigError
-        If the device can't be had, or several processes were started that can't share a training.
+        If the device is not there, or several processes were started that can't share a training.
     """
     accelerate = import_extra("accelerate", extra="tools", purpose="train")
     state = import_extra("accelerate.state", extra="tools", purpose="train")

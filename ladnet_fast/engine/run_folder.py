@@ -85,7 +85,8 @@ class RunFolder:
             Every file that the run reads. The run's own configuration may be one of them when it
             is resumed.
         config : Config
-            That will be written; a file that says the same, whoever wrote it, stays.
+            The configuration that will be written; a file that says the same stays, whoever wrote
+            it.
         resume : bool
             Whether a run that lies there is to go on.
         tested : sequence of Video
@@ -135,7 +136,7 @@ class RunFolder:
         with recorded(self.weights, {"kind": _MODEL}) as temporary:
             try:
                 save_model(temporary, net, config, trained_on=trained_on)
-            except OSError as error:  # names the file for the user, not the one on the way to it
+            except OSError as error:  # name the file that the user knows, not the temporary one
                 raise OSError(error.errno, error.strerror, str(self.weights)) from error
 
     def write_history(self, history: Sequence[EpochRecord]) -> None:
@@ -156,9 +157,9 @@ class RunFolder:
         return files + self.files_of_tested(tested)
 
     def _is_known(self, path: Path) -> bool:
-        """Tell whether a file is a run's without its record saying so."""
+        """Tell whether a file belongs to a run although no record says so."""
         if path.name == CHECKPOINT and path.parent == self.path:
-            return True  # a new run has none, and one to go on from says itself what it is
+            return True  # a new run has none; one to resume from is checked when it is read
         if record_of(path) is not None:
             return False
         return _is_of_an_earlier_version(self.checkpoint)

@@ -1,4 +1,4 @@
-"""Scoring into files, one video after the other: what works is kept, what doesn't is told."""
+"""Scoring into files, one video after the other: what works is kept, failures are reported."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def score_each(
             raise DataError(f"sound gives queries of width {sound.width}; the model takes {asks}")
         if sound is None and net.query_dim is not None:
             raise DataError(
-                f"the model needs queries of width {net.query_dim}, which a video file has none of "
-                "by itself: describe its sound (--sound vggish:FILE), or score features whose "
+                f"the model needs queries of width {net.query_dim}, and a video file has none by "
+                "itself: describe its sound (--sound vggish:FILE), or score features whose "
                 "manifest names the queries in its column query"
             )
         extracted = _extracted(

@@ -36,9 +36,9 @@ KINDS = (KIND, PLOT)
 class ScoreFolder:
     """The scores of one network in a folder.
 
-    Every file has a record of what it was made from: the network's weights, who computes, and the
-    feature files with their sizes, times and hashes. Scores that would come out the same are not
-    computed again.
+    Every file has a record of what it was made from: the network's weights, the implementation, and
+    the feature files with their sizes, times and hashes. Scores that would come out the same are
+    not computed again.
 
     Parameters
     ----------

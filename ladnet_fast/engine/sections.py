@@ -15,7 +15,7 @@ MixedPrecision = Literal["no", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
 Metric = Literal["auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"]
 
-# Beyond any use, and small enough that sizes of tensors can be computed.
+# Larger than anyone needs, and small enough that tensor sizes don't overflow.
 _LARGEST_SIZE, _MOST_LAYERS = 1 << 24, 100
 _MOST_EPOCHS, _MOST_WORKERS = 1_000_000, 1024
 _SMALLEST_LR = 2.0**-126
@@ -123,11 +123,11 @@ class TrainingConfig:
     batch_size : int
         Bags of one optimiser step, all processes and accumulated parts together.
     token_budget : int, optional
-        Snippets of one optimiser step instead of ``batch_size``, which is then not looked at: bags
-        are packed end to end as long as they fit, without padding. A bag that is longer is a step
+        Snippets of one optimiser step instead of ``batch_size``, which is then ignored: bags are
+        packed end to end as long as they fit, without padding. A bag that is longer is a step
         of its own. With ``sampling`` "none" bags have their own length.
     lr, weight_decay : float
-        Of Adam.
+        Of the optimiser, Adam.
     schedule : {"cosine", "constant"}
         Cosine annealing by epoch, lr (1 + cos(pi epoch / t_max)) / 2, or none.
     t_max : int
@@ -153,7 +153,7 @@ class TrainingConfig:
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU if there is one.
     seed : int
-        Of weights, order and dropout.
+        Seed of weights, order and dropout.
     deterministic : bool
         Ask torch for deterministic algorithms (an error where there is none).
     workers : int
@@ -163,7 +163,8 @@ class TrainingConfig:
         "auto" keeps what the training process has read, up to 2 GiB and a quarter of the memory
         that is free at the start; False reads every epoch anew. Results are the same.
     validation : float
-        Part of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last one.
+        Share of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last
+        epoch.
     validate_every : int
         Epochs between validations; the last epoch is always validated.
     metric : {"auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"}
@@ -171,7 +172,7 @@ class TrainingConfig:
         ground truth, else ``snippet_auc``, which needs bag labels only, as ``video_auc`` does
         (`ladnet_fast.engine.validation.snippet_auc`).
     patience : int, optional
-        Stop early: after so many validations in a row without a higher figure than before. None
+        Stop early, after this many validations in a row without a higher figure than before. None
         trains all epochs.
     select_on_test : bool
         Choose the epoch on the test videos. Such figures are optimistic: say so when you
@@ -179,7 +180,7 @@ class TrainingConfig:
     checkpoint_every : int
         Epochs between checkpoints; the last epoch always has one.
     checkpoint_steps : int, optional
-        Also write one after so many optimiser steps.
+        Also write one every this many optimiser steps.
     """
 
     epochs: int = 50
@@ -259,4 +260,4 @@ def _coerce_all(section: ModelConfig | LossConfig | TrainingConfig, name: str) -
     """Give every option the type that it is annotated with, wherever the value comes from."""
     for key, hint in get_type_hints(type(section)).items():
         value = coerce(f"{name}.{key}", getattr(section, key), hint)
-        object.__setattr__(section, key, value)  # frozen, and this is part of making it
+        object.__setattr__(section, key, value)  # allowed in a frozen class while it is being made

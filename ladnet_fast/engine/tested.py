@@ -1,4 +1,4 @@
-"""Test videos of a run: looked at before it starts, scored and evaluated at its end."""
+"""Test videos of a run: checked before it starts, scored and evaluated at its end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_TRUTH = "no anomalous video has frame-level truth; fill the manifest's colum
 def loaded_truth(
     videos: Sequence[Video], ground_truth: GroundTruth
 ) -> list[NDArray[np.uint8]] | None:
-    """Load the truth of every frame; None where there is bag labels' alone.
+    """Load the truth of every frame; None where there are bag labels only.
 
     Where some anomalous videos have it and others don't, that is an error that names one.
     """
@@ -50,7 +50,7 @@ def loaded_truth(
 def check_tested(
     training: Sequence[Video], tested: Sequence[Video], ground_truth: GroundTruth, *, what: str
 ) -> None:
-    """Look at test videos before hours of training: labels, widths and ground truth.
+    """Check test videos before hours of training: labels, widths and ground truth.
 
     Raises
     ------

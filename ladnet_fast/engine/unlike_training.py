@@ -1,4 +1,4 @@
-"""Features whose numbers are nearly, but not quite, of the kind that a model was trained on."""
+"""Warnings about features that differ a little from those that a model was trained on."""
 
 from __future__ import annotations
 

@@ -26,10 +26,11 @@ BAG_LABEL_METRICS = ("snippet_auc", "video_auc")
 def snippet_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
     """Return the area under the ROC curve of snippets, each with its video's label as its own.
 
-    How often a snippet of an anomalous video has a higher score than one of a normal video, where
-    every video counts alike, however long. A perfect detector does not reach 1, since most snippets
-    of an anomalous video are normal; but figures of one set of videos compare with each other, and
-    follow the AUC over frames from epoch to epoch (docs/accuracy.md has the rank correlations).
+    It is how often a snippet of an anomalous video has a higher score than one of a normal video;
+    every video has the same weight, however long it is. A perfect detector does not reach 1, since
+    most snippets of an anomalous video are normal; but figures of one set of videos compare with
+    each other, and follow the AUC over frames from epoch to epoch (docs/accuracy.md has the rank
+    correlations).
     """
     metrics = import_extra("sklearn.metrics", extra="tools", purpose="compute areas under curves")
     rows = [scores[video.name] for video in videos]

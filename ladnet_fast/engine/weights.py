@@ -85,10 +85,10 @@ def load_model(
 ) -> LANet:
     """Load a trained network, ready to score.
 
-    What a file is, its content says and not its name. Files of ``torch.save`` are read as tensors
-    alone: pickled objects are refused, since unpickling them would run code. The state dict may lie
-    under ``state_dict``, ``model`` or ``model_state_dict``, and its names may begin with the
-    ``module.`` of ``torch.nn.DataParallel``.
+    A file is recognised by its content, not by its name. Files of ``torch.save`` are read as
+    tensors only: pickled objects are refused, since unpickling them would run code. The state dict
+    may lie under ``state_dict``, ``model`` or ``model_state_dict``, and its names may begin with
+    the ``module.`` of ``torch.nn.DataParallel``.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def load_model(
     device : str or torch.device
         Where to put it.
     impl : str, optional
-        Who computes, instead of what the run's configuration says; see
+        Implementation, instead of what the run's configuration says; see
         `ladnet_fast.use_impl`.
     options : mapping, optional
         For a bare state dict, which doesn't say all options of its network: those of
@@ -183,7 +183,7 @@ def _stored_options(path: Path, text: str) -> dict[str, Any]:
 def _described(
     path: Path, state: Mapping[str, Tensor], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the options of a bare state dict: what it shows, and what is said beside it."""
+    """Return the options of a bare state dict: what it shows, and what is given beside it."""
     known = known_options(state, str(path))
     beside = path.with_name(CONFIG)
     if given is None and beside.is_file():
@@ -198,8 +198,8 @@ def _described(
         example = {"prior": "additive", "num_heads": 1, "query_dim": "null"}
         section = ", ".join(f"{name}: {example[name]}" for name in unclear)
         raise ValueError(
-            f"{path} does not say which options its network has, and its weights can't show: "
-            f"{allowed}; put the run's {CONFIG} beside it, or write one with what holds, e.g. "
+            f"{path} does not say which options its network has, and its weights don't show them: "
+            f"{allowed}; put the run's {CONFIG} beside it, or write one, e.g. "
             f"echo 'model: {{{section}}}' > {shlex.quote(str(beside))}; in Python give options="
         )
     return described

@@ -105,7 +105,7 @@ def main() -> None:
         counts, delays = summary.counts, sorted(heard.delays)
         print(
             f"{precision}, {arguments.crops} crops: {summary.snippets} snippets in "
-            f"{summary.seconds:.1f} s ({summary.snippets / summary.seconds:.2f} a second, "
+            f"{summary.seconds:.1f} s ({summary.snippets / summary.seconds:.2f} per second, "
             f"{arguments.fps / extractor.frames_per_snippet:.2f} would keep up); "
             f"{counts.dropped} of {counts.frames} frames left out "
             f"({counts.dropped / counts.frames:.0%}); "

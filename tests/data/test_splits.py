@@ -68,7 +68,7 @@ def test_split_by_fold_refuses_videos_without_folds_and_unknown_folds():
     videos = _videos(4, Abuse=4)
     with pytest.raises(ValueError, match=r"video 'v0' has no fold.*stratified_folds"):
         split_by_fold(videos, 0)
-    with pytest.raises(ValueError, match=r"got 5 of \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"got 5, and the folds are \[0, 1\]"):
         split_by_fold(stratified_folds(videos, 2), 5)
     with pytest.raises(ValueError, match=r"at least two folds; got 0, and the folds are \[0\]"):
         split_by_fold([dataclasses.replace(video, fold=0) for video in videos], 0)
