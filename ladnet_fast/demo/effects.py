@@ -1,4 +1,4 @@
-"""What makes single snippets tell less: cross-fades, and disturbances of one snippet.
+"""Effects that make single snippets less telling: cross-fades, and disturbances of one snippet.
 
 Both work on pixels, before features are computed, so that the features are those of real frames.
 """

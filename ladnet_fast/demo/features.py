@@ -39,7 +39,7 @@ from .store import Entry, entry_key, kept_entry
 #: Of the augmentations; not the user's seed, so that another seed finds the features in the cache.
 AUGMENTATION_SEED = 2022
 STORYBOARD_FRAMES = 5
-_TOGETHER = 8  # so many snippets at once are fastest on a CPU
+_TOGETHER = 8  # snippets at once that are fastest on a CPU
 
 
 Progress = Callable[[int, int], None]
@@ -195,7 +195,7 @@ def clip_takes(
             "num_frames": np.array([len(frames)], np.int64),
         }
 
-    # The plan for one segment stands for the augmentation's own settings.
+    # The plan for one segment stands for all settings of the augmentation.
     settings = _settings(side, extractor) | {
         "content": clip.sha256,
         "takes": [asdict(take) for take in plan_takes(num_takes, 1, AUGMENTATION_SEED)],
@@ -281,7 +281,7 @@ def render_take(footage: Frame, take: Take, snippets: int = TAKE_SNIPPETS) -> Fr
 
 
 class _Describer:
-    """Gives snippets to the extractor in suitable numbers, and tells of progress."""
+    """Gives snippets to the extractor in suitable numbers, and reports progress."""
 
     def __init__(
         self, extractor: FeatureExtractor, total: int, progress: Progress | None = None

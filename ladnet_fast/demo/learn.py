@@ -38,7 +38,7 @@ def trial_name(seed: int, variant: str) -> str:
 
 
 def demo_config(options: DemoOptions, variant: Variant, seed: int) -> Config:
-    """Return the training's configuration: the package's defaults but for what is said here."""
+    """Return the training's configuration: the package's defaults, except for these options."""
     return variant.config.replace(
         training={
             "epochs": options.epochs,
@@ -77,7 +77,7 @@ def run_trial(
         reporter=reporter,
         command=command,
     )
-    (result.run_dir / CHECKPOINT).unlink()  # three times the model, and nobody will resume this
+    (result.run_dir / CHECKPOINT).unlink()  # three times as large as the model, and never resumed
     held_out = select_split(videos, HELD_OUT)
     scores = score_videos(result.model, held_out)
     write_scores(out / "scores" / name, held_out, scores)

@@ -15,7 +15,7 @@ from .errors import DemoError
 
 #: Lists the files of a folder of results: size, time and hash of each.
 CONTENTS = f"{STATE}/demo.json"
-#: What programs for looking at folders leave there.
+#: Files that file managers leave in folders.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -27,7 +27,7 @@ def require_apart(folder: Path, inputs: Iterable[str | os.PathLike[str]], cache:
     folder : Path
         Where the results go.
     inputs : iterable of path-like
-        The videos. Links count as what they point to, and lie where they lie.
+        The videos. Both a link's own place and that of its target count.
     cache : Path
         Folder of the cache.
 
@@ -131,7 +131,7 @@ def replacing(folder: Path, *, marks: Sequence[str]) -> Iterator[Path]:
 
 
 def _finish(folder: Path) -> None:
-    """Put into place what a process was about to, had it not been killed between two renames.
+    """Finish the work of a process that was killed between two renames.
 
     The earlier results are moved away only when the new ones are complete.
     """
@@ -168,7 +168,7 @@ def _foreign(folder: Path) -> list[str]:
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield name and path of everything in ``folder`` that is no folder and may matter to a user.
 
-    The state of this package's commands is none of it.
+    The state that this package's commands keep is left out.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)

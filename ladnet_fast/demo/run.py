@@ -35,7 +35,7 @@ CURVES = "scores.html"
 
 
 class DemoProgress:
-    """Is told what the demo does; every method does nothing until it is overridden."""
+    """Hears what the demo does; every method does nothing until it is overridden."""
 
     def stage(self, text: str) -> None:
         """Hear that a new part begins."""
@@ -73,7 +73,7 @@ def run_demo(
 ) -> DemoResult:
     """Splice videos into bags, train side by side, score held-out bags, write a report.
 
-    Trained are the multiple-instance loss without and with the location prior, and DDL.
+    The trainings are: the multiple-instance loss without and with the location prior, and DDL.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def run_demo(
         Folder for the results. It may hold an earlier demo and nothing else, which is replaced when
         this one is complete; else it must be absent or empty. It gets ``report.html``,
         ``scores.html`` (as ``score --report`` writes it), ``results.json``, ``run.json`` and the
-        folders ``bags`` (features and a manifest), ``runs``
-        (models), ``scores``, ``plots`` and ``footage``.
+        folders ``bags`` (features and a manifest), ``runs`` (models), ``scores``, ``plots`` and
+        ``footage``.
     videos : sequence of path-like, optional
         At least three: the first is the background (at least 96 frames), the last the foreign
         footage of held-out bags, those between the foreign footage of training (at least 32 frames
@@ -96,7 +96,7 @@ def run_demo(
         Where downloads and features are kept, outside ``out``; see
         `ladnet_fast._files.cache_folder`.
     progress : DemoProgress, optional
-        Is told of progress; nothing is printed without one.
+        Hears of progress; nothing is printed without one.
     command : sequence of str, optional
         The command line, for the report; default ``sys.argv``.
 

@@ -1,4 +1,4 @@
-"""Entries of the demo's cache: arrays under a key that says all they depend on."""
+"""Entries of the demo's cache: arrays, under a key made of everything they depend on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _read(path: Path, key: str) -> Entry | None:
     try:
         metadata, tensors = load_tensors(path)
         if metadata != {"key": key}:
-            raise DamagedFileError(f"{path} is the entry of something else")
+            raise DamagedFileError(f"{path} holds the entry of another key")
     except DamagedFileError as error:
         log.warning("%s; the features are computed again", error)
         return None

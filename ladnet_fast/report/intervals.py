@@ -42,8 +42,8 @@ class Interval:
     first_frame, last_frame : int or None
         The stretch in frames; None where the video's frames are not known.
     start, end, peak : float or None
-        Seconds at which the first snippet begins, the last one ends and the peak's begins; None
-        where the frame rate is not known.
+        Seconds at which the first snippet begins, the last one ends, and the peak's snippet begins;
+        None where the frame rate is not known.
     """
 
     first_snippet: int
@@ -183,7 +183,9 @@ def as_srt(found: Iterable[Interval]) -> str:
     blocks = []
     for number, entry in enumerate(found, start=1):
         if entry.start is None or entry.end is None or entry.peak is None:
-            raise ValueError("subtitles need times: give fps, the frames per second")
+            raise ValueError(
+                "fps must be known, since subtitles have times; got intervals without times"
+            )
         begin, end = (
             clock(time, decimals=3, mark=",", hours=2) for time in (entry.start, entry.end)
         )

@@ -39,9 +39,9 @@ def peaks(scores: ArrayLike, most: int = 5) -> list[int]:
     Returns
     -------
     list of int
-        Snippets, the highest score first, earlier ones first among equals: any two are more than a
-        twelfth of the video apart, none is on the slope of a higher one, and each has at least half
-        of the highest score.
+        Snippets, the highest score first, earlier ones first among equals. Each is a local maximum
+        with at least half of the highest score, and any two are more than a twelfth of the video
+        apart.
     """
     curve = finite_vector("scores", scores)
     most = count("most", most, least=0)
@@ -63,8 +63,8 @@ def peaks(scores: ArrayLike, most: int = 5) -> list[int]:
 def pictures_of(video: str | os.PathLike[str], seconds: Iterable[float]) -> list[bytes]:
     """Return a JPEG of the frame that is shown at each of these times, 90 pixels high.
 
-    Turned and mirrored as the file says. The frames from the last key frame before each time are
-    decoded, and no others.
+    Pictures are turned and mirrored as the file says. Only the frames from the last key frame
+    before each time are decoded.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Own videos: decoding, the I3D network, and its features in the files that training reads.
+"""Your own videos: decoding, the I3D network, and its features in files that training reads.
 
 Decoding needs PyAV (``pip install 'ladnet-fast[video]'``); it is imported when a video is opened.
 """

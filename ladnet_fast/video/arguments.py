@@ -1,4 +1,4 @@
-"""Checks of what extraction is asked for, before any video is looked at."""
+"""Checks of extraction's arguments, before any video is opened."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def require_dtype(dtype: object) -> None:
 
 
 def require_device(device: str | torch.device | None) -> None:
-    """Refuse a device that isn't there before a video is looked at."""
+    """Refuse a device that isn't there, before any video is opened."""
     if device is None:
         return
     try:

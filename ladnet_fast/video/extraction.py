@@ -1,4 +1,4 @@
-"""Extracting the features of many videos into files, so that an interruption costs one video."""
+"""Extracting the features of many videos into files; an interruption loses one video at most."""
 
 from __future__ import annotations
 
@@ -55,11 +55,10 @@ def extract_to_files(
     when it is complete, and a hidden folder ``.ladnet`` remembers the content of the video, the
     network and the settings that it was made with. Videos that are done are skipped, so an
     interrupted call is continued by calling again; a video file whose content has changed is
-    extracted again. A video that gives no features doesn't
-    stop the others. The manifest has the columns ``video, features, label, num_frames,
-    frames_per_snippet``; labels are left empty for you to fill in, and what the file holds, also
-    what is added to it meanwhile, is kept. ``num_frames`` counts the decoded frames. Memory
-    doesn't grow with a video's length.
+    extracted again. A video that gives no features doesn't stop the others. The manifest has the
+    columns ``video, features, label, num_frames, frames_per_snippet``; labels are left empty for
+    you to fill in. Whatever else the file holds is kept, also what is added while this runs.
+    ``num_frames`` counts the decoded frames. Memory doesn't grow with a video's length.
 
     On a CPU with glibc, malloc keeps freed memory while this runs
     (`ladnet_fast.video.keep_freed_memory`), which is a setting of the whole process.
@@ -103,7 +102,7 @@ def extract_to_files(
     ExtractionError
         After the last video, if some failed: it lists each with its reason.
     WeightsError
-        If the published weights can't be had.
+        If the published weights can't be fetched.
     OutputError
         If a file is in the way that was not extracted here, or one of another video or of other
         settings, and ``overwrite`` is not asked for. Nothing has been written then.
@@ -142,8 +141,9 @@ def extract_each(
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
 
-    With ``sound`` its rows go beside the features, and into the manifest's column ``query``; a
-    video without sound keeps its features, and `ExtractedVideo.no_query` says why it has no more.
+    With ``sound``, its rows are written beside the features, and named in the manifest's column
+    ``query``. A video without sound keeps its features, and `ExtractedVideo.no_query` says why it
+    has no rows.
     Arguments and files that are in the way are checked before this returns.
     """
     crops, batch = require_crops(crops), require_batch(batch)
@@ -152,7 +152,9 @@ def extract_each(
     require_rate(fps)
     decoders = count("decoders", decoders)
     if model is not None and (dtype is not None or device is not None):
-        raise ValueError("model comes as it is: leave dtype and device out, or leave model out")
+        raise ValueError(
+            "dtype and device must be left out where model is given, which has its own"
+        )
     if model is None:
         require_dtype(dtype)
         require_device(device)

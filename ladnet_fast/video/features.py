@@ -1,4 +1,4 @@
-"""From frames to features: one row per snippet, of I3D 1024 numbers for 16 frames."""
+"""From frames to features: one row per snippet; with I3D, 1024 numbers per 16 frames."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def require_batch(batch: int | None) -> int | None:
 
 
 def default_batch(extractor: Extractor) -> int:
-    """Return how many snippets go through a loaded extractor at once if nobody says."""
+    """Return how many snippets go through a loaded extractor at once by default."""
     return _BATCH_ON_CPU if extractor.device.startswith("cpu") else _BATCH
 
 
@@ -94,7 +94,7 @@ def snippet_features(
         )
     clips = pixels.cpu().unflatten(0, (-1, size)) if len(pixels) else pixels
     if batch is None:
-        extractor.load()  # only then it says where it computes
+        extractor.load()  # its device is known only then
         batch = default_batch(extractor)
     parts = clips.split(batch)
     rows = [describe(extractor, part.numpy()) for part in parts if len(part)]
@@ -194,7 +194,7 @@ class _Snippet(NamedTuple):
 def _snippets(
     path: Path, extractor: Extractor, crops: int, fps: float | None
 ) -> Generator[_Snippet, None, None]:
-    """Decode, resize and crop; of a frame little more is kept than its short side asks for."""
+    """Decode, resize and crop; frames are kept at the size they are resized to."""
     size, prepared = extractor.frames_per_snippet, Preparation(*extractor.preparation)
     frames: list[npt.NDArray[np.uint8]] = []
     count = 0
@@ -234,7 +234,7 @@ def _iter_features(
     fps: float | None,
 ) -> Generator[FeatureChunk, None, None]:
     if batch is None:
-        extractor.load()  # only then it says where it computes
+        extractor.load()  # its device is known only then
         batch = default_batch(extractor)
     size, width = extractor.frames_per_snippet, extractor.width
     waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
@@ -278,12 +278,12 @@ def _joined(crops: list[Tensor]) -> npt.NDArray[np.uint8]:
 
 
 def describe(extractor: Extractor, clips: npt.NDArray[np.uint8]) -> Features:
-    """Call an extractor with (N, frames, H, W, 3) uint8, and hold its rows to what it promised.
+    """Call an extractor with (N, frames, H, W, 3) uint8, and check the rows that it returns.
 
     Raises
     ------
     ExtractorError
-        If they are not (N, width) float32.
+        If the rows are not (N, width) float32.
     """
     rows = extractor(clips)
     expected = (len(clips), extractor.width)

@@ -1,4 +1,4 @@
-"""From frames to the crops that I3D sees: resizing and cutting, defined exactly."""
+"""Resizing and cropping frames, defined exactly."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _bicubic(frame: Frame, size: tuple[int, int]) -> Frame:
         if pixels.shape[axis] != size[axis]:
             weights = torch.from_numpy(_cubic_weights(pixels.shape[axis], size[axis]))
             pixels = torch.tensordot(weights, pixels, ([1], [axis])).movedim(0, axis)
-            # Half up and within bytes: overshoots of the first step are cut off before the second.
+            # Round half up, and clip to 0 .. 255 after each of the two steps, as Pillow does.
             pixels = (pixels + 0.5).floor().clamp(0, 255)
     return pixels.to(torch.uint8).contiguous().numpy()
 

@@ -18,8 +18,8 @@ _Rows = dict[str, dict[str, str]]
 class Listing:
     """Rows of a manifest, kept in the order in which videos were added.
 
-    The file is read again, and written, at every change, while other processes wait: rows that they
-    added and labels that somebody filled in meanwhile stay, and so do columns of theirs.
+    The file is read again, and written, at every change, while other processes wait. So rows that
+    they added, labels that somebody filled in meanwhile, and columns of the user's own all stay.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Listing:
     may_replace : callable
         Tells whether a feature file that a row names may be dropped from it for others.
     frames_per_snippet : int
-        Of the features that are put into it.
+        Frames per snippet of the features that are listed.
 
     Raises
     ------
@@ -48,7 +48,7 @@ class Listing:
         self._read()
 
     def check(self, names: Mapping[str, Sequence[Path]]) -> None:
-        """Raise ValueError where a row names other features, of somebody else, for a video."""
+        """Raise ValueError where a video's row names other features that must not be replaced."""
         _, rows = self._read()
         for name, features in names.items():
             self._check_row(rows.get(name, {}), name, self._cell(features))
@@ -77,7 +77,7 @@ class Listing:
         Raises
         ------
         ValueError
-            If the file is no manifest any more, or its row names features of somebody else.
+            If the file is not a manifest any more, or the row names features of somebody else.
         """
         with folder_lock(self.path.parent, "listing", wait=-1):
             columns, rows = self._read()
@@ -130,10 +130,14 @@ class Listing:
         for line, row in enumerate(lines, start=2):
             if None in row or None in row.values():
                 raise ValueError(
-                    f"{self.path}, row {line}: the header has {len(header)} cells, this row has "
-                    f"another number; {remedy}"
+                    f"{self.path}, row {line}: a row must have {len(header)} cells, as the header "
+                    "has; "
+                    f"{remedy}"
                 )
             if row["video"] in rows:
-                raise ValueError(f"{self.path}, row {line}: {row['video']!r} is there twice")
+                raise ValueError(
+                    f"{self.path}, row {line}: {row['video']!r} is there twice; remove one of the "
+                    "rows"
+                )
             rows[row["video"]] = row
         return header + [column for column in COLUMNS if column not in header], rows

@@ -1,4 +1,4 @@
-"""Frames of a video at another rate: at the times k / rate the frame that is nearest in time."""
+"""Frames of a video at another rate: for each time k / rate, the frame that is nearest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .._values import real_number
 
 Picture = TypeVar("Picture")
 
-#: Published features were made from videos of 25 or 30 frames per second; beyond these a snippet of
-#: 16 frames shows much more or less time than the networks were trained on.
+#: Published features were made from videos of 25 or 30 frames per second. Far from these, a snippet
+#: of 16 frames shows much more or less time than the networks were trained on.
 USUAL_RATES = (20.0, 35.0)
 
 

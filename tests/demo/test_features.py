@@ -119,7 +119,7 @@ def test_another_videos_entry_is_not_taken(
     second.write_bytes(first.read_bytes())
     again = compute(clips[1], make_extractor())
     assert not again.cached
-    assert "the entry of something else" in caplog.text
+    assert "holds the entry of another key" in caplog.text
     np.testing.assert_array_equal(expected.features, again.features)
 
 

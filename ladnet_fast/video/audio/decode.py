@@ -1,4 +1,4 @@
-"""The sound of a video file as one channel at 16 kHz."""
+"""Decoding the sound of a video file as one channel at 16 kHz."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries of many videos into files: one row of VGGish for each snippet."""
+"""Writing the queries of many videos into files: one row of VGGish per snippet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KIND = "queries"
 
 @dataclass(frozen=True, slots=True)
 class QueryOutcome:
-    """What became of a video: its file and rows, or why there is none."""
+    """The result for one video: its file and rows, or why there is none."""
 
     video: Path
     file: Path | None
@@ -97,7 +97,7 @@ def _extract(
         try:
             rate = frame_rate(path) if fps is None else fps
             if rate is None:
-                raise VideoError(f"{path} doesn't say its frame rate; give fps")
+                raise VideoError(f"{path} doesn't say its frame rate; give it as fps")
             patches = examples(read_audio(path), hop_seconds=frames / rate, count=count)
         except VideoError as error:
             yield QueryOutcome(path, None, 0, str(error))

@@ -1,4 +1,4 @@
-"""The sound of videos that are extracted or scored, beside their features."""
+"""Rows of the sound of videos, written beside their features."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def named_sound(spec: str, *, device: str) -> VGGish:
     Raises
     ------
     ValueError, FileNotFoundError
-        If it names nothing that there is, or the weights are no VGGish's.
+        If the name is another or the file is not there, or its weights are not VGGish's.
     """
     kind, colon, file = spec.partition(":")
     if kind != "vggish" or not colon or not file:

@@ -1,4 +1,4 @@
-"""VGGish in PyTorch; the weights are the user's."""
+"""VGGish in PyTorch; the user brings the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What describes snippets: I3D, and whatever else keeps to the protocol.
+"""Extractors, which turn snippets into features: I3D, CLIP, and those of other packages.
 
 A package of yours adds an extractor by an entry point of the group ``ladnet_fast.extractors``::
 

@@ -1,4 +1,4 @@
-"""Makes our I3D extractor from names: of a device, an engine and a precision."""
+"""Making the I3D extractor from the names of a device, an engine and a precision."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def i3d(
     Raises
     ------
     ExtractorError
-        If an argument is another, or the engine can't do what is asked for.
+        If an argument is not allowed, or the engine can't do what is asked for.
     ladnet_fast._extras.MissingExtraError
         If OpenVINO is asked for and is not installed.
     """
     from .. import extraction
 
     if what is not None:
-        raise ExtractorError(f"the extractor i3d has one network only; got {shown(f'i3d:{what}')}")
+        raise ExtractorError(f"extractor must be i3d, without a colon; got {shown(f'i3d:{what}')}")
     if precision not in PRECISIONS:
         allowed = ", ".join(PRECISIONS)
         raise ExtractorError(f"precision must be one of {allowed}; got {shown(precision)}")

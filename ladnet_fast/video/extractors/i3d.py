@@ -54,7 +54,7 @@ class I3DExtractor:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """Tell networks apart that give different features."""
+        """What networks that give different features differ in."""
         if self._published:
             weights, precision = MEMBER_SHA256, self._dtype
         else:
