@@ -98,7 +98,7 @@ def _extractors() -> list[str]:
 
 def _operators() -> list[str]:
     setting = os.environ.get("LADNET_IMPL")
-    lines = [f"implementations of each operator (LADNET_IMPL is {setting or 'not set'})"]
+    lines = [f"who serves each operator (LADNET_IMPL is {setting or 'not set'})"]
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for name, (backends, call) in _OPS.items():
         for device in devices:
