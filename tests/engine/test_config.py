@@ -163,7 +163,7 @@ def test_bad_option_is_named_with_what_is_allowed(text: str, message: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1", "at the top"),
+        ("- 1", "the top must be a mapping of the sections"),
         ("training: 3", "training must be a mapping"),
         ("a: [", "not valid YAML"),
         ("1: 2", "a key must be a name"),

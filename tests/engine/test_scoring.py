@@ -137,8 +137,8 @@ def test_table_has_the_frames_of_each_snippet(
     ("array", "message"),
     [
         (np.zeros((3, 2)), r"shape \(T,\); got \(3, 2\)"),
-        (np.array(["a"]), "one score per snippet"),
-        (np.zeros(0), "one for each snippet at least"),
+        (np.array(["a"]), "scores must be one per snippet"),
+        (np.zeros(0), "at least one"),
         (np.array([0.1, np.nan]), "finite"),
         (np.array([None]), "not a readable .npy"),
     ],
