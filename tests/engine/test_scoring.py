@@ -159,7 +159,7 @@ def test_missing_score_files_are_counted(make_videos: MakeVideos, tmp_path: Path
 @pytest.mark.parametrize("name", ["../v", "/v", "a/../../v"])
 def test_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     video = Video(name, (FeatureSource(Path("v.npy")),), 0)
-    with pytest.raises(ValueError, match="rename it"):
+    with pytest.raises(ValueError, match="rename the video"):
         write_scores(tmp_path / "out", [video], {name: np.zeros(1, np.float32)})
 
 
