@@ -49,7 +49,7 @@ def message_of(error: BaseException) -> str | None:
     """Return what to tell the user of an error, or None if it is a bug and needs its traceback."""
     from safetensors import SafetensorError
 
-    from .._memory import NotEnoughMemoryError, describe
+    from .._out_of_memory import NotEnoughMemoryError, describe
 
     if isinstance(error, NotEnoughMemoryError):
         message = str(error)
@@ -73,7 +73,7 @@ def _is_expected(error: BaseException) -> bool:
 
 
 def _is_no_memory(error: BaseException) -> bool:
-    from .._memory import is_out_of_memory
+    from .._out_of_memory import is_out_of_memory
 
     if is_out_of_memory(error):
         return True

@@ -89,7 +89,7 @@ def command(
 
 
 def _figures(outcome: Outcome) -> Table:
-    from ..demo.intervals import COVERAGE
+    from ..demo.bootstrap import COVERAGE
 
     seeds = ", ".join(map(str, outcome.seeds))
     table = _table(f"held-out bags, over frames: mean of seeds {seeds}; {COVERAGE:.0%} interval")
@@ -113,7 +113,7 @@ def _differences(outcome: Outcome) -> Table:
 
 
 def _table(title: str) -> Table:
-    from ..demo.intervals import FIGURES
+    from ..demo.bootstrap import FIGURES
 
     table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("")

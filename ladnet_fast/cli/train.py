@@ -256,7 +256,7 @@ def _fold_numbers(text: str) -> list[int] | None:
 @contextmanager
 def _reported() -> Iterator[None]:
     """Show warnings as lines of the console; say in one sentence where memory ran out."""
-    from .._memory import memory_errors
+    from .._out_of_memory import memory_errors
     from ..engine.process import OtherProcessError
 
     advice = (

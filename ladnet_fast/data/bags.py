@@ -20,7 +20,7 @@ from .features import (
     load_query,
     query_width,
 )
-from .memory import MemoryLimit
+from .memory_limit import MemoryLimit
 from .sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
 from .video import DataError, FeatureSource, Video, require_videos
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .bags import SplicedBag
-from .intervals import FIGURES, Bootstrap, Estimate
+from .bootstrap import FIGURES, Bootstrap, Estimate
 from .learn import Trial
 from .variants import Variant
 

@@ -11,7 +11,7 @@ from typing import Any
 from .._extras import import_extra
 from .._files import atomic_write_text
 from .._printable import printable
-from .intervals import COVERAGE, FIGURES, RESAMPLES
+from .bootstrap import COVERAGE, FIGURES, RESAMPLES
 from .outcome import Outcome, signed
 
 TEMPLATE = "report.html.j2"

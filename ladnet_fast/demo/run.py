@@ -20,12 +20,12 @@ from . import footage
 from .bags import SplicedBag, make_bags, write_bags
 from .extraction import all_features
 from .features import Fades, FeatureExtractor, I3DExtractor, Takes
-from .figures import save_bag_plot, save_storyboard
 from .footage import Clip
 from .learn import Trial, run_trial, trial_name
 from .options import DemoOptions
 from .outcome import Outcome, compare
 from .output import replacing, require_apart, require_replaceable
+from .pictures import save_bag_plot, save_storyboard
 from .reels import HELD_OUT, TRAIN, make_stock
 from .report import write_report
 from .variants import DDL, Variant, variants

@@ -13,7 +13,7 @@ from .._extras import import_extra
 from ..data import BagDataset, Batch, collate
 from ..data._arrays import hdf5_kept_open, keep_hdf5_open
 from ..data.batch_reader import BatchReader, PackedBatch, from_pack, sample_lengths
-from ..data.memory import MemoryLimit, spare_bytes
+from ..data.memory_limit import MemoryLimit, spare_bytes
 from .batches import BatchPlan, TokenPlan
 from .coercion import ConfigError
 from .sections import TrainingConfig

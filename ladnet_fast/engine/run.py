@@ -19,7 +19,7 @@ from torch import Tensor
 from ..data import BagDataset, Batch, Video, train_validation_split
 from ..data._arrays import hdf5_kept_open
 from ..data.batch_reader import PackedBatch, from_pack
-from ..data.memory import MemoryLimit
+from ..data.memory_limit import MemoryLimit
 from ..nn import LANet
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from .coercion import ConfigError

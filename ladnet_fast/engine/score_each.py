@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._files import remove_leftovers
-from .._memory import NotEnoughMemoryError, memory_errors
+from .._out_of_memory import NotEnoughMemoryError, memory_errors
 from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
 from ..data.manifest import MANIFEST

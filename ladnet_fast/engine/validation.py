@@ -10,7 +10,7 @@ from .._extras import import_extra
 from ..data import Crop, Video, count_crops, feature_width, iter_crops, num_snippets
 from ..data._arrays import hdf5_kept_open
 from ..data.features import query_width
-from ..data.memory import MemoryLimit
+from ..data.memory_limit import MemoryLimit
 from ..nn import LANet
 from .evaluation import GroundTruth, compare, figures, of_videos_alone
 from .scoring import Scores
