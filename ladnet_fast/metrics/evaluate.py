@@ -242,7 +242,7 @@ def _checked(
     for index, label in enumerate(labels):
         name = names[index] if names is not None else f"video {index}"
         if not _is_zero_or_one(label):
-            raise ValueError(f"label of {name} must be 0 or 1; got {shown(label)}")
+            raise ValueError(f"labels must be 0 or 1; got {shown(label)} for {name}")
         if classes is not None and isinstance(classes[index], str):
             raise ValueError(
                 f"classes of {name} must be a list of names, as in [{classes[index]!r}]; "

@@ -197,7 +197,7 @@ def test_figures_lie_in_their_range_or_are_explained(frames, label):
         ({"labels": [0]}, "labels must have an entry for each of the 2"),
         ({"classes": [()]}, "classes must have an entry for each of the 2"),
         ({"names": ["a"]}, "names must have an entry for each of the 2"),
-        ({"labels": [0, 2]}, "label of b must be 0 or 1; got 2"),
+        ({"labels": [0, 2]}, "labels must be 0 or 1; got 2 for b"),
         (
             {"classes": [(), "Abuse"]},
             r"classes of b must be a list of names, as in \['Abuse'\]; got",
