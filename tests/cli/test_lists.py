@@ -271,7 +271,9 @@ def test_folders_tell_labels_at_the_command_line(run: Run, shanghai: TestSet):
     wrong = run(*shanghai.arguments("--normal-folder", "god"))
     _assert_refused(wrong, "no path has the folder 'god' of --normal-folder god")
     both = run(*shanghai.arguments(*folders, "--anomalous-names", shanghai.listing))
-    _assert_refused(both, "--anomalous-names and --normal-folder or --anomalous-folder exclude")
+    _assert_refused(
+        both, "--anomalous-names and --normal-folder or --anomalous-folder can't be combined"
+    )
 
 
 def _vector(shanghai: TestSet, frames: int) -> None:

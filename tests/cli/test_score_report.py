@@ -83,8 +83,8 @@ def test_intervals_are_written_as_asked(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--intervals", "csv,xml"), "must be some of csv, json, srt"),
-        (("--intervals", ""), "must be some of csv, json, srt"),
+        (("--intervals", "csv,xml"), "must be one or more of csv, json, srt"),
+        (("--intervals", ""), "must be one or more of csv, json, srt"),
         (("--report", "--threshold", "1.5"), "must be a number from 0 to 1"),
         (("--report", "--threshold", "nan"), "must be a number from 0 to 1"),
         (("--report", "--min-snippets", "0"), "min-snippets"),
