@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 def keep_freed_memory() -> Iterator[bool]:
     """Make glibc's malloc keep freed blocks for the next allocation, inside the ``with`` block.
 
-    The setting is the whole process's: for commands, not for libraries in general. The process then
-    keeps its peak memory until the block ends, when glibc's documented defaults are set and unused
-    memory is returned. (glibc can't tell the former values, and stops adapting its threshold by
-    itself.)
+    The setting holds for the whole process, so it is meant for commands and not for libraries in
+    general. The process keeps its peak memory until the block ends. Then glibc's documented
+    defaults are set and unused memory is returned. (glibc can't tell the former values, and no
+    longer adapts its threshold by itself.)
 
     Yields
     ------
     bool
         Whether the setting is in force. False where the C library is not glibc (musl, macOS,
-        Windows): nothing is changed there.
+        Windows); nothing is changed there.
     """
     libc = _glibc()
     changed = libc is not None and (

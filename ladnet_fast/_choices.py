@@ -1,4 +1,4 @@
-"""What options may be, for Python's functions and the command line; it imports nothing slow."""
+"""Allowed values of options, for Python and the command line; this file imports nothing slow."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LAYOUT_NAMES = (
     "c3d-text",
     "hdf5",
 )
-"""The keys of :data:`ladnet_fast.data.LAYOUTS`, in its order."""
+"""The keys of `ladnet_fast.data.LAYOUTS`, in its order."""
 
 MAX_SNIPPETS = 16_384
-"""Snippets (of several crops) that are scored at once."""
+"""Snippets, counted over crops, that go through the network at once."""
 
 ENGINES = ("torch", "compile", "openvino", "auto")
-"""Who computes the features of video files."""
+"""What computes the features of video files."""
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 """Precision of features as options say it, and as records and PyTorch call it."""
 
 PRECISION_OPTIONS = {name: option for option, name in PRECISIONS.items()}
-"""The reverse."""
+"""The reverse: options by the names of records and of PyTorch."""

@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from types import ModuleType
 
-#: Modules whose package is called otherwise.
+#: Modules whose package has another name.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
@@ -26,7 +26,7 @@ def import_extra(module: str, *, extra: str, purpose: str) -> ModuleType:
     module : str
         Dotted name of the module, e.g. ``"sklearn.metrics"``.
     extra : str
-        The extra of this project that installs it: ``"tools"`` or ``"video"``.
+        The extra of this project that installs it, e.g. ``"tools"`` or ``"video"``.
     purpose : str
         What the caller needs it for; completes "<module> is needed to ...".
 

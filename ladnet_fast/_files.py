@@ -29,8 +29,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file is empty at first, and its short name matches no input: it begins with
     ``.ladnet-`` and ends in ``.part``, so a writer that looks at suffixes (``numpy.save``,
     ``matplotlib``) needs an open file or a format. Parent folders are created. When the block
-    raises, the temporary file is removed and ``path`` is untouched; what a killed process leaves,
-    :func:`remove_leftovers` takes away.
+    raises, the temporary file is removed and ``path`` is untouched. What a killed process leaves
+    behind, `remove_leftovers` removes.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(target)
     except OSError as error:
-        # A full disk names no file, and of the temporary one nobody has heard.
+        # A full disk's error names no file, and the temporary file's name means nothing to users.
         if error.errno is None or error.filename not in (None, str(temporary)):
             raise
         raise OSError(error.errno, error.strerror, str(target)) from error
@@ -61,7 +61,7 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
 def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new folder in ``parent`` that is removed at the end, with all that it holds.
 
-    Its name is of the kind that :func:`atomic_path` uses, so that :func:`remove_leftovers` knows
+    Its name is of the kind that `atomic_path` uses, so that `remove_leftovers` knows
     it after a kill.
     """
     folder = Path(parent) / _temporary_name()
@@ -75,10 +75,9 @@ def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove what killed processes left half written in ``folder``, and in its records.
 
-    Other subfolders are not looked at, and only names that this package gives to temporary files
-    count. What a process that still runs is
-    writing stays; so does, for a day, what another machine wrote into a shared folder, since
-    whether its process runs can't be seen from here.
+    Only names that this package gives to temporary files count; other subfolders are not searched.
+    A file of a process that still runs stays. So does, for a day, a file that another machine wrote
+    into a shared folder: from here nobody can tell whether its process runs.
     """
     for place in (folder, os.path.join(folder, STATE)):
         if os.path.isdir(place):
@@ -115,7 +114,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of what is fetched or measured once, absolute; it need not exist yet.
+    """Return the folder of what is downloaded or computed once, absolute; it may not exist yet.
 
     ``cache_dir`` if given, else the environment variable LADNET_CACHE, else ``ladnet_fast`` in
     XDG_CACHE_HOME, else ``~/.cache/ladnet_fast``.

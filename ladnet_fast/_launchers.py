@@ -23,7 +23,7 @@ _LOCAL = (
 
 
 class LauncherError(ValueError):
-    """What a launcher says of its processes makes no sense."""
+    """A launcher's variables are no numbers, or contradict one another."""
 
 
 class Position(NamedTuple):
@@ -39,12 +39,12 @@ def launched_processes() -> int:
 
 
 def launched_position() -> Position:
-    """Return which process this is and of how many; the only one without a launcher.
+    """Return which process this is, and of how many; without a launcher, process 0 of 1.
 
     Raises
     ------
     LauncherError
-        If a variable is no number, or the process is not one of so many.
+        If a variable is not a number, or the rank is not below the number of processes.
     """
     for size, rank in _LAUNCHERS:
         count = _number(os.environ, size)

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are asked for: the command line starts at once."""
+"""Names of a package that are imported at their first use, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def attach(
     package : str
         Its ``__name__``.
     names : mapping of str to str
-        What the package offers, and the module below it that has it: ``{"LANet": "nn"}``.
+        Each public name, and the submodule that defines it: ``{"LANet": "nn"}``.
     submodules : iterable of str
-        Modules that ``package.module`` imports.
+        Submodules that are imported when ``package.submodule`` is first read.
     """
     modules = frozenset(submodules)
 

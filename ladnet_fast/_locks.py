@@ -20,14 +20,15 @@ class FolderInUseError(ValueError):
 def folder_lock(
     folder: str | os.PathLike[str], purpose: str, *, wait: float = 0.0
 ) -> Iterator[None]:
-    """Hold the folder for one purpose; the system releases it when the process dies.
+    """Hold a lock on the folder for one purpose; the system releases it if the process dies.
 
     Parameters
     ----------
     folder : path-like
         Created if needed.
     purpose : str
-        One word: locks of different purposes don't meet. It also names the work in the message.
+        One word, which also names the work in the message. Locks of different purposes don't
+        exclude one another.
     wait : float
         Seconds to wait for another holder; negative: as long as it takes.
 

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from ._files import STATE
 from ._records import record_of, wrote
-
-_SHOWN = 3
+from ._wording import first_few
 
 
 class OutputError(ValueError):
-    """A file that is about to be written is an input, or is not ours; nothing has been written."""
+    """A file that is about to be written is an input or somebody else's; nothing is written yet."""
 
 
 def check_outputs(
@@ -31,15 +30,15 @@ def check_outputs(
     outputs : iterable of path-like
         Every file that will be written.
     inputs : iterable of path-like
-        Every file that will be read; those that don't exist are no harm. Links count as what they
-        point to.
+        Every file that will be read; those that don't exist are passed over. Links count as what
+        they point to.
     kinds : collection of str or None
-        What will be written there, as records call it. A file of ours of another kind is in the
-        way like somebody else's: figures don't replace a model. None: any kind of ours.
+        What will be written there, as records call it. A file that this package wrote as another
+        kind is refused like somebody else's: figures don't replace a model. None: any kind.
     overwrite : bool
         Replace files that this package did not write. Inputs are never replaced.
     remedy : str
-        What to do about files that are in the way.
+        What the user can do about files that are in the way.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def check_outputs(
                 f"{source}{same} is an input, and this command would write its results over it; "
                 "name another folder with --out"
             )
-        place = _place(path)
+        place = place_of(path)
         if place in written:
             raise OutputError(
                 f"{written[place]} and {path} are one file, and both would be written; give the "
@@ -69,7 +68,11 @@ def check_outputs(
         written[place] = path
     folders = [path for path in targets if path.is_dir()]
     if folders:
-        raise OutputError(f"{folders[0]} is a folder, and a file of that name would be written")
+        raise OutputError(
+            f"{folders[0]} is a folder, and a file of that name would be written; rename it, or "
+            "name "
+            "another place with --out"
+        )
     for folder in {folder for path in targets for folder in (path.parent / STATE, path.parent)}:
         _require_folder(folder)
     if overwrite:
@@ -77,10 +80,8 @@ def check_outputs(
     there = [path for path in targets if os.path.lexists(path)]
     foreign = [path for path in there if not _is_ours(path)]
     if foreign:
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        names = ", ".join(map(str, foreign[:_SHOWN])) + more
         raise OutputError(
-            f"{names} would be replaced, but ladnet-fast did not write "
+            f"{first_few(foreign)} would be replaced, but ladnet-fast did not write "
             f"{'it' if len(foreign) == 1 else 'them'}, or somebody has changed "
             f"{'it' if len(foreign) == 1 else 'them'} since; {remedy}"
         )
@@ -99,7 +100,10 @@ def _require_folder(folder: Path) -> None:
     """Refuse a folder that can't be made because a file of its name, or of a parent's, is there."""
     while not folder.is_dir() and folder.parent != folder:
         if os.path.lexists(folder):
-            raise OutputError(f"{folder} is a file, and results need a folder of that name")
+            raise OutputError(
+                f"{folder} is a file, and results need a folder of that name; rename it, or name "
+                "another place with --out"
+            )
         folder = folder.parent
 
 
@@ -107,18 +111,19 @@ def _is_ours(path: Path) -> bool:
     return path.is_file() and wrote(path)
 
 
-def _place(path: Path) -> str:
+def place_of(path: str | os.PathLike[str]) -> str:
+    """Return the same text for all paths that lead to one place: links are followed."""
     return os.path.normcase(os.path.realpath(path))
 
 
 def _identities(path: Path) -> list[object]:
     """Return what tells that two paths are one file: where it lies, and its number on the disk."""
-    identities: list[object] = [_place(path)]
+    identities: list[object] = [place_of(path)]
     try:
         status = path.stat()
     except (OSError, ValueError):
         return identities
-    # A folder named as an input is no file: what is read from it is named by itself.
+    # A folder given as an input is not a file; the files that are read from it are given too.
     if not path.is_dir():
         identities.append((status.st_dev, status.st_ino))
     return identities

@@ -14,8 +14,8 @@ _REVERSING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 def printable(text: str, *, keep: str = "") -> str:
     r"""Return ``text`` with escapes (``\n``, ``\x1b``, ``\udcff``) for what can't be shown.
 
-    Everything else stays, in any script. ``keep`` has characters that stay too, such as the line
-    breaks of a message.
+    Everything else stays, in any script. Characters in ``keep`` stay too, such as the line breaks
+    of a message.
     """
     return "".join(
         char

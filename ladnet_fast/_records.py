@@ -19,7 +19,7 @@ from typing import Any
 from ._files import STATE, atomic_path, atomic_write_text, sha256_of
 
 _FORMAT = "ladnet_fast.record.1"
-# Digests of files that this process has read whole: by path, number, size and time.
+# Digests of files that this process has read whole, by path, inode, size and time.
 _known: dict[tuple[str, int, int, int], str] = {}
 
 
@@ -36,7 +36,8 @@ class Record:
     sha256 : str
         Of the content that was written last.
     previous : str or None
-        Of the content before that: the file has it where a process was killed between the two.
+        Of the content before that, which the file still has where a process was killed after it
+        wrote the record and before it moved the new file into place.
     size, mtime_ns : int
         Of the file when it was written.
     made : mapping
@@ -89,7 +90,7 @@ def record_text(path: str | os.PathLike[str], text: str, made: Mapping[str, Any]
 def record_path(path: str | os.PathLike[str]) -> Path:
     """Return where the record of ``path`` lies, whether there is one or not."""
     path = Path(path)
-    # A hash, because a file's name may be as long as the system allows already.
+    # A hash, because the file's own name may already be as long as the system allows.
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]
     return path.parent / STATE / f"{name}.json"
 
@@ -118,8 +119,9 @@ def record_of(path: str | os.PathLike[str]) -> Record | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(
-            f"{where}, the record of {path}, is damaged; delete it, and the file counts as one of "
-            f"yours: rm {shlex.quote(str(where))}"
+            f"{where}, the record of {path}, is damaged; delete it, and the file counts as one "
+            "that "
+            f"you wrote: rm {shlex.quote(str(where))}"
         ) from error
 
 
@@ -135,7 +137,7 @@ def wrote(path: str | os.PathLike[str]) -> bool:
 
 
 def verify(path: str | os.PathLike[str]) -> Record | None:
-    """Compare a file with its record: every byte, once for each process.
+    """Compare every byte of a file with its record, once per process.
 
     Returns
     -------
@@ -163,7 +165,7 @@ def verify(path: str | os.PathLike[str]) -> Record | None:
 
 
 def digest_of(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file; read once for each process while size and time stay."""
+    """Return the SHA-256 of a file, which a process reads once while size and time stay."""
     status = os.stat(path)
     key = (os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
     if key not in _known:

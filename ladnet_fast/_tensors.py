@@ -18,8 +18,8 @@ from torch import Tensor
 from ._files import atomic_path
 from ._records import DamagedFileError
 
-#: Entries of a file's metadata: the digest of all tensors and of all other metadata. It stands
-#: there twice, so that a damaged name of the entry can't pass for a file without a digest.
+#: Entries of a file's metadata: the digest of all tensors and of all other metadata. It is there
+#: twice: if one entry's name is damaged, the file still doesn't look like one without a digest.
 DIGESTS = ("ladnet_fast.sha256", "ladnet_fast.sha256.again")
 
 
@@ -42,7 +42,7 @@ def save_tensors(
             save_file(state, temporary, metadata=described)
         except SafetensorError as error:
             raise _os_error(error, path) from error
-        temporary.chmod(mode)  # safetensors makes its files private
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:

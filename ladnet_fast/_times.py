@@ -1,4 +1,4 @@
-"""Where snippets lie in frames and in time, and how a time is written: here, and nowhere else."""
+"""Where snippets lie in frames and in time, and how a time is written, for the whole package."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def clock(seconds: float, *, decimals: int = 0, mark: str = ".", hours: int = 1)
     seconds : float
         At least 0.
     decimals : int
-        Digits of fractions of a second; with some, a time is rounded to the nearest, halves up.
+        Digits of the fraction of a second. With 1 or more, a time is rounded to the nearest
+        instead, halves up.
     mark : str
         Between seconds and fractions.
     hours : int
-        Digits that the hours have at least: SubRip wants two.
+        Least number of digits of the hours; SubRip files have two.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def clock(seconds: float, *, decimals: int = 0, mark: str = ".", hours: int = 1)
     if not 0 <= seconds < math.inf:
         raise ValueError(f"seconds must be a finite number of at least 0; got {seconds}")
     unit = 10**decimals
-    # A sum of frames over a rate may lie a hair under the second that is meant.
+    # Frames divided by a rate may fall just below the whole second that they stand for.
     ticks = math.floor(seconds * unit + 0.5) if decimals else math.floor(seconds + 1e-6)
     whole, fraction = divmod(ticks, unit)
     text = f"{whole // 3600:0{hours}d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
@@ -47,7 +48,7 @@ def clock(seconds: float, *, decimals: int = 0, mark: str = ".", hours: int = 1)
 def snippet_borders(
     count: int, frames_per_snippet: int | None, num_frames: int | None
 ) -> NDArray[np.float64]:
-    """Return the frame at which each of ``count`` snippets begins, and at the end the last one's.
+    """Return the frame at which each of ``count`` snippets begins, then where the last one ends.
 
     Parameters
     ----------
@@ -56,13 +57,13 @@ def snippet_borders(
     frames_per_snippet : int or None
         Frames of a snippet; None: the snippets share ``num_frames`` evenly.
     num_frames : int or None
-        Length of the video. None: that of the snippets; without ``frames_per_snippet`` too, the
-        snippet itself is the unit.
+        Length of the video. None: the length of the snippets together; if ``frames_per_snippet``
+        is None too, the result counts snippets instead of frames.
 
     Returns
     -------
     ndarray, (count + 1,), float64
-        The last snippet also stands for frames at the end that have no snippet.
+        The last snippet also covers frames at the end that fill no snippet.
     """
     import numpy as np  # not at the top: the command line starts without it
 

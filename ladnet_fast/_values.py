@@ -43,7 +43,7 @@ def real_number(
     Raises
     ------
     ValueError
-        If it is no number (NaN is none) or beyond the limits.
+        If it is not a number (NaN is not one) or beyond the limits.
     """
     if isinstance(value, np.number):
         value = value.item()
@@ -63,17 +63,6 @@ def as_real(value: object) -> float | None:
     most = sys.float_info.max
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if number and -most <= value <= most else None  # type: ignore[operator,return-value]
-
-
-def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**63 - 1) -> int:
-    """Return ``value`` as an int from ``least`` to ``most``, else raise ``ValueError``."""
-    if isinstance(value, np.integer):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}; got {shown(value)}")
-    if value > most:
-        raise ValueError(f"{name} must be an integer of at most {most}; got {shown(value)}")
-    return value
 
 
 def as_whole(value: object) -> int | None:
@@ -102,12 +91,12 @@ def count(
     least, most : int or None
         Limits, both included; None for no limit.
     allowed : str, optional
-        What the message says is allowed beside that it is a whole number.
+        What the message says is allowed, apart from being a whole number.
 
     Raises
     ------
     ValueError
-        If it is no whole number, or beyond the limits.
+        If it is not a whole number, or beyond the limits.
     """
     number = as_whole(value)
     if number is None or (least is not None and number < least):
@@ -118,6 +107,12 @@ def count(
     if most is not None and number > most:
         raise ValueError(f"{name} must be at most {most}; got {shown(value)}")
     return number
+
+
+def whole_number(name: str, value: object, *, least: int = 1, most: int = 2**63 - 1) -> int:
+    """Return ``value`` as an int from ``least`` to ``most``; see `count`."""
+    "likewise."
+    return count(name, value, least=least, most=most)
 
 
 def switch(name: str, value: object) -> bool:
@@ -140,7 +135,7 @@ def path(name: str, value: object) -> Path:
         return value
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str):  # bytes are no path here
+    if not isinstance(value, str):  # bytes are not accepted
         raise ValueError(f"{name} must be a path, as text or a pathlib.Path; got {shown(value)}")
     return Path(value)
 
@@ -148,7 +143,8 @@ def path(name: str, value: object) -> Path:
 def sequence(name: str, value: Any, of: str) -> Sequence[Any]:
     """Return ``value`` if it has a length and an order, else raise ``ValueError``.
 
-    Text and mappings are none: their entries would be letters and keys. ``of`` says what of.
+    Text and mappings are refused: their entries would be letters and keys. ``of`` names the
+    entries in the message.
     """
     try:
         has_entries = len(value) >= 0 and hasattr(value, "__getitem__")
@@ -169,6 +165,6 @@ def texts(name: str, value: Any, of: str) -> Sequence[str]:
 def shown(value: object) -> str:
     """Return a value as a message shows it: on one line, not longer than a line."""
     if isinstance(value, int) and abs(value) >= 10**40:
-        return f"an integer of {value.bit_length()} bits"  # str() of a huge one is refused
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to print a huge one
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:60]} ... ({type(value).__name__})"

@@ -1,4 +1,4 @@
-"""Arguments in messages: as Python writes them, or as the options of the command that runs.
+"""Words of messages: names of arguments, as Python or the running command has them; long lists.
 
 Readers and checks serve both callers, and their messages name arguments: ``root=`` helps
 somebody who writes Python, ``--root FOLDER`` somebody at a shell. The command line says once,
@@ -8,7 +8,7 @@ with `options_named`, that it is the one who asks.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -39,6 +39,13 @@ OPTIONS = {
     "source": _Option("--gt", "FILE"),
     "threshold": _Option("--threshold", "NUMBER"),
 }
+
+
+def first_few(names: Iterable[object], *, most: int = 3) -> str:
+    """Name the first few of many, and count the others: ``a, b, c and 4 more``."""
+    every = [str(name) for name in names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 @contextmanager

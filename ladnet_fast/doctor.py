@@ -1,4 +1,4 @@
-"""What is installed and built, who can serve each operator here, and why others can't."""
+"""What is installed and built, which implementations each operator has here, and why not others."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _extractors() -> list[str]:
 
 def _operators() -> list[str]:
     setting = os.environ.get("LADNET_IMPL")
-    lines = [f"who serves (LADNET_IMPL is {setting or 'not set'})"]
+    lines = [f"who serves each operator (LADNET_IMPL is {setting or 'not set'})"]
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for name, (backends, call) in _OPS.items():
         for device in devices:

@@ -141,7 +141,7 @@ class _Task:
             with torch.no_grad():
                 expected = _as_tuple(self.module(*given))
             for name, ours, theirs in zip(self.outputs, expected, run(given), strict=True):
-                # NaN is no small difference, either.
+                # A difference of NaN fails the comparison below, too.
                 scale = max(float(ours.abs().max()), torch.finfo(ours.dtype).tiny)
                 worst = float((ours - theirs.to(ours.device)).abs().max()) / scale
                 if theirs.shape != ours.shape or not worst <= tolerance:
@@ -165,8 +165,8 @@ def to_torch(net: LANet | I3D, path: str | os.PathLike[str], *, impl: str = "ref
     path : path-like
         The file, by convention ``.pt2``. One that is there is replaced.
     impl : str
-        Who computes in the graph. Any but ``"reference"`` makes operators of this package part of
-        it: whoever loads the file must ``import ladnet_fast`` first.
+        Implementation that the graph uses. Any but ``"reference"`` makes operators of this package
+        part of the graph: whoever loads the file must ``import ladnet_fast`` first.
 
     Returns
     -------
@@ -264,7 +264,7 @@ def to_onnx(net: LANet | I3D, path: str | os.PathLike[str]) -> Path:
 
 #: Names of formats -> what writes them.
 FORMATS: dict[str, Callable[..., Path]] = {"onnx": to_onnx, "torch": to_torch}
-#: By convention.
+#: Names of formats -> the suffix that their files have by convention.
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
 
@@ -283,7 +283,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _name_sizes(model: Any, task: _Task) -> None:
-    """Give the free sizes of an ONNX model the names of :class:`_Task`, not those of symbols."""
+    """Give the free sizes of an ONNX model the names of `_Task`, not those of symbols."""
     names = {}
     for given in model.graph.input:
         for axis, dim in task.free[given.name].items():
@@ -301,7 +301,7 @@ def _as_tuple(value: Any) -> tuple[Tensor, ...]:
 
 
 def _description(net: nn.Module) -> dict[str, Any]:
-    """Say in the file what it holds and who wrote it."""
+    """Return what the file says about itself: what it holds and which version wrote it."""
     told: dict[str, Any] = {"version": __version__, "network": type(net).__name__}
     if isinstance(net, LANet):
         told["feature_dim"] = net.feature_dim

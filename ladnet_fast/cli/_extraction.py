@@ -29,7 +29,7 @@ ExtractorOption = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="Who computes the features of video files: torch; compile, the same network by "
+        help="What computes the features of video files: torch; compile, the same network by "
         "torch.compile, a minute slower at the start; openvino (on CPUs; pip install "
         "'ladnet-fast\\[openvino]'); or auto: openvino where it can, else torch."
     ),
@@ -48,7 +48,7 @@ Rate = Annotated[
         "--fps",
         min=0.01,
         max=1000,
-        help="Choose the frames of video files by time, so many a second.",
+        help="Choose the frames of video files by time: this many per second.",
         show_default="all frames",
     ),
 ]
@@ -115,14 +115,14 @@ def extract_with_bar(
 
 
 def tell_unusual_rates(rates: Sequence[tuple[str, float | None]]) -> None:
-    """Tell of videos, by name and frame rate, whose snippets show much more or less than usual."""
+    """Name the videos, of (name, frame rate), whose snippets show far more or less than usual."""
     from ..video.resample import unusual
 
     notes = [(name, note) for name, rate in rates if (note := unusual(rate)) is not None]
     for name, note in notes[:_SHOWN]:
         say(f"note: {name} {note}")
     if len(notes) > _SHOWN:
-        say(f"note: and so {len(notes) - _SHOWN} more")
+        say(f"note: {len(notes) - _SHOWN} more videos likewise")
 
 
 _SHOWN = 5

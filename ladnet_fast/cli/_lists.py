@@ -1,4 +1,4 @@
-"""How the options of lists become videos, and what is said of those that are left out."""
+"""How the options of lists become videos, and the messages about videos that are left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ListOptions:
-    """How lists are read; see :func:`ladnet_fast.data.read_list`."""
+    """How lists are read; see `ladnet_fast.data.read_list`."""
 
     layout: str | None = None
     root: Path | None = None
@@ -42,7 +42,7 @@ class ListOptions:
             )
 
     def files(self) -> list[Path]:
-        """Return what reading opens beside the list and the features; never to be written over."""
+        """Return what reading opens beside the list and the features: inputs, never replaced."""
         named = (self.anomalous_names, self.queries, self.num_frames, self.root)
         return [path for path in named if path is not None]
 
@@ -69,9 +69,10 @@ class ListOptions:
         check_files: bool = True,
         labels: Labels = "required",
     ) -> tuple[list[Video], tuple[LeftOut, ...]]:
-        """Read as :meth:`read` does; also return what ``--skip-missing`` left out.
+        """Read as `read` does; also return what ``--skip-missing`` left out.
 
-        `GroundTruth.left_out` takes the second. With ``check_files`` it is what lacks features.
+        The second result goes to `GroundTruth.left_out`. Videos are left out only with
+        ``check_files``: those that lack features.
         """
         from ..data import leave_out, missing_features
         from ..data.manifest import check_files_exist
@@ -128,17 +129,20 @@ class ListOptions:
                 + (f"; {', '.join(given)} are for lists" if given else "")
             )
         videos = read_manifest(path, check_files=check_files)
-        if self.axes is not None:  # for videos of which the manifest doesn't say it
-            axes = cast("Axes", self.axes)
-            videos = [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
+        videos = self.with_axes(videos)
         return videos if self.every_split and split is None else _of_split(path, videos, split)
+
+    def with_axes(self, videos: Sequence[Video]) -> list[Video]:
+        """Give ``--axes`` to the videos of which a manifest, or nothing, says them."""
+        axes = cast("Axes | None", self.axes)
+        return [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
 
     def _remap(self) -> tuple[str, str] | None:
         if self.remap is None:
             return None
         old, separator, new = self.remap.partition("=")
         if not (old and separator):
-            raise typer.BadParameter(f"--remap must be OLD=NEW, got {self.remap!r}")
+            raise typer.BadParameter(f"--remap must be OLD=NEW; got {self.remap!r}")
         return old, new
 
 

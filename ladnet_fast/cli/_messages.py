@@ -1,4 +1,4 @@
-"""What a command says of an error: one message for what is expected, none for a bug."""
+"""What a command says about an error: one message for an expected one, a traceback for a bug."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from .._extras import MissingExtraError
 from .._printable import printable
 
-#: What GPU libraries and C++ say in a plain RuntimeError where memory can't be had.
+#: What GPU libraries and C++ say, in a plain RuntimeError, when memory runs out.
 _NO_MEMORY = re.compile(
     r"error: out of memory|ALLOC_FAILED|bad_alloc|bad allocation|Invalid buffer size"
     r"|cannot allocate memory",
@@ -21,12 +21,12 @@ _LESS = (
 )
 
 
-#: Those that are known without importing anything, which may be what failed.
+#: Errors that are known without an import, since an import may be what failed.
 _PLAINLY_EXPECTED = (ValueError, OSError, MissingExtraError, MemoryError)
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """Return errors whose message tells the user what to do. Others are ours: a traceback."""
+    """Return errors whose message tells the user what to do; any other is a bug."""
     import torch
     from safetensors import SafetensorError
 
@@ -49,7 +49,7 @@ def message_of(error: BaseException) -> str | None:
     """Return what to tell the user of an error, or None if it is a bug and needs its traceback."""
     from safetensors import SafetensorError
 
-    from .._memory import NotEnoughMemoryError, describe
+    from .._out_of_memory import NotEnoughMemoryError, describe
 
     if isinstance(error, NotEnoughMemoryError):
         message = str(error)
@@ -73,7 +73,7 @@ def _is_expected(error: BaseException) -> bool:
 
 
 def _is_no_memory(error: BaseException) -> bool:
-    from .._memory import is_out_of_memory
+    from .._out_of_memory import is_out_of_memory
 
     if is_out_of_memory(error):
         return True

@@ -25,7 +25,7 @@ _TRUTH = "Ground truth"
 Layout = Annotated[
     str | None,
     typer.Option(
-        help=f"How a list that is no manifest is written: {', '.join(LAYOUT_NAMES)}.",
+        help=f"Layout of a list that is not a manifest: {', '.join(LAYOUT_NAMES)}.",
         rich_help_panel=_DATA,
         show_default="a manifest",
     ),
@@ -49,7 +49,7 @@ Remap = Annotated[
 AnomalousNames = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with the names of the anomalous videos, 'name' or 'name class' a line.",
+        help="Text file with the names of the anomalous videos: 'name' or 'name class' per line.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -80,7 +80,7 @@ FramesPerSnippet = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Frames that a row of a list's features stands for.",
+        help="Frames that one row of a list's features stands for.",
         rich_help_panel=_DATA,
         show_default="the layout's, mostly 16",
     ),
@@ -98,7 +98,7 @@ AxesOption = Annotated[
 NumFrames = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with the lengths of a list's videos in frames: 'name frames' a line, or "
+        help="Text file with the lengths of a list's videos in frames: 'name frames' per line, or "
         "annotations that give them.",
         rich_help_panel=_DATA,
     ),
@@ -119,7 +119,8 @@ Truth = Annotated[
     Path | None,
     typer.Option(
         "--gt",
-        help="Concatenated vector (.npy, or text of 0 and 1), or annotations (.txt).",
+        help="Ground truth: one vector for all videos, end to end (.npy, or text of 0 and 1), or "
+        "annotations (.txt).",
         rich_help_panel=_TRUTH,
         show_default="the manifest's frame_labels",
     ),
@@ -136,8 +137,10 @@ BoundaryOption = Annotated[
 LengthRuleOption = Annotated[
     str,
     typer.Option(
-        help="Frames of a video: 'num_frames' as the manifest says, 'snippets' T x 16 (UCF-Crime), "
-        "'flow' frames - 1 rounded down to snippets (XD-Violence), 'auto' the first that is known.",
+        help="Frames that a video's truth has: 'num_frames', as the manifest says; 'snippets', T x "
+        "16 "
+        "(UCF-Crime); 'flow', frames - 1 rounded down to whole snippets (XD-Violence); 'auto', the "
+        "first of these that is known.",
         rich_help_panel=_TRUTH,
     ),
 ]
@@ -206,7 +209,7 @@ def takes_lists(
 def ground_truth(
     gt: Path | None, boundaries: str | None, length_rule: str, check_labels: bool = True
 ) -> GroundTruth:
-    """Make what ``--gt``, ``--boundaries``, ``--length-rule`` and ``--check-labels`` say."""
+    """Make the ground truth that ``--gt`` and the options that belong to it describe."""
     for option, value, allowed in (
         ("--boundaries", boundaries, get_args(Boundaries)),
         ("--length-rule", length_rule, get_args(LengthRule)),
@@ -224,7 +227,7 @@ def ground_truth(
 
 
 def chosen_device(name: str) -> str:
-    """Return the torch device of ``--device``; an error where it can't be had."""
+    """Return the torch device that ``--device`` names; raise where there is none such here."""
     import torch
 
     if name == "auto":

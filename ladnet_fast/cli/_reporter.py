@@ -18,7 +18,7 @@ from ._console import console, say
 
 
 class RichReporter(Reporter):
-    """A progress bar over epochs with the latest losses, and a line for what is worth reading."""
+    """A progress bar over epochs with the latest losses, and a printed line for each message."""
 
     def __init__(self, to: Console = console) -> None:
         self._console = to
@@ -62,7 +62,7 @@ class RichReporter(Reporter):
         )
 
     def epoch(self, record: EpochRecord) -> None:
-        """Remember what validation gave, to show it beside the loss; print the last epoch."""
+        """Keep the figure of the validation, to show it beside the loss; print the last epoch."""
         figure = next((name for name in ("auc", "video_auc") if name in record.metrics), None)
         if figure is not None:
             self._validated = f", held-out {figure} {record.metrics[figure]:.4f}"

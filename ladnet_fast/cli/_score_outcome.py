@@ -1,4 +1,4 @@
-"""What ``score`` makes of each video beside its scores: times, a plot, a line of the table."""
+"""What ``score`` writes about each video beside its scores: times, a plot, a row of the table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tell_times(
 def truths_of(
     done: Sequence[ScoredVideo], shades: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the ground truth of each video that has one; and videos whose doesn't fit, and why."""
+    """Return the truth of each video that has one; also, with reasons, where truth doesn't fit."""
     from ..engine import GroundTruth
 
     truths, unfit = dict(shades), []
@@ -51,7 +51,7 @@ def plot(
     truths: Mapping[str, Any],
     rates: Mapping[str, float | None],
 ) -> list[tuple[str, str]]:
-    """Draw what is not drawn yet; return the videos whose lengths don't fit."""
+    """Draw the plots that are missing; return, with reasons, videos whose lengths don't fit."""
     failures: list[tuple[str, str]] = []
     with progress_bar("plotting") as progress:
         for index, entry in enumerate(done):

@@ -52,7 +52,8 @@ def wanted(
     chosen = [] if formats is None else [part.strip() for part in formats.split(",")]
     if any(part not in FORMATS for part in chosen):
         raise typer.BadParameter(
-            f"--intervals must be some of {', '.join(FORMATS)} with commas between; got {formats!r}"
+            f"--intervals must be one or more of {', '.join(FORMATS)}, separated by commas; got "
+            f"{formats!r}"
         )
     if not 0 <= threshold <= 1:
         raise typer.BadParameter(f"--threshold must be a number from 0 to 1; got {threshold}")
@@ -68,7 +69,7 @@ def check(
     *,
     overwrite: bool,
 ) -> None:
-    """Refuse, before the work, to write over inputs, scores and what is not ours."""
+    """Refuse, before the work, to replace inputs, scores or files of somebody else."""
     from .._outputs import OutputError, check_outputs
 
     files = what.files(out, names)
@@ -88,7 +89,7 @@ def write(
     truths: Mapping[str, Any],
     rates: Mapping[str, float | None],
 ) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Write what is wanted; return the files, and what videos lack with the reasons."""
+    """Write what is wanted; return the files, and for videos that lack something the reason."""
     from .._records import record_text
     from ..engine.scoring import score_path
     from ..report import as_csv, as_json, as_srt, intervals
@@ -128,7 +129,12 @@ def write(
     if "srt" in what.formats:
         for video in shown:
             if video.fps is None:
-                lacking.append((video.name, "has no subtitles: its frame rate is not known; --fps"))
+                lacking.append(
+                    (
+                        video.name,
+                        "has no subtitles: its frame rate is not known; give it with --fps",
+                    )
+                )
             else:
                 path = _beside(score_path(out, video.name))
                 put(path, as_srt(found[video.name]), KIND_INTERVALS)
@@ -153,7 +159,7 @@ def _page(
             progress(video.name, index, len(shown))
             if video.source is not None and video.fps is not None:
                 snippets = peaks(video.scores, most)
-                # The middle of the snippet: its first frame may still belong to what was before.
+                # The middle of the snippet: its first frame may still show what came before.
                 middles = [(at + 0.5) * (video.frames_per_snippet or 0) for at in snippets]
                 try:
                     pictures = pictures_of(video.source, [m / video.fps for m in middles])

@@ -1,4 +1,4 @@
-"""Sharing the inputs of a command over processes and machines: each video by exactly one."""
+"""Sharing a command's videos among processes and machines: each video goes to exactly one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ ShardOption = Annotated[
     typer.Option(
         "--shard",
         metavar="I/N",
-        help="Do part I of N, from 1/N to N/N: one process or job for each. Start all of them with "
+        help="Do part I of N (1/N to N/N), with one process or job per part. Start all of them "
+        "with "
         "the same inputs and the same --out.",
         show_default="what torchrun or MPI says, else all",
     ),
@@ -40,8 +41,8 @@ class Shard:
         """Return this part of ``names``: the same in every process, whatever their order.
 
         The names are put in the order of their hashes and dealt out one after the other. So parts
-        differ by one video at most, and what neighbours in the alphabet have in common (a camera,
-        a time of day) doesn't come to one part.
+        differ by one video at most, and names that are neighbours in the alphabet (of one camera,
+        of one time of day) are spread over the parts.
         """
         ordered = sorted(set(names), key=lambda name: hashlib.sha256(_bytes(name)).digest())
         return set(ordered[self.index :: self.count])
@@ -50,7 +51,7 @@ class Shard:
 def chosen_shard(text: str | None) -> Shard:
     """Return the part that ``--shard`` and the launcher give this process.
 
-    Both together: each of the N parts is shared over the processes that its launcher started.
+    With both, each of the N parts is shared among the processes that its launcher started.
     """
     process = launched_position()
     if text is None:
@@ -79,7 +80,7 @@ def summarise(shard: Shard, *, total: int, done: int, there: int, failed: int) -
     if shard.count == 1:
         return
     own = done + there + failed
-    # Every process says this; of the rest, only the first one of a launcher is heard.
+    # Every process prints this; other messages come from a launcher's first process only.
     say(
         f"part {shard}: {own} of {total} videos: {done} done, {there} were there, {failed} failed",
         to=Console(emoji=False, highlight=False),

@@ -1,4 +1,4 @@
-"""Ending in good order when the system asks: half-written files are taken away first."""
+"""Ending in good order when the system asks: half-written files are removed first."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def end_in_order() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # A second one, while files are taken away, ends at once.
+    # A second signal, while files are being removed, ends the process at once.
     signal.signal(number, signal.SIG_DFL)
     raise SystemExit(128 + number)

@@ -26,11 +26,11 @@ class Lines(Listener):
     Parameters
     ----------
     window : int
-        Snippets, to say how long that is.
+        Length of the window in snippets; said in seconds at the start.
     all_scores : bool
         Print every score.
     runner : CommandRunner or None
-        Gets the line of each event.
+        Started with the line of JSON of each event.
     """
 
     def __init__(self, *, window: int, all_scores: bool, runner: CommandRunner | None) -> None:
@@ -39,10 +39,10 @@ class Lines(Listener):
     def begun(self, name: str, rate: float | None, drops: bool) -> None:
         """Say what is read."""
         if rate is None:
-            of = f"an unknown number of frames a second; a window of {self._window} snippets"
+            of = f"an unknown number of frames per second; a window of {self._window} snippets"
         else:
             span = clock(self._window * 16 / rate)
-            of = f"{rate:.4g} frames a second; a window of {self._window} snippets is {span}"
+            of = f"{rate:.4g} frames per second; a window of {self._window} snippets is {span}"
         late = "; where this machine is too slow, snippets are left out" if drops else ""
         say(f"{name}: {of}{late}", to=errors)
 

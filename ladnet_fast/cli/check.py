@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,7 +17,6 @@ from . import _options as opt
 from ._console import console, help_text, progress_bar, say
 
 if TYPE_CHECKING:
-    from .._choices import Axes
     from ..data import Video
     from ..data.check import Report
 
@@ -46,7 +44,9 @@ def command(
     videos: Annotated[Path, typer.Argument(help="Manifest (.csv), or a list with --layout.")],
     test: Annotated[
         Path | None,
-        typer.Option(help="Another list or manifest: checked too, and for videos in both."),
+        typer.Option(
+            help="Another list or manifest; it is checked too, also for videos that are in both."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -56,10 +56,14 @@ def command(
         Path | None, typer.Option("--json", help="File for counts and all findings.")
     ] = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help=f"Print more than {_SHOWN} findings of a kind.")
+        bool,
+        typer.Option(
+            "--all", help=f"Print all findings, not just the first {_SHOWN} of each kind."
+        ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a --json file that is not ours.")
+        bool,
+        typer.Option("--overwrite", help="Replace a --json file that ladnet-fast did not write."),
     ] = False,
     split: opt.Split = None,
     gt: opt.Truth = None,
@@ -68,7 +72,7 @@ def command(
     *,
     lists: opt.ListOptions,
 ) -> None:
-    """Check a data set before training, and list all that is off.
+    """Check a data set before training, and list every problem.
 
     Reads every file once: missing and damaged files, NaN, widths, crops, lengths, labels, ground
     truth, videos that occur twice or in training and test. The folder of a pack is compared with
@@ -76,8 +80,8 @@ def command(
     """
     from ..data import is_pack, verify_pack
     from ..data.check import check_videos
+    from ..data.video import files_of
     from ..engine import load_model, run_info
-    from ..engine.run_folder import files_of
     from ..engine.weights import CONFIG, WEIGHTS
 
     truth = opt.ground_truth(gt, boundaries, length_rule)
@@ -100,7 +104,7 @@ def command(
             [*(path for path in read if path is not None), *files],
             kinds=[KIND],
             overwrite=overwrite,
-            remedy="name another --json file, or say --overwrite",
+            remedy="name another --json file, or replace it with --overwrite",
         )
     with progress_bar("checking") as progress:
         report = check_videos(
@@ -131,9 +135,7 @@ def _read(lists: opt.ListOptions, path: Path, split: str | None) -> list[Video]:
     is_manifest = path.suffix.lower() == ".csv" or path.is_dir()
     if not plain or split is not None or not is_manifest:
         return lists.read(path, split=split, check_files=False, labels="optional")
-    videos = read_manifest(path, check_files=False)
-    axes = cast("Axes | None", lists.axes)
-    return [v if v.axes else dataclasses.replace(v, axes=axes) for v in videos]
+    return lists.with_axes(read_manifest(path, check_files=False))
 
 
 def _table(report: Report) -> Table:
@@ -147,7 +149,7 @@ def _table(report: Report) -> Table:
 
 
 def _print(report: Report, *, show_all: bool, json_file: Path | None) -> None:
-    """Print the findings, errors first, of each kind the first few."""
+    """Print the findings, errors first; of each kind only the first few, unless all are wanted."""
     printed: Counter[tuple[str, str]] = Counter()
     totals = Counter((finding.severity, finding.kind) for finding in report.findings)
     for finding in report.findings:
@@ -164,4 +166,4 @@ def _print(report: Report, *, show_all: bool, json_file: Path | None) -> None:
     if report.findings:
         say(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     else:
-        say("nothing is off")
+        say("no problems found")

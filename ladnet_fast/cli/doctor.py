@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def command() -> None:
-    """Show versions, what is built, and which implementation serves each operator here."""
+    """Show versions, what is built, and which implementations each operator has here."""
     from ..doctor import report
 
     say(report())

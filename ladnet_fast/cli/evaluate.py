@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 @opt.takes_lists()
 def command(
-    scores: Annotated[Path, typer.Argument(help="Folder with NAME.npy, a score per snippet.")],
+    scores: Annotated[Path, typer.Argument(help="Folder with NAME.npy, one score per snippet.")],
     videos: Annotated[Path, typer.Argument(help="Manifest (.csv), or a list with --layout.")],
     out: Annotated[
         Path | None,
@@ -51,11 +51,14 @@ def command(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace a file at --out that is not ours. Inputs never are."
+            "--overwrite",
+            help="Replace a file at --out that ladnet-fast did not write. Inputs are never "
+            "replaced.",
         ),
     ] = False,
     threshold: Annotated[
-        float, typer.Option(help="Score from which a frame of a normal video is a false alarm.")
+        float,
+        typer.Option(help="A frame of a normal video with this score or more is a false alarm."),
     ] = 0.5,
     smooth: Annotated[
         str | None,
@@ -74,12 +77,12 @@ def command(
 ) -> None:
     """Compare scores with frame-level ground truth: AUC, AP, false alarms, figures by class.
 
-    Scores may come from any program, as one .npy of shape (T,) for each video. Where the list does
-    not tell a video's label, the ground truth does.
+    Scores may come from any program, as one .npy of shape (T,) per video. Where the list does not
+    say a video's label, the ground truth does.
     """
     from ..data import leave_out
+    from ..data.video import files_of
     from ..engine import evaluate_scores, read_scores, run_info
-    from ..engine.run_folder import files_of
     from ..engine.scoring import score_path
 
     truth = opt.ground_truth(gt, boundaries, length_rule, check_labels)
@@ -108,9 +111,8 @@ def command(
     known = [video.label for video in chosen if video.label is not None]
     if len(known) < len(chosen):
         say(
-            f"{len(chosen) - len(known)} of {len(chosen)} videos have no label in {videos}; the "
-            "ground truth tells it: "
-            f"{metrics.num_anomalous_videos - sum(known)} of them are anomalous"
+            f"{len(chosen) - len(known)} of {len(chosen)} videos have no label in {videos}; by the "
+            f"ground truth, {metrics.num_anomalous_videos - sum(known)} of them are anomalous"
         )
     options = {
         "scores": str(scores.resolve()),

@@ -36,10 +36,10 @@ def command(
     format_: Annotated[str, typer.Option("--format", help=f"{' or '.join(_FORMATS)}.")] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(help="The file.", show_default="the run's name, beside it"),
+        typer.Option(help="File to write.", show_default="the run's name, beside it"),
     ] = None,
     i3d: Annotated[
-        bool, typer.Option("--i3d", help="Export the extractor of features instead of a run.")
+        bool, typer.Option("--i3d", help="Export I3D, the extractor of features, instead of a run.")
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that ladnet-fast did not write.")
@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Write a network as ONNX, or as a graph of torch.export, for programs without this package.
 
-    Scores and features of whole bags of any length; the file is run and compared with the network
-    before it takes its place.
+    The file computes scores and features of whole bags of any length. It is run and compared with
+    the network before it takes its place.
     """
     if format_ not in _FORMATS:
         raise typer.BadParameter(f"--format must be {' or '.join(_FORMATS)}; got {format_!r}")

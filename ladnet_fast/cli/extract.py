@@ -49,14 +49,17 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the features.")] = Path("features"),
     crops: Annotated[
-        int, typer.Option(help="1 (centre), 5 (and corners) or 10 (and mirror images).")
+        int,
+        typer.Option(
+            help="Crops per frame: 1 (centre), 5 (with the corners) or 10 (with mirror images)."
+        ),
     ] = 1,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Extract again what is there already, also what others wrote. Inputs are never "
-            "replaced.",
+            help="Extract again what is there already, and replace files that ladnet-fast did not "
+            "write. Inputs are never replaced.",
         ),
     ] = False,
     engine: Engine = "torch",
@@ -68,12 +71,13 @@ def command(
     device: opt.Device = "auto",
     shard: _shards.ShardOption = None,
 ) -> None:
-    """Compute features of video files: of I3D one row of 1,024 numbers for every 16 frames.
+    """Compute features of video files: with I3D, one row of 1,024 numbers per 16 frames.
 
     Writes NAME.npy (NAME__0.npy ... for several crops) and the manifest videos.csv, whose labels
     are yours to fill in; with --sound also NAME__vggish.npy. Videos that are done are skipped, so
-    that the command can be repeated; a file that was recorded anew is extracted again. Videos of
-    folders keep their subfolders. Several processes share the videos, by torchrun or --shard.
+    that the command can be repeated; a file that was recorded anew is extracted again. Features of
+    videos in subfolders go into the same subfolders. Several processes can share the videos,
+    through torchrun or --shard.
     """
     from .._locks import folder_lock
     from ..engine import write_run_info

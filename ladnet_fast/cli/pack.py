@@ -39,7 +39,9 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder of the pack.")],
     dtype: Annotated[
         str,
-        typer.Option(help=f"{', '.join(_DTYPES)}; the last two halve the size, and round."),
+        typer.Option(
+            help=f"{', '.join(_DTYPES)}; the last two halve the size, and round the features."
+        ),
     ] = "float32",
     shard_size: Annotated[
         float, typer.Option(metavar="GIB", help="Largest size of a file, in GiB.")
@@ -54,13 +56,15 @@ def command(
     """Put the features of a data set into a few files that training maps into memory.
 
     The folder may then be given wherever a manifest is: labels, splits, folds, crops, queries and
-    ground truth carry over. A call that was cut off goes on where it was; a call whose inputs have
-    not changed has nothing to do.
+    ground truth carry over. A call that was interrupted goes on where it stopped; a call whose
+    inputs have not changed has nothing to do.
     """
     if dtype not in _DTYPES:
-        raise typer.BadParameter(f"--dtype must be {', '.join(_DTYPES)}; got {dtype!r}")
+        raise typer.BadParameter(f"--dtype must be one of {', '.join(_DTYPES)}; got {dtype!r}")
     if not 0 < shard_size < 1 << 30:
-        raise typer.BadParameter(f"--shard-size must be greater than 0 GiB; got {shard_size}")
+        raise typer.BadParameter(
+            f"--shard-size must be greater than 0 and less than {1 << 30} GiB; got {shard_size}"
+        )
     from ..data.pack.write import write_pack
 
     lists = dataclasses.replace(lists, every_split=True)

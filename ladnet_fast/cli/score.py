@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,6 @@ from ._extraction import (
 )
 
 if TYPE_CHECKING:
-    from .._choices import Axes
     from ..data import LeftOut, Video
     from ..engine import GroundTruth
     from ..engine.inputs import Inputs
@@ -69,8 +68,8 @@ def command(
         bool,
         typer.Option(
             "--overwrite",
-            help="Compute everything again, and replace files in --out that are not ours. Inputs "
-            "are never replaced.",
+            help="Compute everything again, and replace files in --out that ladnet-fast did not "
+            "write. Inputs are never replaced.",
         ),
     ] = False,
     fps: Annotated[
@@ -78,8 +77,8 @@ def command(
         typer.Option(
             min=0.01,
             max=1000,
-            help="Frames a second. Of video files, frames are chosen by time, so many a second; of "
-            "features, it is how times are told.",
+            help="Frames per second. Of video files, frames are chosen by time at this rate; for "
+            "features, it turns frame numbers into times.",
             show_default="all frames of a video file; of features, frame numbers",
         ),
     ] = None,
@@ -93,13 +92,13 @@ def command(
     impl: Annotated[
         str | None,
         typer.Option(
-            help="Who computes: auto, reference, native, triton or cuda.",
+            help="Implementation: auto, reference, native, triton or cuda.",
             show_default="what the model was trained with",
         ),
     ] = None,
     max_snippets: Annotated[
         int,
-        typer.Option(min=1, help="Snippets (of several crops) that are scored at once."),
+        typer.Option(min=1, help="Most snippets, counted over crops, that are scored at once."),
     ] = MAX_SNIPPETS,
     report: Annotated[
         bool,
@@ -113,14 +112,16 @@ def command(
         str | None,
         typer.Option(
             metavar="FORMATS",
-            help="Write the intervals whose scores reach the threshold: some of csv, json (one "
-            "file for all videos) and srt (NAME.srt, for players), with commas between.",
+            help="Write the intervals whose scores reach the threshold: csv, json (one file for "
+            "all videos) and srt (NAME.srt, for players), or several, separated by commas.",
             rich_help_panel=_REPORT,
         ),
     ] = None,
     threshold: Annotated[
         float,
-        typer.Option(help="Score from which snippets are in an interval.", rich_help_panel=_REPORT),
+        typer.Option(
+            help="Snippets with this score or more are in an interval.", rich_help_panel=_REPORT
+        ),
     ] = 0.5,
     min_snippets: Annotated[
         int,
@@ -130,7 +131,7 @@ def command(
         int,
         typer.Option(
             min=0,
-            help="Join intervals that are at most so many snippets apart.",
+            help="Join intervals that are at most this many snippets apart.",
             rich_help_panel=_REPORT,
         ),
     ] = 0,
@@ -148,14 +149,14 @@ def command(
     Writes for each video NAME.npy (a score per snippet), NAME.csv (with frame numbers) and
     NAME.png (ground truth shaded where it is known), as soon as the video is done. Videos that
     can't be scored are listed at the end with their reasons. Called again, it does what is missing.
-    Several processes share the videos, by torchrun or --shard.
+    Several processes can share the videos, through torchrun or --shard.
     """
     from .._locks import folder_lock
     from ..engine import load_model, write_run_info
     from ..engine.evaluation import output_folder
     from ..engine.inputs import Inputs
     from ..engine.run_info import LOCK
-    from ..engine.score_each import ScoredVideo, UnscoredVideo, files_of, score_each
+    from ..engine.score_each import ScoredVideo, UnscoredVideo, input_files, score_each
     from ..engine.score_files import ScoreFolder
     from ..engine.unlike_training import unlike_training
     from ..report.sources import rate_of
@@ -183,7 +184,7 @@ def command(
     else:
         found = _found(inputs, gt, lists)
     shades: dict[str, Any] = {}
-    if gt is not None and (plots or report):  # what doesn't fit is told before hours of scoring
+    if gt is not None and (plots or report):  # say what doesn't fit before hours of scoring
         shades = _truth(found, truth)
     if out.exists():
         output_folder(out)
@@ -195,7 +196,9 @@ def command(
     names = [video.name for video in found.videos] + [name for _, name in found.footage]
     if what:
         files = [file for name in names for file in folder.files(name, plot=plots)]
-        _score_report.check(what, out, names, files, [*read, *files_of(found)], overwrite=overwrite)
+        _score_report.check(
+            what, out, names, files, [*read, *input_files(found)], overwrite=overwrite
+        )
     own = part.names(names)
     if not own:  # more processes than videos
         _shards.summarise(part, total=len(names), done=0, there=0, failed=0)
@@ -239,7 +242,7 @@ def command(
             write_run_info(out, command=sys.argv, extra=extra)
         console.print(each.table_of(done, rates))
         reused = sum(video.reused for video in done)
-        there = f"; {reused} of {len(done)} videos were there" if reused else ""
+        there = f"; {reused} of {len(done)} videos were there already" if reused else ""
         say(f"written to {out}{there}")
         for path in [path for path in written if path.suffix != ".srt"]:
             say(f"written: {path}")
@@ -271,9 +274,7 @@ def _found(inputs: Sequence[Path], gt: Path | None, lists: opt.ListOptions) -> I
     if gt is not None:
         raise typer.BadParameter("--gt needs a manifest or list, whose order it follows")
     found = find_inputs(inputs, frames_per_snippet=lists.frames_per_snippet or 16)
-    if lists.axes is not None:
-        stated = cast("Axes", lists.axes)
-        found.videos = [v if v.axes else dataclasses.replace(v, axes=stated) for v in found.videos]
+    found.videos = lists.with_axes(found.videos)
     return found
 
 

@@ -64,7 +64,8 @@ def command(
     ddl: Annotated[
         bool | None,
         typer.Option(
-            help="With dynamics ranking and alignment, or multiple-instance loss alone.",
+            help="Train with dynamics ranking and alignment, or with the multiple-instance loss "
+            "alone.",
             rich_help_panel=_OFTEN,
             show_default="--ddl",
         ),
@@ -73,7 +74,8 @@ def command(
     validation: Annotated[
         float | None,
         typer.Option(
-            help="Part of the training videos that chooses the epoch; 0 takes the last one.",
+            help="Share of the training videos that is held out to choose the epoch; 0: the last "
+            "epoch.",
             rich_help_panel=_OFTEN,
         ),
     ] = None,
@@ -101,12 +103,14 @@ def command(
     ] = None,
     test_split: Annotated[
         str | None,
-        typer.Option(help="The same from a split of the manifest.", rich_help_panel="Test"),
+        typer.Option(
+            help="Split of the manifest that holds the test videos.", rich_help_panel="Test"
+        ),
     ] = None,
     folds: Annotated[
         str | None,
         typer.Option(
-            help="Cross-validate: 'all', or folds such as '0,2'. One training a fold.",
+            help="Cross-validate: 'all', or folds such as '0,2'. One training per fold.",
             rich_help_panel="Test",
         ),
     ] = None,
@@ -222,7 +226,7 @@ def _test_videos(
     training: Sequence[Video],
     gt: Path | None,
 ) -> tuple[list[Video], tuple[LeftOut, ...]]:
-    # Ground truth of its own tells the labels that the list does not.
+    # Where ground truth is given, it says the labels that the list does not.
     labels: Labels = "required" if gt is None else "optional"
     chosen, left_out = lists.read_present(path, split=split, labels=labels)
     both = {video.name for video in training} & {video.name for video in chosen}
@@ -240,7 +244,9 @@ def _fold_numbers(text: str) -> list[int] | None:
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"--folds must be 'all' or numbers '0,2'; got {text!r}") from None
+        raise typer.BadParameter(
+            f"--folds must be 'all' or numbers such as '0,2'; got {text!r}"
+        ) from None
     twice = sorted({number for number in numbers if numbers.count(number) > 1})
     if twice:
         raise typer.BadParameter(f"--folds names fold {twice[0]} twice; got {text!r}")
@@ -250,7 +256,7 @@ def _fold_numbers(text: str) -> list[int] | None:
 @contextmanager
 def _reported() -> Iterator[None]:
     """Show warnings as lines of the console; say in one sentence where memory ran out."""
-    from .._memory import memory_errors
+    from .._out_of_memory import memory_errors
     from ..engine.process import OtherProcessError
 
     advice = (

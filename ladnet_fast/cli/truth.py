@@ -51,15 +51,16 @@ def command(
     boundaries: opt.BoundaryOption,
     out: Annotated[
         Path | None,
-        typer.Option(help="File for one vector, the videos end to end in the list's order."),
+        typer.Option(help="File for one vector of all videos, end to end in the list's order."),
     ] = None,
     per_video: Annotated[
-        Path | None, typer.Option(help="Folder for a vector of each video, NAME.npy.")
+        Path | None, typer.Option(help="Folder for one vector per video, NAME.npy.")
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace files that are not ours. Inputs are never replaced."
+            "--overwrite",
+            help="Replace files that ladnet-fast did not write. Inputs are never replaced.",
         ),
     ] = False,
     split: opt.Split = None,
@@ -75,6 +76,8 @@ def command(
     """
     import numpy as np
 
+    from ..data.video import files_of
+
     if out is None and per_video is None:
         raise typer.BadParameter("say where the truth goes: --out FILE.npy, or --per-video FOLDER")
     if out is not None and out.suffix.lower() != ".npy":
@@ -85,7 +88,7 @@ def command(
     targets = _targets(chosen, per_video)
     check_outputs(
         [*([] if out is None else [out]), *targets.values()],
-        [annotations, videos, *lists.files(), *_files_of(chosen)],
+        [annotations, videos, *lists.files(), *files_of(chosen)],
         kinds=[KIND],
         overwrite=overwrite,
     )
@@ -122,12 +125,6 @@ def _targets(videos: Sequence[Video], folder: Path | None) -> dict[str, Path]:
     if folder is None:
         return {}
     return {video.name: folder / f"{video.name}.npy" for video in videos}
-
-
-def _files_of(videos: Sequence[Video]) -> list[Path]:
-    paths = [source.path for video in videos for source in video.features]
-    paths += [video.query.path for video in videos if video.query is not None]
-    return paths + [video.frame_labels for video in videos if video.frame_labels is not None]
 
 
 def _made(
@@ -174,7 +171,7 @@ def _say_what_the_manifest_needs(
     is_manifest: bool,
 ) -> None:
     """Print the column frame_labels for the first videos; paths are relative to a manifest."""
-    say(f"written to {folder}, a file for each of {len(videos)} videos")
+    say(f"written to {folder}, one file per video, {len(videos)} in all")
     say("for the manifest's column frame_labels, beside each video's name:")
     for video in videos[:_SHOWN]:
         path = Path(os.path.abspath(targets[video.name]))

@@ -47,11 +47,11 @@ def command(
     window: Annotated[
         int,
         typer.Option(
-            min=1, help="Snippets that attention sees; 938 are ten minutes of 25 frames a second."
+            min=1, help="Snippets that attention sees; 938 are ten minutes at 25 frames per second."
         ),
     ] = 938,
     delay: Annotated[
-        int, typer.Option(min=0, help="Snippets of the future that a score waits for.")
+        int, typer.Option(min=0, help="Later snippets that a score waits for and takes in.")
     ] = 0,
     json_scores: Annotated[
         bool, typer.Option("--json-scores", help="Print every score as a line of JSON.")
@@ -63,19 +63,21 @@ def command(
     device: opt.Device = "auto",
     threshold: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Scores from here on are high.", rich_help_panel=_ALERTS),
+        typer.Option(
+            min=0, max=1, help="Scores of this or more are high.", rich_help_panel=_ALERTS
+        ),
     ] = 0.5,
     hold: Annotated[
         float,
         typer.Option(
-            "--for", min=0, help="Seconds of high scores that begin an event.",
+            "--for", min=0, help="Seconds that scores must be high for an event to begin.",
             rich_help_panel=_ALERTS,
         ),
     ] = 2.0,
     release: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="An event ends with a score below this.",
+            min=0, max=1, help="An event ends when a score is below this.",
             show_default="0.8 of --threshold", rich_help_panel=_ALERTS,
         ),
     ] = None,
@@ -83,8 +85,9 @@ def command(
         str | None,
         typer.Option(
             "--exec", metavar="COMMAND", rich_help_panel=_ALERTS,
-            help="Start this program (without a shell) at the begin and the end of each event; it "
-            "gets the line of JSON on its standard input.",
+            help="Start this program (without a shell) when an event begins and when it ends; it "
+            "gets "
+            "the line of JSON on its standard input.",
         ),
     ] = None,
     exec_timeout: Annotated[
@@ -120,7 +123,7 @@ def command(
     fps: Annotated[
         float | None,
         typer.Option(
-            min=0.1, max=1000, help="Make so many frames a second of the source's.",
+            min=0.1, max=1000, help="Sample the source at this many frames per second.",
             show_default="the source's own", rich_help_panel=_READING,
         ),
     ] = None,
@@ -128,13 +131,13 @@ def command(
         bool | None,
         typer.Option(
             "--drop/--no-drop", help="Leave snippets out where this machine is too slow.",
-            show_default="of live sources, not of files and pipes", rich_help_panel=_READING,
+            show_default="yes for live sources, no for files and pipes", rich_help_panel=_READING,
         ),
     ] = None,
     reconnect: Annotated[
         int,
         typer.Option(
-            min=0, help="Vain attempts in a row to get a lost camera or address back.",
+            min=0, help="Failed attempts in a row before a lost camera or address is given up.",
             rich_help_panel=_READING,
         ),
     ] = 10,
@@ -148,21 +151,22 @@ def command(
     idle: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Seconds without growth that end a file, without news a folder.",
+            min=0, help="Seconds without growth that end a file, or without new files that end a "
+            "folder.",
             show_default="10 for a file, never for a folder", rich_help_panel=_READING,
         ),
     ] = None,
     settle: Annotated[
         float,
         typer.Option(
-            min=0, help="Seconds that a folder's file must have stayed the same to be complete.",
+            min=0, help="Seconds that a folder's file must stay unchanged to be complete.",
             rich_help_panel=_READING,
         ),
     ] = 2.0,
     skip_existing: Annotated[
         bool,
         typer.Option(
-            "--skip-existing", help="Leave out the files that are in the folder at first.",
+            "--skip-existing", help="Leave out the files that are in the folder at the start.",
             rich_help_panel=_READING,
         ),
     ] = False,
@@ -182,12 +186,12 @@ def command(
         ),
     ] = None,
 ) -> None:  # fmt: skip
-    """Score a camera or another source while it goes on, and tell of events.
+    """Score a camera or another source while it goes on, and report events.
 
-    Prints a line of JSON at the begin and at the end of each event, and one with the totals; what
-    is for people goes to standard error. Ends with the source, or on Ctrl-C or SIGTERM. The exit
-    status is 1 where something failed on the way: a camera that was lost for good, a damaged file,
-    a clip that could not be written, a program of --exec.
+    Prints a line of JSON when an event begins, when it ends, and one with the totals; messages for
+    people go to standard error. Ends with the source, or on Ctrl-C or SIGTERM. The exit status is 1
+    if something failed on the way: a camera that was lost for good, a damaged file, a clip that
+    could not be written, a program of --exec.
     """
     from .._allocator import keep_freed_memory
     from ..engine import load_model

@@ -3,15 +3,15 @@
 Only features in HDF5 files need more (h5py, extra "tools").
 """
 
-from ladnet_fast.data.annotations import (
+from .annotations import (
     Boundaries,
     Interval,
     intervals_to_frames,
     read_annotations,
     read_num_frames,
 )
-from ladnet_fast.data.bags import Bag, BagDataset, Batch, collate
-from ladnet_fast.data.features import (
+from .bags import Bag, BagDataset, Batch, collate
+from .features import (
     Crop,
     count_crops,
     feature_shape,
@@ -20,28 +20,28 @@ from ladnet_fast.data.features import (
     load_features,
     num_snippets,
 )
-from ladnet_fast.data.ground_truth import (
+from .ground_truth import (
     LengthRule,
     ground_truth_length,
     load_ground_truth,
     read_frame_labels,
 )
-from ladnet_fast.data.layouts import LAYOUTS, Layout
-from ladnet_fast.data.lists import read_list
-from ladnet_fast.data.manifest import read_manifest, write_manifest
-from ladnet_fast.data.missing import LeftOut, leave_out, missing_features
-from ladnet_fast.data.pack.format import PackInfo, is_pack, read_info
-from ladnet_fast.data.pack.verify import verify_pack
-from ladnet_fast.data.pack.write import write_pack
-from ladnet_fast.data.samplers import BalancedBatchSampler, EpochSampler
-from ladnet_fast.data.sampling import bin_mean, linspace_indices, linspace_sample
-from ladnet_fast.data.splits import (
+from .layouts import LAYOUTS, Layout
+from .lists import read_list
+from .manifest import read_manifest, write_manifest
+from .missing import LeftOut, leave_out, missing_features
+from .pack.format import PackInfo, is_pack, read_info
+from .pack.verify import verify_pack
+from .pack.write import write_pack
+from .samplers import BalancedBatchSampler, EpochSampler
+from .sampling import bin_mean, linspace_indices, linspace_sample
+from .splits import (
     select_split,
     split_by_fold,
     stratified_folds,
     train_validation_split,
 )
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video
+from .video import Axes, DataError, FeatureSource, Video
 
 __all__ = [
     "LAYOUTS",

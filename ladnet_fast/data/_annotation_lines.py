@@ -1,4 +1,4 @@
-"""One line of a file of temporal annotations, or of numbers of frames: where its name ends."""
+"""Reading one line of temporal annotations, or of frame counts, and where the name in it ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ladnet_fast.data.video import DataError
+from .video import DataError
 
 _SUFFIXES = "npy|txt|h5|hdf5|mp4|avi|mkv|mov|webm|wmv|mpe?g|m4v|flv"
 _SUFFIX = re.compile(rf"\.(?:{_SUFFIXES})$", re.IGNORECASE)
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What a line says: the video's name, its number of frames where given, and its intervals."""
+    """Content of a line: the video's name, its number of frames if given, and its intervals."""
 
     name: str
     num_frames: int | None
@@ -38,7 +38,7 @@ def base_name(name: str) -> str:
 
 
 def parse_annotation(text: str, where: str) -> Line:
-    """Read ``name [frames] [class] start end ...``; DataError says what can't be told."""
+    """Read ``name [frames] [class] start end ...``; a DataError says what is unclear."""
     name, fields, certain = _split_name(text)
     words = next((i for i, field in enumerate(fields) if _NUMBER.fullmatch(field)), len(fields))
     if words > 1:
@@ -51,7 +51,7 @@ def parse_annotation(text: str, where: str) -> Line:
         num_frames = int(fields[0])
         fields = fields[1:]
         if num_frames < 1:
-            raise DataError(f"{where}: {num_frames} is no number of frames; it must be at least 1")
+            raise DataError(f"{where}: the number of frames must be at least 1; got {num_frames}")
     intervals = tuple(_parse_intervals(fields, where, "" if certain else f"; {_BLANKS}"))
     for interval in intervals:
         if num_frames is not None and interval.end > num_frames:
@@ -95,7 +95,7 @@ def _split_name(text: str) -> tuple[str, list[str], bool]:
 def _checked_name(name: str, where: str) -> str:
     base = base_name(name)
     if not base:
-        raise DataError(f"{where}: {name!r} is no video's name")
+        raise DataError(f"{where}: the name of a video must not be empty; got {name!r}")
     return base
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast.data._content import binary_kind, why_not_utf8
-from ladnet_fast.data._conversions import conversion, object_array_command
-from ladnet_fast.data.pack.format import rows_of
-from ladnet_fast.data.pack.shards import open_rows
-from ladnet_fast.data.video import DataError, FeatureSource
+from .._extras import import_extra
+from ._content import binary_kind, why_not_utf8
+from ._conversions import conversion, object_array_command
+from .pack.format import rows_of
+from .pack.shards import open_rows
+from .video import DataError, FeatureSource
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 TEXT_SUFFIXES = (".txt",)
@@ -105,7 +105,7 @@ def _read_text_rows(path: Path) -> NDArray[np.float32]:
         kind = binary_kind(path)
         problem = f"is {kind}" if kind else why_not_utf8(path, path.read_bytes())
         raise DataError(
-            f"{path} is not a table of numbers, one snippet a line: "
+            f"{path} is not a table of numbers, one snippet per line: "
             f"{f'it {problem}' if problem else error}"
         ) from error
     return rows
@@ -117,7 +117,7 @@ def _text_delimiter(path: Path) -> str | None:
 
 
 class _KeptOpen(threading.local):
-    """HDF5 files that stay open in this thread: by process and by what the file is on the disk."""
+    """HDF5 files that stay open in this thread, by process, path, inode, size and time."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -146,7 +146,7 @@ def hdf5_kept_open() -> Iterator[None]:
 
 
 def keep_hdf5_open(_worker: int) -> None:
-    """Keep HDF5 files open until this process ends: for a worker, which may inherit no block."""
+    """Keep HDF5 files open until this process ends: for a DataLoader's workers."""
     _kept_open.users += 1
 
 
@@ -196,7 +196,7 @@ def _open_hdf5(source: FeatureSource) -> Iterator[Any]:
 
 
 def hdf5_keys(path: Path) -> frozenset[str]:
-    """Names of all data sets in an HDF5 file, those inside groups with their full path."""
+    """Return the names of all data sets in an HDF5 file; inside groups, their full path."""
     names: list[str] = []
     with _hdf5_file(path) as file:
         # visititems stops at the first value that is not None, which append never returns.

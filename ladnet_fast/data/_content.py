@@ -1,4 +1,4 @@
-"""What a file is by its content, whatever its name says, for messages that help."""
+"""Recognising a file by its content, whatever its name, for messages that help."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIGNATURES = (
     (4, b"ftyp", "a video (MP4)"),
     *((0, bytes([0x80, protocol]), "a Python pickle") for protocol in range(2, 6)),
 )
-# The longer marks first: that of UTF-32 begins with that of UTF-16.
+# Byte-order marks, the longer ones first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32", "UTF-32"),
     (b"\x00\x00\xfe\xff", "utf-32", "UTF-32"),
@@ -61,7 +61,7 @@ def why_not_utf8(path: Path, data: bytes) -> str | None:
         for codec, encoding in _UNMARKED:
             if _decodes(data, codec):
                 return f"is {encoding} text; convert it:\n  {iconv(path, encoding)}"
-        return "is binary data, no text"
+        return "is binary data, not text"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Shell commands that turn other formats into what is read here; tests run them as printed."""
+"""Shell commands that convert other formats into .npy; tests run them as they are printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
-# A part of what a file is; then what to do, what it imports, and how it gets array a from path p.
+# Part of a kind's name -> what to do, what the command imports, how it gets array a from path p.
 _ONLY = {
     "MATLAB 5": (
         "convert its only variable (needs scipy, which ladnet-fast[tools] brings)",
@@ -47,7 +47,7 @@ def conversion(kind: str, path: Path, what: Literal["features", "vector"]) -> st
     path : Path
         The file.
     what : "features" or "vector"
-        What it should hold: a vector is made flat.
+        What the file should hold; a vector is flattened.
     """
     is_tensor = "zip" in kind and path.suffix.lower() in (".pt", ".pth", ".pkl")
     entry = _TENSOR if is_tensor else next((e for part, e in _ONLY.items() if part in kind), None)

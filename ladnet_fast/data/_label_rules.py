@@ -1,4 +1,4 @@
-"""What tells the label of a list's video: what the user says, a label column, or its name."""
+"""Where the label of a list's video comes from: the user, a label column, or the name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ladnet_fast._wording import give, name_of
-from ladnet_fast.data._text import read_lines
-from ladnet_fast.data.labels import Label, UnknownLabelError, label_from_cell
-from ladnet_fast.data.layouts import Layout
-from ladnet_fast.data.video import DataError, label_remedies
+from .._wording import give, name_of
+from ._text import read_lines
+from .labels import Label, UnknownLabelError, label_from_cell
+from .layouts import Layout
+from .video import DataError, label_remedies
 
 #: A label that may be unknown.
 MaybeLabel = tuple[int | None, tuple[str, ...]]
@@ -29,12 +29,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class LabelRules:
-    """How the labels of one list are told.
+    """How the labels of one list are found.
 
     Parameters
     ----------
     layout : Layout
-        Whose names tell labels.
+        Its names give labels.
     listing : Path
         Named in messages.
     anomalous : mapping of str to Label, optional
@@ -42,7 +42,7 @@ class LabelRules:
     folders : mapping of str to int
         Labels of folders that the user named.
     required : bool
-        Refuse a video whose label can't be told; else it is None.
+        Refuse a video whose label is unknown; otherwise its label is None.
     """
 
     layout: Layout
@@ -52,7 +52,7 @@ class LabelRules:
     required: bool
 
     def label(self, entry: Entry) -> MaybeLabel:
-        """Tell a video's label."""
+        """Return a video's label and classes."""
         where = f"{self.listing}, line {entry.line}"
         if self.anomalous is not None:
             label, classes = self.anomalous.get(entry.name, (0, ()))
@@ -82,7 +82,7 @@ class LabelRules:
             raise DataError(f"{where}: {error}; {label_remedies()}{column}") from error
 
     def _classes(self, entry: Entry, label: int) -> tuple[str, ...]:
-        """Classes that the name tells of a video whose label is known otherwise."""
+        """Return the classes that the name gives, for a video whose label comes from elsewhere."""
         try:
             return self.layout.label(entry.name, entry.folders)[1] if label else ()
         except UnknownLabelError:  # none are needed
@@ -94,9 +94,9 @@ def read_anomalous_names(
 ) -> dict[str, Label] | None:
     """Read names of anomalous videos, or a file of lines ``name`` or ``name class``.
 
-    Names may hold blanks: a line that is a video's name as a whole is one, else its last field is
-    the class. A whole data set's names may be given for one of its lists, so that some of them may
-    not be in ``videos``; one at least must.
+    Names may hold blanks: a line that equals a video's name is that name; otherwise its last field
+    is the class. The names of a whole data set may be given for one of its lists: not all of them
+    need be in ``videos``, but at least one must.
     """
     if names is None:
         return None
@@ -144,15 +144,17 @@ def _label_of_class(cell: str, where: str) -> Label:
     except UnknownLabelError:
         if not cell[:1].isalpha():
             raise DataError(
-                f"{where}: {cell!r} is no class; lines are 'name' or 'name class'"
+                f"{where}: the class must begin with a letter, in a line 'name' or 'name class'; "
+                "got "
+                f"{cell!r}"
             ) from None
-        return 1, (cell,)  # a class of somebody's own
+        return 1, (cell,)  # a class that the user has named
 
 
 def folder_labels(
     normal: Sequence[str], anomalous: Sequence[str], folders: Iterable[Sequence[str]], listing: Path
 ) -> dict[str, int]:
-    """Return the label of every folder that the user named; refuse names that can't be meant."""
+    """Return the label of every folder that the user named; refuse names that match nothing."""
     for argument, names in (("normal_folders", normal), ("anomalous_folders", anomalous)):
         for name in names:
             if not name or "/" in name or "\\" in name or name in (".", ".."):

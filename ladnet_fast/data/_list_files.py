@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ladnet_fast._wording import name_of
-from ladnet_fast.data._annotation_lines import base_name
-from ladnet_fast.data._arrays import hdf5_keys
-from ladnet_fast.data._text import read_lines, strip_suffix
-from ladnet_fast.data.annotations import read_num_frames
-from ladnet_fast.data.video import DataError, FeatureSource
+from .._wording import name_of
+from ._annotation_lines import base_name
+from ._arrays import hdf5_keys
+from ._text import read_lines, strip_suffix
+from .annotations import read_num_frames
+from .video import DataError, FeatureSource
 
 QUERY_SUFFIX = "__vggish"
 
@@ -49,7 +49,7 @@ class Place:
         return self.root / path  # an absolute path replaces root
 
     def check_remap(self, lines: Iterable[Line]) -> None:
-        """Refuse a prefix to replace that no line has."""
+        """Refuse a prefix that no line begins with."""
         if self.remap is None:
             return
         first = None
@@ -65,14 +65,14 @@ class Place:
 
 
 def posix(text: str) -> str:
-    """Slashes for backslashes, without a trailing one."""
+    """Return a path with slashes for backslashes, without a trailing one."""
     return str(PurePosixPath(text.replace("\\", "/")))
 
 
 def lengths_of(
     num_frames: Mapping[str, int] | str | os.PathLike[str] | None, names: list[str], listing: Path
 ) -> Mapping[str, int]:
-    """Return lengths in frames by base name; one video of the list at least is among them."""
+    """Return lengths in frames by base name; at least one of them is of a video of the list."""
     if num_frames is None:
         return {}
     found = num_frames if isinstance(num_frames, Mapping) else read_num_frames(num_frames)

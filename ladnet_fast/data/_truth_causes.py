@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ladnet_fast._wording import give
-from ladnet_fast.data.lengths import ground_truth_length
-from ladnet_fast.data.vectors import FrameLabels
-from ladnet_fast.data.video import Video
+from .._wording import give
+from .lengths import ground_truth_length
+from .vectors import FrameLabels
+from .video import Video
 
 #: What was counted to get the numbers of snippets.
 Counted = Literal["features", "scores"]
@@ -86,11 +86,11 @@ def why_vector_differs(
 
 
 def scores_per_frame(per_snippet: int | None) -> str:
-    """Say that scores have a value for each frame, and what to do about it."""
+    """Say that there is one score per frame instead of one per snippet, and the remedy."""
     each = "snippet" if per_snippet is None else f"snippet of {per_snippet} frames"
     return (
         f"the scores have a value for each frame, but one for each {each} is expected; keep one "
-        "score a snippet, or say that a snippet is one frame: "
+        "score per snippet, or say that a snippet is one frame: "
         f"{give('frames_per_snippet', 1)} with a list, or 1 in the manifest's column "
         "frames_per_snippet"
     )

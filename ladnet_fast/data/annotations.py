@@ -1,4 +1,4 @@
-"""Temporal annotations as text: UCF-Crime's and XD-Violence's, also the multi-class one."""
+"""Temporal annotations as text: those of UCF-Crime and XD-Violence, multi-class ones too."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._choices import Boundaries
-from ladnet_fast._values import count, shown
-from ladnet_fast._values import path as checked_path
-from ladnet_fast._wording import name_of
-from ladnet_fast.data._annotation_lines import (
+from .._choices import Boundaries
+from .._values import count, shown
+from .._values import path as checked_path
+from .._wording import name_of
+from ._annotation_lines import (
     Interval,
     Line,
     parse_annotation,
     parse_num_frames,
 )
-from ladnet_fast.data._text import read_lines
-from ladnet_fast.data.video import DataError
+from ._text import read_lines
+from .video import DataError
 
 
 def read_annotations(path: str | os.PathLike[str]) -> dict[str, tuple[Interval, ...]]:
     """Read a file of temporal annotations.
 
-    One video a line, fields separated by blanks::
+    One video per line, fields separated by blanks::
 
         Abuse028_x264.mp4  Abuse  165  240  -1  -1        UCF-Crime
         Arson/Arson022_x264.mp4 8640 Arson 3500 4000      the same, with folder and frame count
@@ -62,7 +62,7 @@ def annotation_lines(path: str | os.PathLike[str]) -> dict[str, Line]:
 def read_num_frames(path: str | os.PathLike[str]) -> dict[str, int]:
     """Read the numbers of frames of videos.
 
-    One video a line, ``name frames``, or temporal annotations that state the number before the
+    One video per line, ``name frames``, or temporal annotations that state the number before the
     class; see `read_annotations` for names, and for what is raised.
 
     Returns

@@ -1,11 +1,11 @@
-"""Which axis of a three-dimensional feature file holds the crops: told, or certain by its shape."""
+"""Which axis of a three-dimensional feature file holds the crops, as stated or by its shape."""
 
 from __future__ import annotations
 
 from typing import get_args
 
-from ladnet_fast._wording import give
-from ladnet_fast.data.video import Axes, DataError, FeatureSource
+from .._wording import give
+from .video import Axes, DataError, FeatureSource
 
 #: Extractors of this field cut one, five or ten crops.
 CROP_COUNTS = (1, 5, 10)
@@ -29,8 +29,8 @@ def crop_axis(shape: tuple[int, ...], axes: Axes | None, source: FeatureSource |
     Raises
     ------
     DataError
-        If nothing tells the order, or what is stated contradicts the shape: the axis that would
-        hold the crops is not 1, 5 or 10 long, and the other one is.
+        If the order is unknown, or what is stated contradicts the shape: the axis that would hold
+        the crops is not 1, 5 or 10 long, and the other one is.
     """
     if len(shape) == 2:
         return None

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ladnet_fast._values import as_whole, choice, count, sequence, shown, switch
-from ladnet_fast.data._arrays import hdf5_kept_open
-from ladnet_fast.data.features import (
+from .._values import as_whole, choice, count, sequence, shown, switch
+from ._arrays import hdf5_kept_open
+from .features import (
     FeatureMatrix,
     align_query,
     count_crops,
@@ -20,9 +20,9 @@ from ladnet_fast.data.features import (
     load_query,
     query_width,
 )
-from ladnet_fast.data.memory import MemoryLimit
-from ladnet_fast.data.sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
-from ladnet_fast.data.video import DataError, FeatureSource, Video, require_videos
+from .memory_limit import MemoryLimit
+from .sampling import BINS, MAX_SNIPPETS, bin_mean, linspace_sample
+from .video import DataError, FeatureSource, Video, require_videos
 
 Sampling = Literal["linspace", "bins", "none"]
 CropChoice = Literal["all", "first"]
@@ -67,9 +67,10 @@ class BagDataset(Dataset[Bag]):
     crops : "all" or "first"
         Every crop is a sample, or only crop 0.
     preload : bool
-        Read every sample now and keep it in memory: for small sets on slow disks.
+        Read every sample at once and keep it in memory, for small sets on slow disks.
     memory : MemoryLimit, optional
-        Keep samples as they are read, as far as it allows; the others are read each time.
+        Keep samples in memory once they are read, as far as the limit allows; the others are read
+        each time.
 
     Attributes
     ----------
@@ -185,7 +186,7 @@ def _bytes(bag: Bag) -> int:
 
 
 def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
-    """Pad bags with zeros to one length; `lengths` keeps the true one.
+    """Pad bags with zeros to one length; ``lengths`` keeps the true ones.
 
     Parameters
     ----------
@@ -213,11 +214,13 @@ def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
     padded = longest if pad_to is None else as_whole(pad_to)
     if padded is None or padded < longest:
         raise ValueError(
-            f"pad_to must be at least the longest bag's {longest} snippets, got {shown(pad_to)}"
+            f"pad_to must be at least the longest bag's {longest} snippets; got {shown(pad_to)}"
         )
     queries = [bag.query for bag in bags if bag.query is not None]
     if queries and len(queries) != len(bags):
-        raise ValueError(f"either every bag or none has a query, got {len(queries)}/{len(bags)}")
+        raise ValueError(
+            f"bags must all have a query, or none; got {len(queries)} of {len(bags)} with one"
+        )
     return Batch(
         _pad([bag.features for bag in bags], padded),
         torch.tensor(lengths),
@@ -229,7 +232,7 @@ def collate(bags: Sequence[Bag], *, pad_to: int | None = None) -> Batch:
 def _pad(matrices: Sequence[Tensor], length: int) -> Tensor:
     widths = sorted({matrix.shape[1] for matrix in matrices})
     if len(widths) > 1:
-        raise ValueError(f"all bags of a batch must have the same width, got {widths}")
+        raise ValueError(f"bags must have features, and queries, of one width; got {widths}")
     out = matrices[0].new_zeros(len(matrices), length, widths[0])
     for row, matrix in zip(out, matrices, strict=True):
         row[: len(matrix)] = matrix

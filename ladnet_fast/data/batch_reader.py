@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ladnet_fast.data.bags import Bag, BagDataset, Batch, collate
-from ladnet_fast.data.features import num_snippets
-from ladnet_fast.data.pack.format import rows_of
-from ladnet_fast.data.pack.shards import Shard, open_rows, open_shard
-from ladnet_fast.data.sampling import bin_mean, linspace_indices
-from ladnet_fast.data.video import DataError, FeatureSource
+from .bags import Bag, BagDataset, Batch, collate
+from .features import num_snippets
+from .pack.format import rows_of
+from .pack.shards import Shard, open_rows, open_shard
+from .sampling import bin_mean, linspace_indices
+from .video import DataError, FeatureSource
 
 
 class PackedBatch(NamedTuple):
@@ -127,11 +127,11 @@ def from_pack(dataset: BagDataset) -> bool:
 
 
 class _Buffers:
-    """Memory of batches that nobody has any more, for the next ones.
+    """Memory of earlier batches, used again once nobody holds them.
 
-    New memory is what a batch costs most: the system clears it page by page. A tensor made of an
-    array holds a reference to it, and so does whatever was made of the tensor; without one the
-    array is free.
+    Fresh memory is the most expensive part of a batch: the system clears it page by page. A tensor
+    made from an array holds a reference to it, and so does everything made from the tensor; an
+    array without such references is free.
     """
 
     _MOST = 4
@@ -158,7 +158,7 @@ class _Buffers:
         return torch.from_numpy(array)[:size].view(shape)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        return _Buffers, ()  # a process has its own
+        return _Buffers, ()  # each process has its own
 
 
 class _Ranges:
@@ -201,10 +201,10 @@ class _Ranges:
         """Tell the system which rows come next, so that the disk works ahead of the copies."""
         for sample in samples:
             if self._seen[sample]:
-                continue  # it is in memory by now, where memory holds all
+                continue  # read before, and memory holds all files
             self._seen[sample] = self._fits
             shard, start, length = self._range(sample)
-            # Of a long bag few rows are read: the system finds those by itself.
+            # Only a few rows of a long bag are read: reading ahead would fetch all of it.
             if length <= _AHEAD * self.sampled_length(sample):
                 shard.will_need(start, start + length)
 
@@ -213,7 +213,7 @@ class _Ranges:
         return shard, int(self.start[sample]), int(self.length[sample])
 
 
-# Up to so many times the rows that a batch takes, a bag is read whole.
+# A bag is read whole if it has at most this many times the rows that a batch takes of it.
 _AHEAD = 8
 
 

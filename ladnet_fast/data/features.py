@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._records import verify
-from ladnet_fast._values import as_whole, shown
-from ladnet_fast.data._arrays import TEXT_SUFFIXES, open_array
-from ladnet_fast.data._conversions import reshape_command
-from ladnet_fast.data.axes import crop_axis
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes
+from .._records import verify
+from .._values import as_whole, shown
+from ._arrays import TEXT_SUFFIXES, open_array
+from ._conversions import reshape_command
+from .axes import crop_axis
+from .video import Axes, DataError, FeatureSource, Video, check_axes
 
 FeatureMatrix = NDArray[np.float32]
 
@@ -53,7 +53,7 @@ def load_features(
         If the file does not exist.
     DataError
         If the file is corrupt, an object array, empty, of another rank or type, holds a NaN
-        or infinity, or nothing tells which axis holds the crops; the message names the file and
+        or infinity, or it is unknown which axis holds the crops; the message names the file and
         the row.
     ValueError
         If ``crop`` is out of range, or ``axes`` unknown.
@@ -61,7 +61,7 @@ def load_features(
     source = FeatureSource.parse(source)
     check_axes(axes)
     if source.key is None and source.path.is_file():
-        verify(source.path)  # what this package wrote has the bytes that it wrote
+        verify(source.path)  # a file of this package must have the bytes that were written
     with open_array(source) as array:
         shape = _checked_shape(source, array)
         axis = crop_axis(shape, axes, source)
@@ -84,7 +84,7 @@ def load_features(
 def feature_shape(
     source: FeatureSource | str | os.PathLike[str], *, axes: Axes | None = None
 ) -> tuple[int, ...]:
-    """Shape of a source, (T, D) or (T, crops, D) whatever its order, from its header if it has one.
+    """Return a source's shape, (T, D) or (T, crops, D) in that order, from its header if possible.
 
     ``axes`` and what is raised are as in `load_features`.
     """
@@ -103,7 +103,7 @@ def count_crops(video: Video) -> int:
 
 
 def num_snippets(video: Video) -> int:
-    """T of the features that `iter_crops` yields for ``video``, read from the headers."""
+    """Return T of the features that `iter_crops` yields for ``video``, read from the headers."""
     length = _shape_of(video)[0]
     if video.query is None:
         return length
@@ -111,17 +111,17 @@ def num_snippets(video: Video) -> int:
 
 
 def feature_width(video: Video) -> int:
-    """D of the features that `iter_crops` yields for ``video``, read from a header."""
+    """Return D of the features that `iter_crops` yields for ``video``, read from a header."""
     return _shape_of(video)[-1]
 
 
 def query_width(video: Video) -> int | None:
-    """Dq of the features of the second modality, or None where ``video`` has none."""
+    """Return Dq of the second modality's features, or None where ``video`` has none."""
     return None if video.query is None else _single_crop(video, video.query)[0][-1]
 
 
 def crop_shape(video: Video, crop: int) -> tuple[int, int]:
-    """(T, D) of a crop's own features, read from a header."""
+    """Return (T, D) of a crop's own features, read from a header."""
     if len(video.features) == 1:
         shape = feature_shape(video.features[0], axes=video.axes)
     else:
@@ -130,7 +130,7 @@ def crop_shape(video: Video, crop: int) -> tuple[int, int]:
 
 
 def query_shape(video: Video) -> tuple[int, int] | None:
-    """(T, Dq) of the second modality's own features; None where ``video`` has none."""
+    """Return (T, Dq) of the second modality's own features; None where ``video`` has none."""
     if video.query is None:
         return None
     shape = _single_crop(video, video.query)[0]
@@ -156,19 +156,19 @@ def load_query(video: Video) -> FeatureMatrix | None:
 def _checked_crop(where: str, crop: int, crops: int) -> int:
     number = as_whole(crop)
     if number is None or not 0 <= number < crops:
-        raise ValueError(f"{where}: crop must be in 0..{crops - 1}, got {shown(crop)}")
+        raise ValueError(f"{where}: crop must be in 0..{crops - 1}; got {shown(crop)}")
     return number
 
 
 def _shape_of(video: Video) -> tuple[int, ...]:
-    """Shape of the first source: (T, D), or (T, crops, D)."""
+    """Return the shape of the first source: (T, D), or (T, crops, D)."""
     if len(video.features) > 1:
         return _single_crop(video, video.features[0])[0]
     return feature_shape(video.features[0], axes=video.axes)
 
 
 def _single_crop(video: Video, source: FeatureSource) -> tuple[tuple[int, ...], Axes | None]:
-    """Shape of a source that has to be one crop, and its axes: the one of length 1 is the crop."""
+    """Return shape and axes of a source that must be one crop: the axis of length 1 is the crop."""
     shape = _stored_shape(source)
     if len(shape) == 2:
         return shape, None
@@ -250,18 +250,18 @@ def _checked_shape(source: FeatureSource, array: Any) -> tuple[int, ...]:
             f"(crops, T, D), with at least one of each{_without_extra_axes(source, shape)}"
         )
     if array.dtype.kind not in "fiu":
-        raise DataError(f"{source}: features must be real numbers, got dtype {array.dtype}")
+        raise DataError(f"{source}: features must be real numbers; got dtype {array.dtype}")
     return shape
 
 
 def _without_extra_axes(source: FeatureSource, shape: tuple[int, ...]) -> str:
-    """Say how to take out axes of length 1, where that gives features."""
+    """Say how to remove axes of length 1, where features are left then."""
     if len(shape) < 4 or 0 in shape:
         return ""
     kept = [*(n for n in shape[:-1] if n > 1), shape[-1]]
     if len(kept) not in (2, 3):
         return ""
-    remedy = f"; the axes of length 1 are to be taken out, which gives {tuple(kept)}"
+    remedy = f"; remove the axes of length 1, which leaves {tuple(kept)}"
     if source.path.suffix.lower() == ".npy":
         remedy += f":\n  {reshape_command(source.path, tuple(kept))}"
     return remedy

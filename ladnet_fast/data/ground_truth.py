@@ -1,4 +1,4 @@
-"""Frame-level ground truth, from any of the field's files, with lengths and labels checked."""
+"""Frame-level ground truth from the files that the field uses, with lengths and labels checked."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import get_args
 
 import numpy as np
 
-from ladnet_fast import _values
-from ladnet_fast._wording import give
-from ladnet_fast.data._annotation_lines import Interval, Line, base_name
-from ladnet_fast.data._truth_causes import (
+from .. import _values
+from .._wording import give
+from ._annotation_lines import Interval, Line, base_name
+from ._truth_causes import (
     Counted,
     scores_per_frame,
     why_own_differs,
     why_vector_differs,
 )
-from ladnet_fast.data.annotations import (
+from .annotations import (
     Boundaries,
     annotation_lines,
     check_boundaries,
     end_of,
     intervals_to_frames,
 )
-from ladnet_fast.data.lengths import LengthRule, ground_truth_length
-from ladnet_fast.data.missing import LeftOut
-from ladnet_fast.data.vectors import FrameLabels, kind_of_truth, read_frame_labels
-from ladnet_fast.data.video import DataError, Video, require_videos
+from .lengths import LengthRule, ground_truth_length
+from .missing import LeftOut
+from .vectors import FrameLabels, kind_of_truth, read_frame_labels
+from .video import DataError, Video, require_videos
 
 __all__ = [
     "FrameLabels",
@@ -78,7 +78,7 @@ def load_ground_truth(
     Returns
     -------
     list of ndarray, (F_i,), uint8
-        1 where a frame is anomalous. A normal video that no file speaks of is all 0.
+        1 where a frame is anomalous. A normal video without ground truth is all 0.
 
     Raises
     ------
@@ -96,7 +96,8 @@ def load_ground_truth(
     check_labels = _values.switch("check_labels", check_labels)
     if len(num_snippets) != len(videos):
         raise ValueError(
-            f"num_snippets must have one entry per video: {len(videos)}, got {len(num_snippets)}"
+            f"num_snippets must have an entry for each of {len(videos)} videos; got "
+            f"{len(num_snippets)}"
         )
     num_snippets = [
         _values.count(f"num_snippets of {video.name!r}", snippets)
@@ -245,7 +246,7 @@ def _from_annotations(
 
 
 def _are_frames(scores: int, line: Line, video: Video) -> bool:
-    """Tell whether there is a score for each frame, up to a snippet, and not for each snippet."""
+    """Tell whether there is one score per frame, give or take a snippet, and not per snippet."""
     each = video.frames_per_snippet
     if line.num_frames is None or each is None or each == 1:
         return False
@@ -253,7 +254,7 @@ def _are_frames(scores: int, line: Line, video: Video) -> bool:
 
 
 def _slack(video: Video, boundaries: Boundaries) -> int:
-    """How far an interval may reach beyond the features.
+    """Return how far, in frames, an interval may reach beyond the features.
 
     They leave out the video's last, incomplete snippet, or a complete one that lost a frame in
     decoding. Published annotations give the last frame's number as counted from 1, which is one

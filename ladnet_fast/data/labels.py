@@ -1,4 +1,4 @@
-"""Labels that names and cells tell with certainty, by the conventions of published data sets."""
+"""Labels that names and cells give with certainty, by the conventions of published data sets."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _XD_NAME = re.compile(rf"_label_({_XD_CODES})$")
 
 
 class UnknownLabelError(ValueError):
-    """A name or a cell follows no convention, so that its label can't be told."""
+    """A name or a cell follows no known convention, so its label is unknown."""
 
 
 def ucf_crime_label(name: str, folders: Sequence[str] = ()) -> Label:
     """Label by UCF-Crime's names: ``Normal_Videos_003_x264`` or ``Abuse028_x264``.
 
     A class is followed by three digits. ``folders`` are those of the file: the data set's own for
-    normal videos, such as ``Testing_Normal_Videos_Anomaly``, tell the label too.
+    normal videos, such as ``Testing_Normal_Videos_Anomaly``, give the label too.
     """
     match = _UCF_ANOMALOUS.fullmatch(name)
     folder = next((part for part in folders if _UCF_NORMAL_FOLDER.fullmatch(part)), None)
@@ -79,8 +79,8 @@ def generic_label(name: str, folders: Sequence[str] = ()) -> Label:
 
 
 def unnamed_label(name: str, folders: Sequence[str] = ()) -> Label:
-    """Refuse: ShanghaiTech names such as ``01_0015`` don't tell the label."""
-    raise UnknownLabelError(f"{name!r}, a ShanghaiTech name, does not tell the label")
+    """Refuse: ShanghaiTech names such as ``01_0015`` don't say the label."""
+    raise UnknownLabelError(f"{name!r}, a ShanghaiTech name, does not say the label")
 
 
 def label_from_cell(cell: str) -> Label:
@@ -98,4 +98,4 @@ def label_from_cell(cell: str) -> Label:
         return 1, (cell,)
     if re.fullmatch(_XD_CODES, cell):
         return xd_violence_codes(cell)
-    raise UnknownLabelError(f"{cell!r} is no label: allowed are {ALLOWED_CELLS}")
+    raise UnknownLabelError(f"label must be one of {ALLOWED_CELLS}; got {cell!r}")

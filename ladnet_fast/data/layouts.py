@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ladnet_fast.data.labels import (
+from .labels import (
     Label,
     UnknownLabelError,
     generic_label,
@@ -19,7 +19,7 @@ from ladnet_fast.data.labels import (
     unnamed_label,
     xd_violence_label,
 )
-from ladnet_fast.data.video import FRAMES_PER_SNIPPET, Axes
+from .video import FRAMES_PER_SNIPPET, Axes
 
 __all__ = [
     "LAYOUTS",

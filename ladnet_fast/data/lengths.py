@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ladnet_fast._choices import LengthRule
-from ladnet_fast._values import count, shown
-from ladnet_fast._wording import give, name_of
-from ladnet_fast.data.video import Video
+from .._choices import LengthRule
+from .._values import count, shown
+from .._wording import give, name_of
+from .video import Video
 
 
 def ground_truth_length(
@@ -33,7 +33,7 @@ def ground_truth_length(
     """
     if not isinstance(length_rule, str) or length_rule not in get_args(LengthRule):
         raise ValueError(
-            f"{name_of('length_rule')} must be one of {', '.join(get_args(LengthRule))}, "
+            f"{name_of('length_rule')} must be one of {', '.join(get_args(LengthRule))}; "
             f"got {shown(length_rule)}"
         )
     if num_snippets is not None:
@@ -62,7 +62,7 @@ def ground_truth_length(
                 f"{video.name}: its files are missing, so the number of its snippets, and with it "
                 f"its part of the ground truth, is not known; {remedy}, or take the video out of "
                 f"the list and of the ground truth. {name_of('length_rule')} 'snippets' can't "
-                "tell it"
+                "give it"
             )
         return num_snippets * video.frames_per_snippet
     assert video.num_frames is not None

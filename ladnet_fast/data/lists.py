@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from ladnet_fast import _values
-from ladnet_fast._wording import give, name_of
-from ladnet_fast.data._annotation_lines import base_name
-from ladnet_fast.data._label_rules import (
+from .. import _values
+from .._wording import give, name_of
+from ._annotation_lines import base_name
+from ._label_rules import (
     Entry,
     LabelRules,
     folder_labels,
     read_anomalous_names,
 )
-from ladnet_fast.data._list_files import (
+from ._list_files import (
     File,
     Line,
     Place,
@@ -28,10 +28,10 @@ from ladnet_fast.data._list_files import (
     lengths_of,
     posix,
 )
-from ladnet_fast.data._text import read_lines, strip_suffix
-from ladnet_fast.data.layouts import LAYOUTS, Layout
-from ladnet_fast.data.manifest import check_files_exist
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video, check_axes, check_name
+from ._text import read_lines, strip_suffix
+from .layouts import LAYOUTS, Layout
+from .manifest import check_files_exist
+from .video import Axes, DataError, FeatureSource, Video, check_axes, check_name
 
 Labels = Literal["required", "optional"]
 
@@ -55,7 +55,7 @@ def read_list(
 ) -> list[Video]:
     r"""Read a list of feature files, grouping the crops of a video, with labels by name.
 
-    One path a line; LF or CRLF; blank lines are skipped; backslashes are read as slashes.
+    One path per line; LF or CRLF; blank lines are skipped; backslashes are read as slashes.
     All crops of a video must stand on consecutive lines.
 
     Parameters
@@ -71,10 +71,10 @@ def read_list(
         Prefix of the paths on the machine where the list was written, and what to put in its
         place, as in ``("D:\\feat", "/data/feat")``. Compared by whole path components.
     labels : "required" or "optional"
-        Whether a video whose label can't be told with certainty is refused, or gets None:
-        enough for scoring, and for evaluating with frame-level truth.
+        Whether a video whose label is not certain is refused, or gets None, which is enough for
+        scoring, and for evaluating with frame-level truth.
     anomalous_names : iterable of str or path-like, optional
-        Names of the anomalous videos, or a text file with one a line, ``name`` or
+        Names of the anomalous videos, or a text file with one per line, ``name`` or
         ``name class``; all others are normal.
     normal_folders, anomalous_folders : sequence of str
         Names of folders: a video whose path in the list has one of them is normal, or anomalous.
@@ -106,7 +106,7 @@ def read_list(
     FileNotFoundError
         If the list, or (with ``check_files``) a file it names, does not exist.
     DataError
-        If a line can't be read, a label can't be told, crops of a video are apart, repeated, or
+        If a line can't be read, a label is unknown, or a video's crops are apart, repeated, or
         fewer than another's; the message gives the line.
     ValueError
         If an argument is not allowed.
@@ -117,7 +117,7 @@ def read_list(
     ):
         if not isinstance(given, str) or given not in allowed:
             raise ValueError(
-                f"{name} must be one of {', '.join(allowed)}, got {_values.shown(given)}"
+                f"{name} must be one of {', '.join(allowed)}; got {_values.shown(given)}"
             )
     check_files = _values.switch("check_files", check_files)
     normal_folders = _values.texts(name_of("normal_folders"), normal_folders, "folders' names")
@@ -127,7 +127,8 @@ def read_list(
     if anomalous_names is not None and (normal_folders or anomalous_folders):
         raise ValueError(
             f"{name_of('anomalous_names')} and {name_of('normal_folders')} or "
-            f"{name_of('anomalous_folders')} exclude each other: either tells every label"
+            f"{name_of('anomalous_folders')} can't be combined: each sets the label of every "
+            "video; leave one out"
         )
     check_axes(axes)
     rules, listing = LAYOUTS[layout], _values.path("path", path)
@@ -232,14 +233,16 @@ def _read_lines(listing: Path, rules: Layout, need_labels: bool) -> Iterator[Lin
         header = lines[0][1].replace(" ", "").lower()
         if header != "path,label":
             raise DataError(
-                f"{listing}: layout {rules.name!r} is CSV with the header path,label, "
+                f"{listing}: layout {rules.name!r} is CSV with the header path,label; "
                 f"got {lines[0][1]!r}"
             )
         for number, text in lines[1:]:
             cells = next(csv.reader([text]))
             path, *rest = (cell.strip() for cell in cells)
             if not path or len(rest) > 1 or (need_labels and rest in ([], [""])):
-                raise DataError(f"{listing}, line {number}: expected path,label, got {text!r}")
+                raise DataError(
+                    f"{listing}, line {number}: a line must be path,label; got {text!r}"
+                )
             yield Line(number, PurePosixPath(posix(path)), "".join(rest) or None)
         return
     for number, text in lines:

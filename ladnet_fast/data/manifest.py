@@ -5,26 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from ladnet_fast._files import atomic_write_text
-from ladnet_fast._values import path as checked_path
-from ladnet_fast._values import switch
-from ladnet_fast.data._text import read_text
-from ladnet_fast.data.pack.format import manifest_in
-from ladnet_fast.data.video import (
+from .._files import atomic_write_text
+from .._values import path as checked_path
+from .._values import switch
+from ._text import read_text
+from .video import (
     FRAMES_PER_SNIPPET,
     Axes,
     DataError,
     FeatureSource,
     Video,
     check_name,
+    files_of,
     require_unique_names,
     require_videos,
 )
 
+#: What a manifest is called in a folder: of ``extract``, of a pack, of the demo's bags.
+MANIFEST = "videos.csv"
 REQUIRED = ("video", "features", "label")
 OPTIONAL = (
     "class",
@@ -36,7 +38,8 @@ OPTIONAL = (
     "query",
     "axes",
 )
-NOTES = ("fps",)  # extract writes it for whoever reads the file; nothing here needs it
+RATE = "fps"  # extract writes it for people; nothing reads it
+NOTES = (RATE,)
 EVEN = "even"  # frames_per_snippet of files whose rows share the video's frames evenly
 SEPARATOR = ";"
 
@@ -109,6 +112,24 @@ def read_manifest(path: str | os.PathLike[str], *, check_files: bool = True) -> 
     return videos
 
 
+def manifest_in(path: Path) -> Path:
+    """Return the manifest in a folder, as ``pack`` and ``extract`` write it; files as they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has none.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / MANIFEST).is_file():
+        raise FileNotFoundError(
+            f"folder {path} doesn't hold a {MANIFEST}: it is neither a pack (ladnet-fast pack) nor "
+            "the output of ladnet-fast extract; name a manifest, or a list with --layout"
+        )
+    return path / MANIFEST
+
+
 def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> None:
     """Write ``videos`` as a manifest that `read_manifest` reads back, atomically.
 
@@ -139,29 +160,38 @@ def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> Non
             raise ValueError(f"a manifest can't hold {cell!r}: '{SEPARATOR}' separates entries")
         return cell
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    # Only a few files need the column axes: the others' manifests stay as they were.
-    columns = OPTIONAL if any(video.axes for video in videos) else OPTIONAL[:-1]
-    writer.writerow(REQUIRED + columns)
-    for video in videos:
+    def row(video: Video) -> dict[str, object]:
         per_snippet = video.frames_per_snippet
-        writer.writerow(
-            [
-                video.name,
-                SEPARATOR.join(relative(source) for source in video.features),
-                "" if video.label is None else video.label,
-                SEPARATOR.join(unseparated(name) for name in video.classes),
-                "" if video.num_frames is None else video.num_frames,
-                EVEN if per_snippet is None else per_snippet,
-                "" if video.fold is None else video.fold,
-                relative(video.frame_labels),
-                video.split or "",
-                relative(video.query),
-                video.axes or "",
-            ][: len(REQUIRED + columns)]
-        )
-    atomic_write_text(path, out.getvalue())
+        return {
+            "video": video.name,
+            "features": SEPARATOR.join(relative(source) for source in video.features),
+            "label": video.label,
+            "class": SEPARATOR.join(unseparated(name) for name in video.classes),
+            "num_frames": video.num_frames,
+            "frames_per_snippet": EVEN if per_snippet is None else per_snippet,
+            "fold": video.fold,
+            "frame_labels": relative(video.frame_labels),
+            "split": video.split,
+            "query": relative(video.query),
+            "axes": video.axes,
+        }
+
+    columns = REQUIRED + OPTIONAL
+    rows = [row(video) for video in videos]
+    # Only a few files need the column axes: the others' manifests stay as they were.
+    if not any(video.axes for video in videos):
+        columns = columns[:-1]
+        rows = [{column: cells[column] for column in columns} for cells in rows]
+    atomic_write_text(path, manifest_text(columns, rows))
+
+
+def manifest_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """Return the text of a manifest; a cell that is None or absent is empty."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 def check_files_exist(videos: Iterable[Video], listing: Path, *, remedy: str) -> None:
@@ -169,12 +199,7 @@ def check_files_exist(videos: Iterable[Video], listing: Path, *, remedy: str) ->
     missing: list[str] = []
     seen: set[Path] = set()
     for video in videos:
-        paths = [source.path for source in video.features]
-        if video.query is not None:
-            paths.append(video.query.path)
-        if video.frame_labels is not None:
-            paths.append(video.frame_labels)
-        for file in paths:
+        for file in files_of([video]):
             if file not in seen and not file.is_file():
                 missing.append(f"{file} (video {video.name})")
             seen.add(file)
@@ -212,7 +237,7 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
         try:
             return int(text)
         except ValueError:
-            raise DataError(f"{where}: {column} must be a whole number, got {text!r}") from None
+            raise DataError(f"{where}: {column} must be a whole number; got {text!r}") from None
 
     def optional_source(column: str) -> FeatureSource | None:
         text = cells.get(column, "")
@@ -221,7 +246,7 @@ def _parse_row(cells: dict[str, str], base: Path, where: str) -> Video:
     name, label = cells["video"], cells["label"]
     if label not in ("0", "1", ""):
         raise DataError(
-            f"{where}: label must be 0 (normal), 1 (anomalous) or empty (not known), got {label!r}"
+            f"{where}: label must be 0 (normal), 1 (anomalous) or empty (not known); got {label!r}"
         )
     per_snippet: int | None = None
     if cells.get("frames_per_snippet", "") != EVEN:

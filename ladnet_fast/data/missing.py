@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ladnet_fast.data._arrays import HDF5_SUFFIXES, hdf5_keys
-from ladnet_fast.data.video import DataError, Video
+from ._arrays import HDF5_SUFFIXES, hdf5_keys
+from .video import DataError, Video
 
 
 class LeftOut(NamedTuple):
@@ -51,7 +51,7 @@ def missing_features(videos: Sequence[Video]) -> dict[str, tuple[str, ...]]:
 def leave_out(
     videos: Sequence[Video], missing: Mapping[str, Sequence[str]]
 ) -> tuple[list[Video], tuple[LeftOut, ...]]:
-    """Divide videos into those that are there, and those with something missing.
+    """Divide videos into those whose files are there, and those with a missing file.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def leave_out(
         first = videos[0]
         raise DataError(
             f"all {len(videos)} videos have missing files, such as {missing[first.name][0]} "
-            f"(video {first.name}); nothing would be left"
+            f"(video {first.name}); nothing would be left: correct the paths"
         )
     left_out = tuple(
         LeftOut(place, video, tuple(missing[video.name]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from ladnet_fast._values import count, shown
+from .._values import count, shown
 
 
 def _generator(seed: int, *stream: int) -> torch.Generator:
@@ -25,7 +25,7 @@ def _generator(seed: int, *stream: int) -> torch.Generator:
 
 
 def _check_epoch(epoch: int) -> int:
-    return count("epoch", epoch, least=0, most=None, allowed="0 or more")
+    return count("epoch", epoch, least=0, most=None, allowed="at least 0")
 
 
 def _check_seed(seed: int) -> int:
@@ -76,7 +76,7 @@ class BalancedBatchSampler(Sampler[list[int]]):
     """Batches with half positive and half negative samples.
 
     With plain shuffling a small batch may lack a class, and the dynamics ranking loss is then 0.
-    The class that fills more batches is seen once an epoch (up to the last batch, which is
+    The class that fills more batches is seen once per epoch (up to the last batch, which is
     filled up); the other is repeated, in a new order each time. With an odd batch size the
     positive half is the larger one.
 

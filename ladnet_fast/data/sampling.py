@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._values import count, shown
+from .._values import count, shown
 
 MAX_SNIPPETS = 200
 BINS = 32
@@ -91,5 +91,5 @@ def _check_matrix(features: NDArray[np.floating[Any]]) -> None:
         )
     if features.ndim != 2 or 0 in features.shape:
         raise ValueError(
-            f"features must have shape (T, D) with T and D at least 1, got {features.shape}"
+            f"features must have shape (T, D) with T and D at least 1; got {features.shape}"
         )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ladnet_fast._values import as_real, count, shown
-from ladnet_fast._wording import either
-from ladnet_fast.data.video import Video, require_videos
+from .._values import as_real, count, shown
+from .._wording import either
+from .video import Video, require_videos
 
 
 def select_split(videos: Sequence[Video], split: str) -> list[Video]:
@@ -44,7 +44,8 @@ def split_by_fold(videos: Sequence[Video], fold: int) -> tuple[list[Video], list
     if not test or len(test) == len(videos):
         folds = sorted({video.fold for video in videos if video.fold is not None})
         raise ValueError(
-            f"{either('fold', '--folds')} must be one of at least two folds, got {fold} of {folds}"
+            f"{either('fold', '--folds')} must be one of at least two folds; got {fold}, and the "
+            f"folds are {folds}"
         )
     return [video for video in videos if video.fold != fold], test
 
@@ -80,7 +81,7 @@ def stratified_folds(videos: Sequence[Video], k: int, *, seed: int = 0) -> list[
         if len(members) < k:
             wanted = either(f"k={k}", f"--make-folds {k}")
             raise ValueError(
-                f"{wanted} folds need at least {k} videos of label {label}, got {len(members)}"
+                f"{wanted} folds need at least {k} videos of label {label}; got {len(members)}"
             )
         # Dealing goes on where the other label stopped, so that folds stay equally large.
         for member in members:
@@ -99,7 +100,7 @@ def train_validation_split(
     videos : sequence of Video
         At least two of each label that occurs.
     fraction : float
-        Part to hold out, in (0, 1); at least one video of each label is held out and one stays.
+        Share to hold out, in (0, 1); at least one video of each label is held out and one stays.
     seed : int
         Seed of the choice.
 
@@ -117,7 +118,7 @@ def train_validation_split(
     part = as_real(fraction)
     if part is None or not 0 < part < 1:
         name = either("fraction", "--validation")
-        raise ValueError(f"{name} must be in (0, 1), got {shown(fraction)}")
+        raise ValueError(f"{name} must be in (0, 1); got {shown(fraction)}")
     held_out: set[int] = set()
     for label, members in _by_label(videos, seed).items():
         if len(members) < 2:

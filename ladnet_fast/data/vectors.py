@@ -1,4 +1,4 @@
-"""Vectors of frame-level ground truth, and telling them from annotations by their content."""
+"""Vectors of frame-level ground truth, and how they differ from annotations by content."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.data._arrays import map_npy
-from ladnet_fast.data._content import binary_kind
-from ladnet_fast.data._conversions import beside, conversion, python_command
-from ladnet_fast.data._text import read_text
-from ladnet_fast.data.video import DataError
+from .._values import path as checked_path
+from ._arrays import map_npy
+from ._content import binary_kind
+from ._conversions import beside, conversion, python_command
+from ._text import read_text
+from .video import DataError
 
 FrameLabels = NDArray[np.uint8]
 _ZERO_OR_ONE = re.compile(r"[01](?:\.0*)?(?:e[+-]?0+)?", re.IGNORECASE)
@@ -66,7 +66,7 @@ def read_frame_labels(path: str | os.PathLike[str]) -> FrameLabels:
 
 
 def kind_of_truth(path: Path) -> Literal["vector", "annotations"]:
-    """Tell what a file of ground truth holds: a vector where that is certain, else annotations.
+    """Return what a file of ground truth holds: a vector if that is certain, else annotations.
 
     A ``.npy`` file is a vector, and so is text that holds nothing but 0 and 1.
 
@@ -110,7 +110,7 @@ def _from_text(path: Path, text: str) -> NDArray[Any]:
 
 
 def _truth_text(path: Path) -> str:
-    """Return the text of a file of ground truth; formats that are no text get their remedy."""
+    """Return the text of a file of ground truth; raise with the remedy if it is not text."""
     kind = binary_kind(path) if path.is_file() else None
     if kind is None:
         return read_text(path, what="ground truth")

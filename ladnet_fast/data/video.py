@@ -1,23 +1,23 @@
-"""What the readers of lists and manifests yield: a video, and where its features are."""
+"""A video as lists and manifests describe it, and where its features are."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import get_args
 
 import numpy as np
 
-from ladnet_fast._choices import Axes
-from ladnet_fast._values import as_real, count, path, sequence, shown, texts
-from ladnet_fast._wording import give
+from .._choices import Axes
+from .._values import as_real, count, path, sequence, shown, texts
+from .._wording import give
 
 KEY_SEPARATOR = "::"  # XD-Violence names contain "#", Windows paths ":", so neither could serve
 FRAMES_PER_SNIPPET = 16
-_NO_FILE = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of pairs, line separators
+_NO_FILE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
 
 
 class DataError(ValueError):
@@ -40,7 +40,7 @@ class FeatureSource:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        # Text is taken for the path that it is; slots of a frozen class are set like this.
+        # Text becomes a path; this is how a slot of a frozen class is set.
         object.__setattr__(self, "path", path("path of a feature source", self.path))
         if self.key is not None and not isinstance(self.key, str):
             raise ValueError(
@@ -59,7 +59,7 @@ class FeatureSource:
         text, separator, key = os.fspath(source).partition(KEY_SEPARATOR)
         if not text or (separator and not key):
             raise ValueError(
-                f"feature source must be 'path' or 'path{KEY_SEPARATOR}key', got {str(source)!r}"
+                f"feature source must be 'path' or 'path{KEY_SEPARATOR}key'; got {str(source)!r}"
             )
         return cls(Path(text) if base is None else base / text, key or None)
 
@@ -94,7 +94,7 @@ class Video:
     split : str or None
         Name of a split, such as ``"train"`` or ``"test"``.
     query : FeatureSource or None
-        Features (T, Dq) of a second modality (audio) that asks the attention's questions.
+        Features (T, Dq) of a second modality (audio), from which attention makes its queries.
     axes : "snippets,crops", "crops,snippets" or None
         Order of the first two axes of a source with three. None: by its shape, where that is
         certain; see `ladnet_fast.data.axes.crop_axis`.
@@ -121,14 +121,14 @@ class Video:
         if not isinstance(self.name, str):
             raise ValueError(f"name of a video must be text; got {shown(self.name)}")
         if not self.name:
-            raise ValueError("name of a video must not be empty")
+            raise ValueError("name of a video must not be empty; got ''")
         self._check_files()
         check_axes(self.axes, owner=f"{self.name}: ")
         if self.label is not None:
             label = int(self.label) if isinstance(self.label, (bool, np.bool_)) else self.label
             if as_real(label) not in (0, 1):
                 raise ValueError(
-                    f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known), "
+                    f"{self.name}: label must be 0 (normal), 1 (anomalous) or None (not known); "
                     f"got {shown(self.label)}"
                 )
             self._set("label", int(label))
@@ -141,7 +141,7 @@ class Video:
             raise ValueError(f"{self.name}: split must be text, or None; got {shown(self.split)}")
         if self.label != 1 and self.classes:
             raise ValueError(
-                f"{self.name}: only an anomalous video (label 1) has classes of anomaly, "
+                f"{self.name}: classes must be empty unless the video is anomalous (label 1); "
                 f"got {list(self.classes)}"
             )
 
@@ -164,15 +164,16 @@ class Video:
             self._set("frame_labels", path(f"{self.name}: frame_labels", self.frame_labels))
 
     def _set(self, field: str, value: object) -> None:
-        """Set a field as Python has it, whether NumPy or text gave it; this is part of making."""
+        """Store a field after its conversion; allowed in a frozen class while it is being made."""
         object.__setattr__(self, field, value)
 
     @property
     def known_label(self) -> int:
-        """The label, for what needs one; raises `DataError` where it is not known."""
+        """The label; `DataError` where it is not known."""
         if self.label is None:
             raise DataError(
-                f"{self.name}: its label is not known, which is enough for scoring only; fill the "
+                f"{self.name}: its label is not known, and only scoring works without one; fill "
+                "the "
                 "manifest's column label with 0 (normal) or 1 (anomalous); where it comes from a "
                 f"list, {label_remedies()}"
             )
@@ -182,6 +183,16 @@ class Video:
     def class_name(self) -> str | None:
         """Classes joined as XD-Violence writes them (``"B1-B2"``), or None."""
         return "-".join(self.classes) or None
+
+
+def files_of(videos: Iterable[Video]) -> list[Path]:
+    """Return every file that videos are read from: features, queries and frame labels."""
+    files: list[Path] = []
+    for video in videos:
+        files += [source.path for source in video.features]
+        files += [] if video.query is None else [video.query.path]
+        files += [] if video.frame_labels is None else [video.frame_labels]
+    return files
 
 
 def check_axes(axes: object, owner: str = "") -> None:
@@ -194,10 +205,10 @@ def check_axes(axes: object, owner: str = "") -> None:
 
 
 def label_remedies() -> str:
-    """Say how labels are given where the names of a list don't tell them."""
+    """Say how to give labels where the names of a list don't show them."""
     return (
         f"give {give('anomalous_names')} (all others are then normal), or "
-        f"{give('normal_folders')} and {give('anomalous_folders')} where folders tell the label, "
+        f"{give('normal_folders')} and {give('anomalous_folders')} where folders give the label, "
         "or write a manifest with the column label"
     )
 
@@ -208,7 +219,7 @@ def check_name(name: str) -> None:
     Score files are named after videos: ``./x``, ``x`` and ``x/`` would be one file.
     """
     if not name:
-        raise ValueError("name of a video must not be empty")
+        raise ValueError("name of a video must not be empty; got ''")
     control = next((c for c in name if unicodedata.category(c) in _NO_FILE), None)
     parts = PurePath(name).parts
     if control is not None:
@@ -227,7 +238,7 @@ def check_name(name: str) -> None:
 
 
 def require_videos(videos: Sequence[Video]) -> None:
-    """Refuse an empty list and what is no list, which would otherwise fail far from its cause."""
+    """Refuse an empty list, and what is not a list: either would fail later, far from its cause."""
     try:
         number = None if isinstance(videos, (str, bytes, Mapping)) else len(videos)
         strange = [video for video in videos if not isinstance(video, Video)]
@@ -242,7 +253,7 @@ def require_videos(videos: Sequence[Video]) -> None:
 
 
 def require_unique_names(videos: Sequence[Video]) -> None:
-    """Refuse names that can't be files', or two videos of one: their scores would be one file."""
+    """Refuse names that can't name files, and names that occur twice: scores are files by name."""
     seen: set[str] = set()
     for video in videos:
         check_name(video.name)

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ladnet_fast._lazy import attach
+from .._lazy import attach
 
 if TYPE_CHECKING:
-    from ladnet_fast.demo.errors import DemoError
-    from ladnet_fast.demo.features import FeatureExtractor, I3DExtractor
-    from ladnet_fast.demo.options import DemoOptions
-    from ladnet_fast.demo.run import DemoProgress, DemoResult, run_demo
+    from .errors import DemoError
+    from .features import FeatureExtractor, I3DExtractor
+    from .options import DemoOptions
+    from .run import DemoProgress, DemoResult, run_demo
 else:  # the options alone are what the command line needs for its help
     __getattr__, __dir__ = attach(
         __name__,

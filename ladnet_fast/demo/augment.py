@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ladnet_fast.video.frames import Frame
-from ladnet_fast.video.i3d import CROP_SIZE, SNIPPET_FRAMES
+from ..video.frames import Frame
+from ..video.i3d import CROP_SIZE, SNIPPET_FRAMES
 
 #: Snippets of a take. A segment holds two at its own speed; a take plays it to and fro.
 TAKE_SNIPPETS = 4

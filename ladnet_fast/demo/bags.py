@@ -3,8 +3,8 @@
 Blocks are whole snippets, and I3D sees every snippet by itself. So putting features in a row gives
 exactly what I3D would give for the frames in a row, and the frame-level truth is exact.
 
-Neither a cut nor a cross-fade nor a single odd snippet tells an anomalous bag: normal ones have all
-of these too.
+Neither a cut nor a cross-fade nor a single odd snippet gives an anomalous bag away: normal ones
+have all of these too.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._files import atomic_path
-from ladnet_fast.data import FeatureSource, Video, write_manifest
-from ladnet_fast.demo.effects import FADE_SNIPPETS, fade_truth
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN, FadeReel, Origin, Reel, Stock
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
+from .._files import atomic_path
+from ..data import FeatureSource, Video, write_manifest
+from ..data.manifest import MANIFEST
+from ..video.i3d import SNIPPET_FRAMES
+from .effects import FADE_SNIPPETS, fade_truth
+from .reels import HELD_OUT, TRAIN, FadeReel, Origin, Reel, Stock
 
 #: Of an anomalous bag: stretches and bursts of foreign footage, and their lengths in snippets.
 STRETCHES, STRETCH_SNIPPETS = (1, 2), (8, 20)
 BURSTS, BURST_SNIPPETS = (1, 3), (1, 3)
 GAP_SNIPPETS = 8
-#: How often a stretch begins, and ends, with a cross-fade instead of a cut.
+#: Share of stretches that begin, and that end, with a cross-fade instead of a cut.
 FADED = 0.75
-#: How often a block of footage is a cross-fade, or a take with one disturbed snippet.
+#: Share of blocks of footage that are a cross-fade, and that are a take with a disturbed snippet.
 FADE_RATE, DISTURBANCE_RATE = 0.06, 0.12
-MANIFEST = "videos.csv"
 
 Rows = tuple[npt.NDArray[np.float32], list[tuple[Origin, ...]]]
 
@@ -85,7 +85,7 @@ def make_bags(
 def write_bags(folder: Path, train: Sequence[SplicedBag], held_out: Sequence[SplicedBag]) -> Path:
     """Write features, the held-out bags' frame labels and a manifest; return the manifest's path.
 
-    Training bags have no frame labels: training can't see what isn't there.
+    Training bags have no frame labels, so training can't see any.
     """
     videos = []
     for split, bags in ((TRAIN, train), (HELD_OUT, held_out)):
@@ -126,7 +126,7 @@ def _splice(
     features[start:stop], origins[start:stop] = _play(stock.foreign, stop - start, rng)
     truth[start:stop] = 1
     room = not burst and stop - start >= 2 * FADE_SNIPPETS
-    # Both are drawn in any case, so that one bag's length does not change the next one's dice.
+    # Both are drawn in any case, so that the next bag's random numbers don't depend on this one.
     fades = rng.random(2) < FADED
     for chosen, reel, first in (
         (fades[0], stock.entering, start),
@@ -176,7 +176,7 @@ def _play(
 def _places(snippets: int, rng: np.random.Generator) -> list[tuple[int, int, bool]]:
     """Draw [start, stop) of stretches and bursts, in mixed order, with background between any two.
 
-    The third value tells bursts. Of a faded stretch, the place includes the fades.
+    The third value says whether it is a burst. The place of a faded stretch includes the fades.
     """
     short = snippets < 64
     stretches = 1 if short else int(rng.integers(STRETCHES[0], STRETCHES[1] + 1))
@@ -189,7 +189,7 @@ def _places(snippets: int, rng: np.random.Generator) -> list[tuple[int, int, boo
     ]
     lengths = [lengths[i] for i in rng.permutation(len(lengths))]
     gap = min(GAP_SNIPPETS, snippets // 16)
-    # Starts as they would be without splices and gaps, then moved to make room for these.
+    # Starts as if splices and gaps had no length, then moved to make room for them.
     spare = snippets - sum(length for length, _ in lengths) - gap * (len(lengths) - 1)
     starts = np.sort(rng.integers(0, spare + 1, size=len(lengths)))
     places, shift = [], 0

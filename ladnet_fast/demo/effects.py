@@ -1,4 +1,4 @@
-"""What makes single snippets tell less: cross-fades, and disturbances of one snippet.
+"""Effects that make single snippets less telling: cross-fades, and disturbances of one snippet.
 
 Both work on pixels, before features are computed, so that the features are those of real frames.
 """
@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from ladnet_fast.demo.augment import TAKE_SNIPPETS, Take, plan_takes
-from ladnet_fast.video.frames import Frame
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
+from ..video.frames import Frame
+from ..video.i3d import SNIPPET_FRAMES
+from .augment import TAKE_SNIPPETS, Take, plan_takes
 
 #: Snippets of a cross-fade. Even, so that its middle lies between two snippets.
 FADE_SNIPPETS = 6

@@ -7,11 +7,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from ladnet_fast._allocator import keep_freed_memory
-from ladnet_fast.demo.features import Fades, FeatureExtractor, Takes, clip_takes, pair_fades
-from ladnet_fast.demo.footage import Clip, load_footage, segments
-from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN, background_segments
+from .._allocator import keep_freed_memory
+from .features import Fades, FeatureExtractor, Takes, clip_takes, pair_fades
+from .footage import Clip, load_footage, segments
+from .options import DemoOptions
+from .reels import HELD_OUT, TRAIN, background_segments
 
 #: Called with what is looked at, the snippets done and their number.
 Progress = Callable[[str, int, int], None]

@@ -11,8 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.demo.augment import TAKE_SNIPPETS, Take, plan_takes, render
-from ladnet_fast.demo.effects import (
+from ..video import I3D, snippet_features
+from ..video.frames import Frame
+from ..video.i3d import SNIPPET_FRAMES
+from ..video.weights import MEMBER_SHA256
+from .augment import TAKE_SNIPPETS, Take, plan_takes, render
+from .effects import (
     FADE_SNIPPETS,
     Disturbance,
     cross_fade,
@@ -21,8 +25,8 @@ from ladnet_fast.demo.effects import (
     plan_disturbances,
     plan_fades,
 )
-from ladnet_fast.demo.errors import DemoError
-from ladnet_fast.demo.footage import (
+from .errors import DemoError
+from .footage import (
     MAX_FRAMES,
     SEGMENT_FRAMES,
     Clip,
@@ -30,16 +34,12 @@ from ladnet_fast.demo.footage import (
     require_length,
     segments,
 )
-from ladnet_fast.demo.store import Entry, entry_key, kept_entry
-from ladnet_fast.video import I3D, snippet_features
-from ladnet_fast.video.frames import Frame
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
-from ladnet_fast.video.weights import MEMBER_SHA256
+from .store import Entry, entry_key, kept_entry
 
 #: Of the augmentations; not the user's seed, so that another seed finds the features in the cache.
 AUGMENTATION_SEED = 2022
 STORYBOARD_FRAMES = 5
-_TOGETHER = 8  # so many snippets at once are fastest on a CPU
+_TOGETHER = 8  # snippets at once that are fastest on a CPU
 
 
 Progress = Callable[[int, int], None]
@@ -195,7 +195,7 @@ def clip_takes(
             "num_frames": np.array([len(frames)], np.int64),
         }
 
-    # The plan for one segment stands for the augmentation's own settings.
+    # The plan for one segment stands for all settings of the augmentation.
     settings = _settings(side, extractor) | {
         "content": clip.sha256,
         "takes": [asdict(take) for take in plan_takes(num_takes, 1, AUGMENTATION_SEED)],
@@ -281,7 +281,7 @@ def render_take(footage: Frame, take: Take, snippets: int = TAKE_SNIPPETS) -> Fr
 
 
 class _Describer:
-    """Gives snippets to the extractor in suitable numbers, and tells of progress."""
+    """Gives snippets to the extractor in suitable numbers, and reports progress."""
 
     def __init__(
         self, extractor: FeatureExtractor, total: int, progress: Progress | None = None
@@ -307,7 +307,7 @@ class _Describer:
         if features.ndim != 2 or len(features) != len(snippets):
             raise DemoError(
                 f"the feature extractor must return {len(snippets)} rows for "
-                f"{len(snippets) * SNIPPET_FRAMES} frames, got shape {features.shape}"
+                f"{len(snippets) * SNIPPET_FRAMES} frames; got shape {features.shape}"
             )
         self.done += len(snippets)
         if self.progress is not None:

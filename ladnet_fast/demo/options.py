@@ -13,15 +13,15 @@ class DemoOptions:
     Attributes
     ----------
     seed : int
-        Of the bags and of the first training; trainings that follow count up from it.
+        Seed of the bags and of the first training; each further training adds 1.
     repeats : int
         Trainings of each configuration, over the same bags, each with another seed.
     epochs : int
         Passes over the training bags.
     batch_size : int
-        Bags of a step, half of them anomalous.
+        Bags per step, half of them anomalous.
     lr : float
-        Of Adam, with cosine annealing.
+        Learning rate of Adam, with cosine annealing.
     train_bags, held_out_bags : int
         How many bags; every second one is anomalous.
     train_snippets, held_out_snippets : int
@@ -53,7 +53,7 @@ class DemoOptions:
     foreign_disturbances: int = 4
 
     def __post_init__(self) -> None:
-        # Fewer takes than background segments leave some out; three have training and held-out.
+        # Fewer takes than background segments leave some out; with three, both splits have one.
         least = {
             "seed": 0, "repeats": 1, "epochs": 1, "batch_size": 2, "train_bags": 2,
             "held_out_bags": 2, "train_snippets": 16, "held_out_snippets": 16,
@@ -62,9 +62,9 @@ class DemoOptions:
         }  # fmt: skip
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
-                raise ValueError(f"{name} must be at least {smallest}, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least {smallest}; got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr must be greater than 0 and finite, got {self.lr}")
+            raise ValueError(f"lr must be greater than 0 and finite; got {self.lr}")
 
     def takes(self, role: str, foreign_videos: int) -> int:
         """Return how many takes of a video to make, given how many foreign training videos."""
@@ -72,7 +72,7 @@ class DemoOptions:
             return self.background_takes
         if role == "held-out foreign":
             return self.held_out_foreign_takes
-        from ladnet_fast.demo.augment import TAKE_SNIPPETS  # which needs torch
+        from .augment import TAKE_SNIPPETS  # which needs torch
 
         return max(TAKE_SNIPPETS, self.foreign_takes // foreign_videos)
 

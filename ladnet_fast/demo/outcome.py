@@ -1,14 +1,14 @@
-"""What the trainings gave, and what may be said about it."""
+"""Figures of the trainings, and sentences that follow from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ladnet_fast.demo.bags import SplicedBag
-from ladnet_fast.demo.intervals import FIGURES, Bootstrap, Estimate
-from ladnet_fast.demo.learn import Trial
-from ladnet_fast.demo.variants import Variant
+from .bags import SplicedBag
+from .bootstrap import FIGURES, Bootstrap, Estimate
+from .learn import Trial
+from .variants import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Outcome:
     notes : list of str
         What was left out.
     guessing_ap : float
-        The part of the held-out frames that is foreign: AP of guessing.
+        Share of the held-out frames that is foreign, which is the AP of guessing.
     """
 
     seeds: list[int]
@@ -141,7 +141,7 @@ def sentences(rows: Sequence[Row], differences: Sequence[Difference], num_seeds:
     )
     if num_seeds == 1:
         said.append(
-            "There is one seed, so the intervals know nothing of how much another one would differ."
+            "There is one seed, so the intervals don't include how much another seed would differ."
         )
     return said
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ladnet_fast._files import atomic_write_text, remove_leftovers, sha256_of, temporary_folder
-from ladnet_fast._locks import STATE
-from ladnet_fast.demo.errors import DemoError
+from .._files import atomic_write_text, remove_leftovers, sha256_of, temporary_folder
+from .._locks import STATE
+from .._wording import first_few
+from .errors import DemoError
 
 #: Lists the files of a folder of results: size, time and hash of each.
 CONTENTS = f"{STATE}/demo.json"
-_SHOWN = 3
-#: What programs for looking at folders leave there.
+#: Files that file managers leave in folders.
 _DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -27,7 +27,7 @@ def require_apart(folder: Path, inputs: Iterable[str | os.PathLike[str]], cache:
     folder : Path
         Where the results go.
     inputs : iterable of path-like
-        The videos. Links count as what they point to, and lie where they lie.
+        The videos. Both a link's own place and that of its target count.
     cache : Path
         Folder of the cache.
 
@@ -74,10 +74,9 @@ def require_replaceable(folder: Path, *, marks: Sequence[str]) -> None:
             f"{CONTENTS}, the list of its files; name another folder with --out"
         )
     if foreign := _foreign(folder):
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise DemoError(
             f"{folder} holds an earlier demo, but also files that it did not write, or that were "
-            f"changed since: {', '.join(foreign[:_SHOWN])}{more}; a new demo would delete them: "
+            f"changed since: {first_few(foreign)}; a new demo would delete them: "
             "move them elsewhere, or name another folder with --out"
         )
 
@@ -132,7 +131,7 @@ def replacing(folder: Path, *, marks: Sequence[str]) -> Iterator[Path]:
 
 
 def _finish(folder: Path) -> None:
-    """Put into place what a process was about to, had it not been killed between two renames.
+    """Finish the work of a process that was killed between two renames.
 
     The earlier results are moved away only when the new ones are complete.
     """
@@ -169,7 +168,7 @@ def _foreign(folder: Path) -> list[str]:
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield name and path of everything in ``folder`` that is no folder and may matter to a user.
 
-    The state of this package's commands is none of it.
+    The state that this package's commands keep is left out.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.demo.features import Fades, Takes
-from ladnet_fast.demo.footage import is_held_out
+from .features import Fades, Takes
+from .footage import is_held_out
 
 TRAIN, HELD_OUT = "train", "held-out"
 
@@ -69,7 +69,7 @@ class Stock:
 
 
 def background_segments(num_segments: int) -> dict[str, list[int]]:
-    """Share out the background's segments between the splits."""
+    """Divide the background's segments between the splits."""
     numbers = range(num_segments)
     return {
         TRAIN: [number for number in numbers if not is_held_out(number)],
@@ -83,7 +83,7 @@ def make_stock(split: str, takes: Sequence[Takes], fades: Sequence[Fades]) -> St
     Parameters
     ----------
     split : {"train", "held-out"}
-        The background's segments are shared out between the splits; the held-out foreign video
+        The background's segments are divided between the splits; the held-out foreign video
         belongs to the held-out split alone, the other foreign ones to training alone.
     takes : sequence of Takes
         Of all videos.

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._files import atomic_write_text
-from ladnet_fast._printable import printable
-from ladnet_fast.demo.intervals import COVERAGE, FIGURES, RESAMPLES
-from ladnet_fast.demo.outcome import Outcome, signed
+from .._extras import import_extra
+from .._files import atomic_write_text
+from .._printable import printable
+from .bootstrap import COVERAGE, FIGURES, RESAMPLES
+from .outcome import Outcome, signed
 
 TEMPLATE = "report.html.j2"
 

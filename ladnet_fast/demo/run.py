@@ -12,30 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from ladnet_fast._files import atomic_write_text, cache_folder
-from ladnet_fast.demo import footage
-from ladnet_fast.demo.bags import SplicedBag, make_bags, write_bags
-from ladnet_fast.demo.extraction import all_features
-from ladnet_fast.demo.features import Fades, FeatureExtractor, I3DExtractor, Takes
-from ladnet_fast.demo.figures import save_bag_plot, save_storyboard
-from ladnet_fast.demo.footage import Clip
-from ladnet_fast.demo.learn import Trial, run_trial, trial_name
-from ladnet_fast.demo.options import DemoOptions
-from ladnet_fast.demo.outcome import Outcome, compare
-from ladnet_fast.demo.output import replacing, require_apart, require_replaceable
-from ladnet_fast.demo.reels import HELD_OUT, TRAIN, make_stock
-from ladnet_fast.demo.report import write_report
-from ladnet_fast.demo.variants import DDL, Variant, variants
-from ladnet_fast.engine import Reporter, run_info
-from ladnet_fast.report import ReportVideo, write_page
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
+from .._files import atomic_write_text, cache_folder
+from ..engine import Reporter, run_info
+from ..report import ReportVideo, write_page
+from ..video.i3d import SNIPPET_FRAMES
+from . import footage
+from .bags import SplicedBag, make_bags, write_bags
+from .extraction import all_features
+from .features import Fades, FeatureExtractor, I3DExtractor, Takes
+from .footage import Clip
+from .learn import Trial, run_trial, trial_name
+from .options import DemoOptions
+from .outcome import Outcome, compare
+from .output import replacing, require_apart, require_replaceable
+from .pictures import save_bag_plot, save_storyboard
+from .reels import HELD_OUT, TRAIN, make_stock
+from .report import write_report
+from .variants import DDL, Variant, variants
 
 RESULTS, REPORT, RUN = "results.json", "report.html", "run.json"
 CURVES = "scores.html"
 
 
 class DemoProgress:
-    """Is told what the demo does; every method does nothing until it is overridden."""
+    """Hears what the demo does; every method does nothing until it is overridden."""
 
     def stage(self, text: str) -> None:
         """Hear that a new part begins."""
@@ -73,7 +73,7 @@ def run_demo(
 ) -> DemoResult:
     """Splice videos into bags, train side by side, score held-out bags, write a report.
 
-    Trained are the multiple-instance loss without and with the location prior, and DDL.
+    The trainings are: the multiple-instance loss without and with the location prior, and DDL.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def run_demo(
         Folder for the results. It may hold an earlier demo and nothing else, which is replaced when
         this one is complete; else it must be absent or empty. It gets ``report.html``,
         ``scores.html`` (as ``score --report`` writes it), ``results.json``, ``run.json`` and the
-        folders ``bags`` (features and a manifest), ``runs``
-        (models), ``scores``, ``plots`` and ``footage``.
+        folders ``bags`` (features and a manifest), ``runs`` (models), ``scores``, ``plots`` and
+        ``footage``.
     videos : sequence of path-like, optional
         At least three: the first is the background (at least 96 frames), the last the foreign
         footage of held-out bags, those between the foreign footage of training (at least 32 frames
@@ -96,7 +96,7 @@ def run_demo(
         Where downloads and features are kept, outside ``out``; see
         `ladnet_fast._files.cache_folder`.
     progress : DemoProgress, optional
-        Is told of progress; nothing is printed without one.
+        Hears of progress; nothing is printed without one.
     command : sequence of str, optional
         The command line, for the report; default ``sys.argv``.
 

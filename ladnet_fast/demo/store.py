@@ -1,4 +1,4 @@
-"""Entries of the demo's cache: arrays under a key that says all they depend on."""
+"""Entries of the demo's cache: arrays, under a key made of everything they depend on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._records import DamagedFileError
-from ladnet_fast._tensors import load_tensors, save_tensors
+from .._files import remove_leftovers
+from .._records import DamagedFileError
+from .._tensors import load_tensors, save_tensors
 
 #: Part of every key: raise it when decoding, augmenting or extracting gives other numbers.
 CACHE_VERSION = 3
@@ -54,7 +54,7 @@ def _read(path: Path, key: str) -> Entry | None:
     try:
         metadata, tensors = load_tensors(path)
         if metadata != {"key": key}:
-            raise DamagedFileError(f"{path} is the entry of something else")
+            raise DamagedFileError(f"{path} holds the entry of another key")
     except DamagedFileError as error:
         log.warning("%s; the features are computed again", error)
         return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ladnet_fast.engine import Config
+from ..engine import Config
 
-#: Of the first configuration, which the others build on.
+#: Keys of the configurations; the first is what the others build on.
 PLAIN, PRIOR, DDL, PAPER = "plain", "mil", "ddl", "paper"
 
 
@@ -43,7 +43,7 @@ class Variant:
 
 
 def variants() -> tuple[list[Variant], list[str]]:
-    """Return the configurations, each different from all before it, and what is the same.
+    """Return the configurations, each different from all before it, and notes on those left out.
 
     The package's defaults change from version to version. Where they make two configurations one,
     the later one is left out, and a sentence says so.
@@ -75,7 +75,7 @@ def variants() -> tuple[list[Variant], list[str]]:
 
 
 def _identity(variant: Variant) -> tuple[Any, ...]:
-    """Return all that the training depends on: weights of 0 take their options along."""
+    """Return all that the training depends on; a loss of weight 0 leaves its options out."""
     config = variant.config
     loss = config.loss
     terms: list[Any] = [loss.topk_divisor]

@@ -1,15 +1,8 @@
 """Training, scoring and evaluation; what these need beside torch comes with the extra "tools"."""
 
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from .config import (
-    Config,
-    ConfigError,
-    LossConfig,
-    ModelConfig,
-    TrainingConfig,
-    load_config,
-    save_config,
-)
+from .coercion import ConfigError
+from .config import Config, load_config, save_config
 from .divergence import TrainingDivergedError
 from .evaluation import GroundTruth, evaluate_scores
 from .folds import CrossValidation, cross_validate
@@ -24,6 +17,7 @@ from .reporting import (
 )
 from .run_info import run_info, write_run_info
 from .scoring import read_scores, score_video, score_videos, write_scores
+from .sections import LossConfig, ModelConfig, TrainingConfig
 from .training import TrainResult, train
 from .weights import load_model, save_model
 

@@ -24,11 +24,11 @@ class BatchPlan:
     batch_size : int
         Bags of an optimiser step.
     balanced : bool
-        Both classes in every batch; see :class:`ladnet_fast.data.BalancedBatchSampler`.
+        Both classes in every batch; see `ladnet_fast.data.BalancedBatchSampler`.
     accumulate : int
         Parts in which each process works through its share.
     seed : int
-        Of the order.
+        Seed of the order.
     processes, rank : int
         Number of processes and this one's index.
     """
@@ -78,10 +78,10 @@ class BatchPlan:
 
 
 class TokenPlan(BatchPlan):
-    """The same with batches of about so many snippets, instead of so many bags.
+    """The same plan with batches of a number of snippets instead of a number of bags.
 
-    Bags follow one another in the order of the epoch; a batch is full where the next bag would
-    take it beyond the budget. A bag that is longer than the budget is a batch of its own. Balanced,
+    Bags follow one another in the order of the epoch; a batch is full where the next bag would take
+    it beyond the budget. A bag that is longer than the budget is a batch of its own. If balanced,
     bags come in pairs of an anomalous and a normal one: the class with more bags is seen once an
     epoch, the other is repeated in a new order each time.
 
@@ -94,7 +94,7 @@ class TokenPlan(BatchPlan):
     budget : int
         Snippets of an optimiser step, all processes and accumulated parts together.
     balanced, accumulate, seed, processes, rank
-        As :class:`BatchPlan` has them.
+        As `BatchPlan` has them.
 
     Attributes
     ----------

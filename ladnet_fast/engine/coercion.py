@@ -1,4 +1,4 @@
-"""From what YAML gives to the types that the options are annotated with."""
+"""Converting YAML's values to the types that the options are annotated with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ConfigError(ValueError):
 
 
 _SHOWN = 200
-# YAML 1.1 takes 5e-4 and 1.5e3 for text: a point and a sign are missing.
+# YAML 1.1 reads 5e-4 and 1.5e3 as text: the first lacks a point, the second a sign.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 _LARGEST_INT = 2**63 - 1
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, in which training computes
@@ -27,7 +27,7 @@ _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32, in which training comput
 
 class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
-        """Of integers that Python refuses to write out too, in the words of other checks."""
+        """Shorten integers that Python refuses to print, in the words of other checks."""
         return super().repr_int(x, level) if abs(x) < 10**100 else _values.shown(x)
 
 
@@ -59,7 +59,7 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if origin is Literal:
         # YAML reads an unquoted no as False, and "no" is what mixed_precision is called by default.
         value = "no" if value is False and "no" in args else value
-        # By type too: 1 equals True.
+        # Types are compared too, since 1 equals True.
         if not isinstance(value, str | bool) or _typed(value) not in map(_typed, args):
             allowed = ", ".join(str(arg).lower() if isinstance(arg, bool) else arg for arg in args)
             raise ConfigError(f"{name} must be one of {allowed}; got {shown(value)}")

@@ -1,4 +1,4 @@
-"""What a run is made of: options of the network, of the losses and of training, from YAML."""
+"""The whole configuration of a run, and its YAML file."""
 
 from __future__ import annotations
 
@@ -6,262 +6,16 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from .._extras import import_extra
 from .._files import atomic_write_text
 from .._values import path as checked_path
 from .._values import texts
-from ..losses import DDLLoss
 from ..losses.ddl import preset_options
-from ..nn import LANet
-from ..nn.prior import check_sigma
-from .coercion import ConfigError, coerce, shown, unknown
+from .coercion import ConfigError, shown, unknown
+from .sections import LossConfig, ModelConfig, TrainingConfig
 from .yaml_text import MAX_CHARACTERS, read_yaml
-
-Schedule = Literal["cosine", "constant"]
-MixedPrecision = Literal["no", "bf16", "fp16"]
-Device = Literal["auto", "cpu", "cuda"]
-Metric = Literal["auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"]
-
-# Beyond any use, and small enough that sizes of tensors can be computed.
-_LARGEST_SIZE, _MOST_LAYERS = 1 << 24, 100
-_MOST_EPOCHS, _MOST_WORKERS = 1_000_000, 1024
-_SMALLEST_LR = 2.0**-126
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Options of :class:`ladnet_fast.LANet`, with its defaults.
-
-    ``feature_dim`` and ``query_dim`` are read from the training features when they are None.
-    """
-
-    feature_dim: int | None = None
-    hidden_dim: int = 128
-    num_heads: int = 1
-    mlp_dims: tuple[int, ...] = (512, 128)
-    kernel_size: int = 7
-    dropout: float = 0.1
-    prior: Literal["additive", "logit", "none"] = "additive"
-    prior_form: Literal["gaussian", "exp_abs"] = "gaussian"
-    sigma: float = 8.0
-    learn_prior: bool = True
-    query_dim: int | None = None
-    impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
-
-    def __post_init__(self) -> None:
-        _coerce_all(self, "model")
-        for name in ("feature_dim", "hidden_dim", "num_heads", "kernel_size", "query_dim"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value <= _LARGEST_SIZE:
-                raise ConfigError(f"model.{name} must be from 1 to {_LARGEST_SIZE}; got {value}")
-        if not 1 <= len(self.mlp_dims) <= _MOST_LAYERS:
-            raise ConfigError(
-                f"model.mlp_dims must have 1 to {_MOST_LAYERS} widths; got {len(self.mlp_dims)}"
-            )
-        for i, value in enumerate(self.mlp_dims):
-            if not 1 <= value <= _LARGEST_SIZE:
-                raise ConfigError(
-                    f"model.mlp_dims[{i}] must be from 1 to {_LARGEST_SIZE}; got {value}"
-                )
-        if self.hidden_dim % self.num_heads:
-            raise ConfigError(
-                f"model.num_heads must divide model.hidden_dim = {self.hidden_dim}; "
-                f"got {self.num_heads}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"model.dropout must be in [0, 1); got {self.dropout}")
-        try:
-            check_sigma(self.sigma)
-        except ValueError as error:
-            raise ConfigError(f"model.{error}") from error
-
-    def build(self, *, impl: str | None = None) -> LANet:
-        """Make the network, with new weights drawn from torch's global generator."""
-        options = {name: getattr(self, name) for name in self.__slots__}
-        if self.feature_dim is None:
-            raise ConfigError("model.feature_dim is not known: give the width of the features")
-        return LANet(**{**options, "impl": impl or self.impl})
-
-
-@dataclass(frozen=True, slots=True)
-class LossConfig:
-    """Options of :class:`ladnet_fast.DDLLoss`, with its defaults.
-
-    ``ddl=False`` trains with the multiple-instance loss alone; ranking and alignment are still
-    computed and reported. Where options are read, ``preset: paper`` stands for the options of
-    :meth:`ladnet_fast.DDLLoss.from_preset`; those given beside it win.
-    """
-
-    ddl: bool = True
-    ranking_weight: float = 0.0
-    alignment_weight: float = 5.0
-    margin: float = 0.1
-    topk_divisor: int = 16
-    eps: float = 1e-6
-    pairing: Literal["batch_mean", "all_pairs", "one_to_one"] = "batch_mean"
-    select: Literal["topk", "all"] = "topk"
-    detach: Literal["none", "score", "feature"] = "score"
-    alignment_form: Literal["product", "correlation"] = "product"
-    impl: Literal["auto", "reference", "native", "triton", "cuda"] = "auto"
-
-    def __post_init__(self) -> None:
-        _coerce_all(self, "loss")
-        try:
-            self.build()
-        except ValueError as error:
-            raise ConfigError(f"loss.{error}") from error
-
-    def build(self) -> DDLLoss:
-        """Make the criterion."""
-        options = {name: getattr(self, name) for name in self.__slots__ if name != "ddl"}
-        if not self.ddl:
-            options.update(ranking_weight=0.0, alignment_weight=0.0)
-        return DDLLoss(**options)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """How to train. The optimiser and sampling defaults are those of the authors' released code.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training samples.
-    batch_size : int
-        Bags of one optimiser step, all processes and accumulated parts together.
-    token_budget : int, optional
-        Snippets of one optimiser step instead of ``batch_size``, which is then not looked at: bags
-        are packed end to end as long as they fit, without padding. A bag that is longer is a step
-        of its own. With ``sampling`` "none" bags have their own length.
-    lr, weight_decay : float
-        Of Adam.
-    schedule : {"cosine", "constant"}
-        Cosine annealing by epoch, lr (1 + cos(pi epoch / t_max)) / 2, or none.
-    t_max : int
-        Half period of the cosine in epochs, at least ``epochs``: beyond it the learning rate would
-        rise again. By default it is longer, so that training ends before the rate reaches 0.
-    sampling : {"linspace", "bins", "none"}
-        See :class:`ladnet_fast.data.BagDataset`.
-    snippets : int, optional
-        Its ``size``: 200 for "linspace" and 32 for "bins" if not given.
-    crops : {"all", "first"}
-        Whether every crop of a video is a training sample.
-    balanced : bool
-        Both classes in every batch, instead of plain shuffling.
-    use_queries : bool
-        Feed the second modality where the videos have one.
-    accumulate : int
-        Parts into which a batch is cut to save memory; must divide ``batch_size``. The losses that
-        compare bags with one another see one part at a time.
-    clip_norm : float, optional
-        Largest norm of the gradient.
-    mixed_precision : {"no", "bf16", "fp16"}
-        Autocast of forward and backward.
-    device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU if there is one.
-    seed : int
-        Of weights, order and dropout.
-    deterministic : bool
-        Ask torch for deterministic algorithms (an error where there is none).
-    workers : int
-        Processes that read features; 0 reads in the training process.
-    preload : "auto", True or False
-        Keep features in memory: True reads all bags before the first epoch, whatever they need;
-        "auto" keeps what the training process has read, up to 2 GiB and a quarter of the memory
-        that is free at the start; False reads every epoch anew. Results are the same.
-    validation : float
-        Part of the training videos, in [0, 1), held out to choose the epoch; 0 takes the last one.
-    validate_every : int
-        Epochs between validations; the last epoch is always validated.
-    metric : {"auto", "auc", "ap", "average_precision", "video_auc", "snippet_auc"}
-        Figure that chooses the epoch. "auto" is ``auc`` over frames where every held-out video has
-        ground truth, else ``snippet_auc``, which needs bag labels only, as ``video_auc`` does
-        (:func:`ladnet_fast.engine.validation.snippet_auc`).
-    patience : int, optional
-        Stop early: after so many validations in a row without a higher figure than before. None
-        trains all epochs.
-    select_on_test : bool
-        Choose the epoch on the test videos. Such figures are optimistic: say so when you
-        report them.
-    checkpoint_every : int
-        Epochs between checkpoints; the last epoch always has one.
-    checkpoint_steps : int, optional
-        Also write one after so many optimiser steps.
-    """
-
-    epochs: int = 50
-    batch_size: int = 128
-    lr: float = 5e-4
-    weight_decay: float = 0.0
-    schedule: Schedule = "cosine"
-    t_max: int = 60
-    sampling: Literal["linspace", "bins", "none"] = "linspace"
-    snippets: int | None = None
-    crops: Literal["all", "first"] = "all"
-    balanced: bool = False
-    use_queries: bool = True
-    accumulate: int = 1
-    clip_norm: float | None = None
-    mixed_precision: MixedPrecision = "no"
-    device: Device = "auto"
-    seed: int = 0
-    deterministic: bool = False
-    workers: int = 0
-    preload: Literal["auto", True, False] = "auto"
-    validation: float = 0.2
-    validate_every: int = 1
-    metric: Metric = "auto"
-    patience: int | None = None
-    select_on_test: bool = False
-    checkpoint_every: int = 1
-    checkpoint_steps: int | None = None
-    token_budget: int | None = None
-
-    def __post_init__(self) -> None:
-        _coerce_all(self, "training")
-        for name in (
-            "epochs", "batch_size", "t_max", "snippets", "accumulate",
-            "validate_every", "patience", "checkpoint_every", "checkpoint_steps", "token_budget",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"training.{name} must be at least 1; got {value}")
-        for name in ("seed", "workers", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"training.{name} must be at least 0; got {getattr(self, name)}")
-        for name, most in (("epochs", _MOST_EPOCHS), ("workers", _MOST_WORKERS)):
-            if getattr(self, name) > most:
-                raise ConfigError(
-                    f"training.{name} must be at most {most}; got {getattr(self, name)}"
-                )
-        for name in ("lr", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"training.{name} must be greater than 0; got {value}")
-        if self.lr < _SMALLEST_LR:
-            raise ConfigError(
-                f"training.lr must be at least {_SMALLEST_LR:.2g}, the smallest step of float32; "
-                f"got {self.lr}"
-            )
-        if self.schedule == "cosine" and self.epochs > self.t_max:
-            raise ConfigError(
-                f"training.t_max must be at least training.epochs = {self.epochs}, or the learning "
-                f"rate would rise again; got {self.t_max}. Set training.t_max={self.epochs} or more"
-            )
-        if not 0 <= self.validation < 1:
-            raise ConfigError(f"training.validation must be in [0, 1); got {self.validation}")
-        if self.patience is not None and not self.validation and not self.select_on_test:
-            raise ConfigError(
-                f"training.patience = {self.patience} needs held-out videos to tell when to stop; "
-                "set training.validation, such as 0.2, or leave training.patience out"
-            )
-        if self.token_budget is None and self.batch_size % self.accumulate:
-            raise ConfigError(
-                f"training.accumulate must divide training.batch_size = {self.batch_size}; "
-                f"got {self.accumulate}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +66,7 @@ class Config:
     def override(self, assignments: Sequence[str], **sections: Mapping[str, Any]) -> Config:
         """Return a copy with options changed by ``"section.key=value"``, the value in YAML.
 
-        ``sections`` are as for :meth:`replace`, and changed together with the assignments: options
+        ``sections`` are as for `replace`, and changed together with the assignments: options
         are checked against one another.
         """
         merged = {
@@ -328,7 +82,8 @@ class Config:
             section, dot, key = path.strip().partition(".")
             if not (separator and dot and key):
                 raise ConfigError(
-                    f"{shown(text)} is not of the form section.key=value, e.g. training.epochs=20"
+                    "assignments must be section.key=value, e.g. training.epochs=20; got "
+                    f"{shown(text)}"
                 )
             name = f"{path.strip()}: {shown(value)}"
             merged.setdefault(section, {})[key] = read_yaml(
@@ -362,40 +117,36 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def read_sections(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """Read the sections of a configuration as they stand in the file; see :func:`load_config`."""
+    """Read the sections of a configuration as they stand in the file; see `load_config`."""
     path = checked_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"configuration {path} does not exist or is not a file")
     if path.stat().st_size > 4 * MAX_CHARACTERS:
-        raise ConfigError(f"{path}: {path.stat().st_size:,} bytes are no configuration")
+        raise ConfigError(
+            f"{path}: a configuration must have at most {4 * MAX_CHARACTERS:,} bytes; got "
+            f"{path.stat().st_size:,}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not valid YAML: it is no text in UTF-8 ({error})") from error
+        raise ConfigError(f"{path}: not valid YAML: it is not text in UTF-8 ({error})") from error
     content = read_yaml(text, str(path), purpose="read configurations")
     content = {} if content is None else content
     if not isinstance(content, Mapping):
         raise ConfigError(
-            f"{path}: expected the sections model, loss and training; "
-            f"got {type(content).__name__} at the top"
+            f"{path}: the top must be a mapping of the sections model, loss and training; "
+            f"got {type(content).__name__}"
         )
     return content
 
 
 def save_config(path: str | os.PathLike[str], config: Config) -> None:
-    """Write a configuration as YAML that :func:`load_config` reads back, atomically."""
+    """Write a configuration as YAML that `load_config` reads back, atomically."""
     yaml = import_extra("yaml", extra="tools", purpose="write configurations")
     atomic_write_text(checked_path("path", path), yaml.safe_dump(config.as_dict(), sort_keys=False))
 
 
 _Section = TypeVar("_Section", ModelConfig, LossConfig, TrainingConfig)
-
-
-def _coerce_all(section: ModelConfig | LossConfig | TrainingConfig, name: str) -> None:
-    """Give every option the type that it is annotated with, wherever the value comes from."""
-    for key, hint in get_type_hints(type(section)).items():
-        value = coerce(f"{name}.{key}", getattr(section, key), hint)
-        object.__setattr__(section, key, value)  # frozen, and this is part of making it
 
 
 def _replaced(section: _Section, name: str, options: Any) -> _Section:

@@ -1,4 +1,4 @@
-"""Telling what made the loss NaN or infinite."""
+"""Finding what made the loss NaN or infinite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .._wording import first_few
 from ..data import BagDataset
 from ..nn import LANet
 from ..ops.ddl_loss import DDLTerms
@@ -38,7 +39,7 @@ def diagnose(
     if rows:
         videos = [dataset.videos[dataset.samples[samples[row]][0]].name for row in rows]
         return (
-            f"{what}: so are the scores of {_some(videos)}; look at these videos' features for "
+            f"{what}: so are the scores of {first_few(videos)}; look at these videos' features for "
             "huge values"
         )
     return f"{what}: the weights and the scores of this process are finite, so the loss overflowed"
@@ -46,8 +47,6 @@ def diagnose(
 
 def broken_weights(net: LANet) -> str:
     """Name the entries of the state dict that are not finite; empty if all are."""
-    return _some([name for name, entry in net.state_dict().items() if not entry.isfinite().all()])
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return first_few(
+        [name for name, entry in net.state_dict().items() if not entry.isfinite().all()]
+    )

@@ -31,7 +31,7 @@ from .scoring import Scores
 class GroundTruth:
     """Where frame-level truth comes from, and how it is to be read.
 
-    The fields are those of :func:`ladnet_fast.data.load_ground_truth`; without any, each video's
+    The fields are those of `ladnet_fast.data.load_ground_truth`; without any, each video's
     own ``frame_labels``. ``left_out`` are the videos of the list that are not evaluated.
     """
 
@@ -80,14 +80,14 @@ def evaluate_scores(
     Parameters
     ----------
     videos : sequence of Video
-        In the order of a concatenated ground truth. Where a label is not known, the truth tells
+        In the order of a concatenated ground truth. Where a label is not known, the truth gives
         it: a video with an anomalous frame is anomalous.
     scores : mapping of str to ndarray (T,)
         By video name.
     ground_truth : GroundTruth, optional
         Default: the videos' own files.
     smoothing : (kind, k), optional
-        See :func:`ladnet_fast.metrics.smooth`; none by default.
+        See `ladnet_fast.metrics.smooth`; none by default.
     threshold : float
         Of the false-alarm rate.
 
@@ -104,7 +104,7 @@ def evaluate_scores(
         From a ground-truth file.
     """
     if not math.isfinite(threshold):
-        raise ValueError(f"{name_of('threshold')} must be a finite number, got {threshold}")
+        raise ValueError(f"{name_of('threshold')} must be a finite number; got {threshold}")
     lengths = [len(scores_of(scores, video)) for video in videos]
     for video, length in zip(videos, lengths, strict=True):
         _check_per_snippet(video, length)
@@ -120,7 +120,7 @@ def compare(
     smoothing: tuple[Smoothing, int] | None = None,
     threshold: float = 0.5,
 ) -> Metrics:
-    """Do the work of :func:`evaluate_scores` with truth that is loaded already."""
+    """Do the work of `evaluate_scores` with truth that is loaded already."""
     frames = []
     for video, labels in zip(videos, truth, strict=True):
         snippet_scores: NDArray[np.floating] = scores_of(scores, video)
@@ -142,7 +142,7 @@ def compare(
 
 
 def _check_per_snippet(video: Video, scores: int) -> None:
-    """Refuse a score for each frame where the features are there to tell; annotations don't."""
+    """Refuse one score per frame where the features show it; annotations don't show it."""
     each, source = video.frames_per_snippet, video.features[0]
     if each is None or each == 1 or source.path.suffix.lower() != ".npy":
         return
@@ -188,12 +188,15 @@ def scores_of(scores: Mapping[str, Scores], video: Video) -> Scores:
         raise ValueError(f"scores have no entry for video {video.name!r}") from None
 
 
-def video_level_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
-    """Return the area under the ROC curve of the videos' largest scores; NaN with one class."""
-    # Frames have no truth here; the bag's label stands in, and only video_auc is looked at.
+def of_videos_alone(videos: Sequence[Video], scores: Mapping[str, Scores]) -> Metrics:
+    """Compare the videos' largest scores with their labels.
+
+    There is no truth of frames here, and each bag's label stands in for it. So ``video_auc``, which
+    is NaN with one class, is the only figure that means what its name says.
+    """
     maxima = [np.array([scores[video.name].max()]) for video in videos]
     labels = [video.known_label for video in videos]
-    return evaluate(maxima, [np.array([label]) for label in labels], labels).video_auc
+    return evaluate(maxima, [np.array([label]) for label in labels], labels)
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -204,17 +207,8 @@ def figures(metrics: Metrics) -> dict[str, float]:
     return {name: getattr(metrics, name) for name in names if name not in metrics.undefined}
 
 
-def truth_for_plots(
-    videos: Sequence[Video], scores: Mapping[str, Scores], ground_truth: GroundTruth
-) -> list[NDArray[np.uint8]] | None:
-    """Return each video's truth, or None where there is none for all of them."""
-    if not ground_truth.covers(videos):
-        return None
-    return ground_truth.load(videos, [len(scores[video.name]) for video in videos])
-
-
 def output_folder(path: str | os.PathLike[str]) -> Path:
-    """Create a folder for results; an error that names it where that is not possible."""
+    """Create a folder for results; raise an error that names it if a file is there."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

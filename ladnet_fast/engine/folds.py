@@ -1,4 +1,4 @@
-"""Cross-validation: train on all folds but one, score the one, over all folds."""
+"""Cross-validation: for each fold, train on all others and score the videos of that fold."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from .._locks import folder_lock
 from .._outputs import check_outputs
 from .._records import record_text
 from ..data import Video, split_by_fold
+from ..data.video import files_of
 from ..metrics import Metrics
 from .config import Config
 from .evaluation import GroundTruth, figures
 from .process import in_main_process, make_accelerator
 from .reporting import Reporter, Reporters
-from .run_folder import RunFolder, files_of
+from .run_folder import RunFolder
 from .scoring import Scores
 from .tested import check_tested, evaluate_run, loaded_truth, measure
 from .tested import write_metrics as write_metrics
@@ -31,7 +32,7 @@ KIND = "the figures of a cross-validation"
 
 
 class _Unclosed(Reporters):
-    """Passes on all but the end, so that one reporter can follow several trainings."""
+    """Passes on everything but the end, so that one reporter can follow several trainings."""
 
     def close(self) -> None:
         """Leave the reporter open."""
@@ -101,7 +102,7 @@ def cross_validate(
     source: Mapping[str, Any] | None = None,
     inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> CrossValidation:
-    """Train one network a fold and evaluate it on the videos that it never saw.
+    """Train one network per fold and evaluate it on the videos that it never saw.
 
     Writes to ``out_dir``: a run in ``fold0``, ``fold1``, ... with the scores of its held-out videos
     in ``scores`` and their figures in ``metrics.json``, and ``cross-validation.json``. Folders,
@@ -112,19 +113,19 @@ def cross_validate(
     config : Config
         For every fold; ``training.seed`` too.
     videos : sequence of Video
-        Each with its fold; see :func:`ladnet_fast.data.stratified_folds` where they have none.
+        Each with its fold; see `ladnet_fast.data.stratified_folds` where they have none.
     out_dir : path-like
         Folder for everything.
     folds : sequence of int, optional
         Which folds; default: all that occur.
     ground_truth : GroundTruth, optional
-        Of each held-out set. A concatenated vector can't serve, since it covers all videos at once;
+        Of each held-out set. Not a concatenated vector, since that covers all videos at once;
         default: the videos' own ``frame_labels``. Where no anomalous video has any, figures of
         videos are reported, which need bag labels only.
     resume : bool
         Go on with folds that are unfinished.
     reporter, command, source, inputs
-        As in :func:`train`.
+        As in `train`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What makes a run this run: the videos and options that its checkpoint must agree with."""
+"""What identifies a run: the videos and options with which its checkpoint must agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from ..data import BagDataset, Video
 from .checkpoint import CheckpointError
-from .config import Config, ConfigError
+from .coercion import ConfigError
+from .config import Config
 
 #: Options that may differ between a run and its continuation: none of them changes a result.
 _FREE = (

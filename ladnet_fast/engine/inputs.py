@@ -1,4 +1,4 @@
-"""What somebody wants scored: feature files, folders, patterns and video files."""
+"""What the user wants scored: feature files, folders, patterns and video files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._records import record_of
+from .._wording import first_few
 from ..data import LAYOUTS, DataError, FeatureSource, Video, feature_width, read_manifest
+from ..data._list_files import QUERY_SUFFIX
+from ..data.manifest import MANIFEST
 from ..video.not_video import explain_not_a_video
 from ..video.sources import Footage, find_footage, matches, videos_in
 
 FEATURE_SUFFIXES = (".npy", ".txt")
-MANIFEST = "videos.csv"
 _CROPS = LAYOUTS["ucf-i3d"]  # NAME.npy or NAME__0.npy, then NAME__1.npy, NAME__2.npy, ...
 
 
@@ -50,8 +52,8 @@ def find_inputs(
     paths : iterable of path-like
         A feature file (``.npy``, ``.txt``; crops are grouped by name), a video file, a pattern of
         either in quotes, or a folder. A folder with a manifest ``videos.csv``, as ``extract``
-        writes it, is read by it; another one gives its ``.npy`` files, or the videos in it and in
-        its subfolders.
+        writes it, gives the videos of the manifest; any other folder gives its ``.npy`` files, or
+        the videos in it and in its subfolders.
     frames_per_snippet : int or None
         Frames of a row of feature files; a manifest has its own.
 
@@ -79,7 +81,7 @@ def find_inputs(
                 _sort(file, named[file], found, files)
         else:
             raise FileNotFoundError(f"{path} does not exist")
-    # What is named twice, by itself and by its folder, is one input.
+    # An input that is named twice, by itself and by its folder, counts once.
     found.footage, files = list(dict.fromkeys(found.footage)), list(dict.fromkeys(files))
     found.videos += videos_from_features(files, frames_per_snippet=frames_per_snippet)
     return found
@@ -90,8 +92,8 @@ def videos_from_features(
 ) -> list[Video]:
     """Make videos of feature files, crops grouped by name: ``NAME__0.npy``, ``NAME__1.npy``, ...
 
-    Files that ``extract`` wrote know themselves what they are: ``cam__1.npy`` and ``cam__2.npy`` of
-    two videos ``cam__1.mp4`` and ``cam__2.mp4`` stay two.
+    The records of files that ``extract`` wrote say what they are: ``cam__1.npy`` and ``cam__2.npy``
+    of two videos ``cam__1.mp4`` and ``cam__2.mp4`` stay two videos.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def check_widths(videos: Sequence[Video], feature_dim: int) -> None:
 def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
     inside = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
     # Audio features lie beside the video's in some data sets, and are no videos.
-    inside = [file for file in inside if not file.stem.endswith("__vggish")]
+    inside = [file for file in inside if not file.stem.endswith(QUERY_SUFFIX)]
     manifest = folder / MANIFEST
     if manifest.is_file():
         videos = read_manifest(manifest, check_files=False)
@@ -179,10 +181,9 @@ def _look_into(folder: Path, found: Inputs, files: list[Path]) -> None:
         named = {_place(path) for path in {source.path for v in videos for source in _sources(v)}}
         left = [file.name for file in inside if _place(file) not in named]
         if left:
-            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             found.notes.append(
                 f"{folder} is read by its manifest {MANIFEST}, which does not name "
-                f"{', '.join(left[:3])}{more}: left out; name the files themselves to score them"
+                f"{first_few(left)}: left out; name the files themselves to score them"
             )
         return
     footage = videos_in(folder)

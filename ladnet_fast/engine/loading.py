@@ -1,4 +1,4 @@
-"""How the batches of a training come: which bags, from where, and through which loader."""
+"""How training gets its batches: which bags, from where, and through which loader."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from .._extras import import_extra
 from ..data import BagDataset, Batch, collate
 from ..data._arrays import hdf5_kept_open, keep_hdf5_open
 from ..data.batch_reader import BatchReader, PackedBatch, from_pack, sample_lengths
-from ..data.memory import MemoryLimit, spare_bytes
+from ..data.memory_limit import MemoryLimit, spare_bytes
 from .batches import BatchPlan, TokenPlan
-from .config import ConfigError, TrainingConfig
+from .coercion import ConfigError
+from .sections import TrainingConfig
 
 
 class BatchLoading:
@@ -78,11 +79,11 @@ class BatchLoading:
             self._dataset if self._reader is None else self._reader,
             batch_sampler=batches,
             collate_fn=together,
-            # Nothing is left for them to read where all bags are in memory.
+            # Workers have nothing to read where all bags are in memory.
             num_workers=0 if training.preload is True else training.workers,
             worker_init_fn=keep_hdf5_open,
             pin_memory=self._device.type == "cuda",
-            # Of its own: the loader draws a seed for its workers when it starts.
+            # Its own generator: the loader draws a seed for its workers when it starts.
             generator=torch.Generator(),
         )
         prepare = import_extra("accelerate.data_loader", extra="tools", purpose="train")

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from .._extras import import_extra
 from .._files import atomic_path
 from .._printable import printable
+from .._runs import runs_of
 from .._times import clock, snippet_borders, time_ticks
 from ..metrics import frame_scores
 
@@ -47,7 +48,7 @@ def score_figure(
     ground_truth : array_like, (F,), optional
         1 where a frame is anomalous; F is then the length.
     fps : float, optional
-        Frames a second: the axis shows h:mm:ss instead of frame numbers.
+        Frames per second: the axis shows h:mm:ss instead of frame numbers.
     threshold : float, optional
         Drawn as a horizontal line.
 
@@ -66,9 +67,9 @@ def score_figure(
     """
     figure_module = import_extra("matplotlib.figure", extra="tools", purpose="draw plots")
     if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps must be greater than 0 and finite, got {fps}")
+        raise ValueError(f"fps must be greater than 0 and finite; got {fps}")
     if threshold is not None and not math.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold}")
+        raise ValueError(f"threshold must be a finite number; got {threshold}")
     truth = None if ground_truth is None else np.asarray(ground_truth).astype(bool)
     length = num_frames if truth is None else len(truth)
     if length is None and frames_per_snippet is None:
@@ -82,7 +83,7 @@ def score_figure(
     unit, axis = (1.0, "frame") if fps is None else (1 / fps, "time [h:mm:ss]")
     axes.stairs(curve, borders * unit, color=_CURVE, linewidth=1.4, baseline=None, label="score")
     if truth is not None:
-        for n, (start, stop) in enumerate(_runs(truth)):
+        for n, (start, stop) in enumerate(runs_of(truth)):
             axes.axvspan(
                 start * unit, stop * unit, color=_SHADE, alpha=0.22, linewidth=0,
                 label="ground truth" if n == 0 else None,
@@ -112,10 +113,10 @@ def save_plot(
     fps: float | None = None,
     threshold: float | None = None,
 ) -> Path:
-    """Write :func:`score_figure` atomically to a ``.png``, ``.svg`` or ``.pdf`` file."""
+    """Write `score_figure` atomically to a ``.png``, ``.svg`` or ``.pdf`` file."""
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"path must end in .png, .svg or .pdf, got {path}")
+        raise ValueError(f"path must end in .png, .svg or .pdf; got {path}")
     figure = score_figure(
         scores,
         title=title,
@@ -128,11 +129,3 @@ def save_plot(
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format=path.suffix[1:].lower())
     return path
-
-
-def _runs(truth: np.ndarray) -> list[tuple[int, int]]:
-    """Return [start, stop) of every run of True."""
-    steps = np.diff(np.concatenate([[0], truth.astype(np.int8), [0]]))
-    return list(
-        zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True)
-    )

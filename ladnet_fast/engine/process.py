@@ -12,7 +12,8 @@ import torch
 
 from .._extras import import_extra
 from .._launchers import launched_processes
-from .config import ConfigError, TrainingConfig
+from .coercion import ConfigError
+from .sections import TrainingConfig
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def make_accelerator(training: TrainingConfig) -> Any:
     Raises
     ------
     ConfigError
-        If the device can't be had, or several processes were started that can't share a training.
+        If the device is not there, or several processes were started that can't share a training.
     """
     accelerate = import_extra("accelerate", extra="tools", purpose="train")
     state = import_extra("accelerate.state", extra="tools", purpose="train")
@@ -45,7 +46,7 @@ def make_accelerator(training: TrainingConfig) -> Any:
                 f"{gpus}, or train on the CPU (training.device=cpu)"
             )
     if state.is_initialized():
-        # Accelerate keeps one setting a process and refuses another one.
+        # Accelerate keeps one setting per process and refuses another one.
         old = state.AcceleratorState()
         other_device = on_cpu != (old.device.type == "cpu") and torch.cuda.is_available()
         if old.mixed_precision != training.mixed_precision or other_device:

@@ -1,4 +1,4 @@
-"""What training tells while it runs, and to whom; the library itself prints nothing."""
+"""What training reports while it runs, and to whom; the library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """Means over an epoch, and what validation gave; ``sigma`` is the Gaussian prior's, a head.
+    """Means over an epoch, and what validation gave; ``sigma`` is the Gaussian prior's, per head.
 
     ``metrics`` is empty in epochs that are not validated. ``best`` says that the epoch's weights
     are the best so far.
@@ -69,7 +69,7 @@ class Reporter:
         """One optimiser step is done."""
 
     def epoch(self, record: EpochRecord) -> None:
-        """One epoch is done and, if its turn had come, validated."""
+        """One epoch is done and, if that was due, validated."""
 
     def message(self, text: str) -> None:
         """Something a user should read."""

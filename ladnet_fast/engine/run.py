@@ -19,10 +19,11 @@ from torch import Tensor
 from ..data import BagDataset, Batch, Video, train_validation_split
 from ..data._arrays import hdf5_kept_open
 from ..data.batch_reader import PackedBatch, from_pack
-from ..data.memory import MemoryLimit
+from ..data.memory_limit import MemoryLimit
 from ..nn import LANet
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from .config import Config, ConfigError, TrainingConfig
+from .coercion import ConfigError
+from .config import Config
 from .divergence import TrainingDivergedError, broken_weights, diagnose
 from .evaluation import GroundTruth
 from .identity import check_classes, check_same_run, fingerprint, with_widths
@@ -33,6 +34,7 @@ from .run_folder import CHECKPOINT as CHECKPOINT
 from .run_folder import RunFolder, record_as_dict, record_from_dict
 from .run_info import write_run_info
 from .scoring import Scores, score_video
+from .sections import TrainingConfig
 from .trained_on import training_origin
 from .validation import KeptVideos, Validator
 

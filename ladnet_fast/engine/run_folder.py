@@ -16,17 +16,19 @@ from safetensors import SafetensorError, safe_open
 
 from .._files import remove_leftovers
 from .._locks import folder_lock
-from .._outputs import check_outputs
+from .._outputs import check_outputs, place_of
 from .._records import record_of, record_text, recorded
 from .._tensors import DIGESTS
 from ..data import Video
 from ..nn import LANet
-from .config import Config, ConfigError, ModelConfig, load_config, save_config
+from .coercion import ConfigError
+from .config import Config, load_config, save_config
 from .reporting import EpochRecord
 from .run_info import FILE as RUN_INFO
 from .run_info import KIND as RUN_INFO_KIND
 from .scoring import KIND as SCORES_KIND
 from .scoring import KIND_OF_TESTED, score_path
+from .sections import ModelConfig
 from .weights import CONFIG, WEIGHTS, save_model
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -43,7 +45,7 @@ _REMEDY = "name another folder with --out, or move them away"
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where a run lies; nothing is written before :meth:`check` has looked at all of it."""
+    """Where a run lies; nothing is written before `check` has looked at all of it."""
 
     path: Path
 
@@ -83,7 +85,8 @@ class RunFolder:
             Every file that the run reads. The run's own configuration may be one of them when it
             is resumed.
         config : Config
-            That will be written; a file that says the same, whoever wrote it, stays.
+            The configuration that will be written; a file that says the same stays, whoever wrote
+            it.
         resume : bool
             Whether a run that lies there is to go on.
         tested : sequence of Video
@@ -101,8 +104,8 @@ class RunFolder:
                 f"{self.path} already holds a training run; resume it (--resume), name another "
                 "folder, or delete it"
             )
-        own = {_place(self.path / CONFIG)} if resume else set()
-        read = [path for path in inputs if _place(path) not in own]
+        own = {place_of(self.path / CONFIG)} if resume else set()
+        read = [path for path in inputs if place_of(path) not in own]
         outputs = self._outputs(tested)
         # What is read must not be written, whoever wrote it.
         check_outputs(outputs, read, overwrite=True)
@@ -133,7 +136,7 @@ class RunFolder:
         with recorded(self.weights, {"kind": _MODEL}) as temporary:
             try:
                 save_model(temporary, net, config, trained_on=trained_on)
-            except OSError as error:  # names the file for the user, not the one on the way to it
+            except OSError as error:  # name the file that the user knows, not the temporary one
                 raise OSError(error.errno, error.strerror, str(self.weights)) from error
 
     def write_history(self, history: Sequence[EpochRecord]) -> None:
@@ -154,9 +157,9 @@ class RunFolder:
         return files + self.files_of_tested(tested)
 
     def _is_known(self, path: Path) -> bool:
-        """Tell whether a file is a run's without its record saying so."""
+        """Tell whether a file belongs to a run although no record says so."""
         if path.name == CHECKPOINT and path.parent == self.path:
-            return True  # a new run has none, and one to go on from says itself what it is
+            return True  # a new run has none; one to resume from is checked when it is read
         if record_of(path) is not None:
             return False
         return _is_of_an_earlier_version(self.checkpoint)
@@ -171,27 +174,11 @@ def record_as_dict(record: EpochRecord) -> dict[str, Any]:
 
 
 def record_from_dict(fields: dict[str, Any]) -> EpochRecord:
-    """Return what :func:`record_as_dict` was made from."""
+    """Return what `record_as_dict` was made from."""
     sigma = fields["sigma"]
     if sigma is not None:
         sigma = tuple(math.inf if value is None else value for value in sigma)
     return EpochRecord(**{**fields, "sigma": sigma})
-
-
-def files_of(videos: Iterable[Video]) -> list[Path]:
-    """Return every file that videos are read from."""
-    files: list[Path] = []
-    for video in videos:
-        files += [source.path for source in video.features]
-        if video.query is not None:
-            files.append(video.query.path)
-        if video.frame_labels is not None:
-            files.append(video.frame_labels)
-    return files
-
-
-def _place(path: str | os.PathLike[str]) -> str:
-    return os.path.normcase(os.path.realpath(path))
 
 
 def _says(path: Path, config: Config) -> bool:

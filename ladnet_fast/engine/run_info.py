@@ -24,7 +24,7 @@ from .._version import __version__
 
 FILE = "run.json"
 KIND = "a run"
-#: Of the folder, while somebody writes the file.
+#: Name of the folder's lock while a process writes the file.
 LOCK = "describing"
 _OPTIONAL = ("accelerate", "scikit-learn", "safetensors", "av")
 
@@ -35,14 +35,14 @@ def run_info(
     seed: int | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Collect what somebody needs to repeat a result.
+    """Collect what is needed to repeat a result.
 
     Parameters
     ----------
     command : sequence of str, optional
         The command line; default ``sys.argv``.
     seed : int, optional
-        Of the run.
+        Seed of the run.
     extra : mapping, optional
         More entries of JSON types, e.g. the data.
 
@@ -86,7 +86,7 @@ def write_run_info(
     seed: int | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write :func:`run_info` to ``run.json`` in ``folder``; return its path.
+    """Write `run_info` to ``run.json`` in ``folder``; return its path.
 
     What the file held before, when a run is resumed or repeated, is kept in a list ``earlier``.
     """

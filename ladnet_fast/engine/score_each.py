@@ -1,4 +1,4 @@
-"""Scoring into files, one video after the other: what works is kept, what doesn't is told."""
+"""Scoring into files, one video after the other: what works is kept, failures are reported."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._files import remove_leftovers
-from .._memory import NotEnoughMemoryError, memory_errors
+from .._out_of_memory import NotEnoughMemoryError, memory_errors
 from .._outputs import check_outputs
 from ..data import DataError, FeatureSource, Video
+from ..data.manifest import MANIFEST
+from ..data.video import files_of
 from ..nn import LANet
 from ..video.audio import VGGish
 from ..video.extractors import Extractor
@@ -110,7 +112,7 @@ def score_each(
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise DataError(f"two inputs are both named {name!r}; score them in two calls")
-    inputs = [*read, *files_of(found)]
+    inputs = [*read, *input_files(found)]
     outputs = [file for name in names for file in folder.files(name, plot=plots)]
     check_outputs(outputs, inputs, kinds=KINDS, overwrite=folder.overwrite)
     check_run_info(folder.folder, inputs)
@@ -126,8 +128,8 @@ def score_each(
             raise DataError(f"sound gives queries of width {sound.width}; the model takes {asks}")
         if sound is None and net.query_dim is not None:
             raise DataError(
-                f"the model needs queries of width {net.query_dim}, which a video file has none of "
-                "by itself: describe its sound (--sound vggish:FILE), or score features whose "
+                f"the model needs queries of width {net.query_dim}, and a video file has none by "
+                "itself: describe its sound (--sound vggish:FILE), or score features whose "
                 "manifest names the queries in its column query"
             )
         extracted = _extracted(
@@ -136,14 +138,10 @@ def score_each(
     return _score_each(net, found, extracted, folder, max_snippets, rates, len(names), progress)
 
 
-def files_of(found: Inputs) -> list[Path]:
+def input_files(found: Inputs) -> list[Path]:
     """Return every file that scoring reads for these videos."""
-    files = [path for path, _ in found.footage] + found.manifests
-    for video in found.videos:
-        files += [source.path for source in video.features]
-        files += [] if video.query is None else [video.query.path]
-        files += [] if video.frame_labels is None else [video.frame_labels]
-    return files
+    footage = [path for path, _ in found.footage]
+    return footage + found.manifests + files_of(found.videos)
 
 
 def _extracted(
@@ -163,7 +161,6 @@ def _extracted(
     from ..video.decode import frame_rate
     from ..video.extracted import FailedVideo
     from ..video.extraction import extract_each, feature_paths
-    from ..video.listing import MANIFEST
 
     place = folder.folder / FEATURES
     files = {name: feature_paths(place, name, crops) for _, name in found.footage}

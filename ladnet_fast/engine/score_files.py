@@ -36,9 +36,9 @@ KINDS = (KIND, PLOT)
 class ScoreFolder:
     """The scores of one network in a folder.
 
-    Every file has a record of what it was made from: the network's weights, who computes, and the
-    feature files with their sizes, times and hashes. Scores that would come out the same are not
-    computed again.
+    Every file has a record of what it was made from: the network's weights, the implementation, and
+    the feature files with their sizes, times and hashes. Scores that would come out the same are
+    not computed again.
 
     Parameters
     ----------
@@ -124,11 +124,11 @@ class ScoreFolder:
         return read_scores(self.folder, [video])[video.name]
 
     def write(self, video: Video, scores: Scores) -> None:
-        """Write ``NAME.npy`` and ``NAME.csv``; see :func:`write_scores`."""
+        """Write ``NAME.npy`` and ``NAME.csv``; see `write_scores`."""
         write_scores(self.folder, [video], {video.name: scores}, made=self._made(video))
 
     def tell_times(self, video: Video, scores: Scores, fps: float) -> None:
-        """Give ``NAME.csv`` its column of times, unless it has it; see :func:`score_table`."""
+        """Give ``NAME.csv`` its column of times, unless it has it; see `score_table`."""
         path = self.files(video.name, plot=False)[-1]
         made = {**self._made(video), "fps": fps}
         record = record_of(path)

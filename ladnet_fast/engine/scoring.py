@@ -27,7 +27,7 @@ Scores = NDArray[np.float32]
 #: Called with a video's name, the number of videos done and of all.
 Progress = Callable[[str, int, int], None]
 
-# What records call scores whose features they tell, and others.
+# Kinds in records: of scores whose record names the features, and of a run's test videos.
 KIND, KIND_OF_TESTED = "scores", "scores of test videos"
 
 
@@ -47,7 +47,7 @@ def score_video(
     video : Video
         Its label is not looked at. Queries are used where the network has ``query_dim``.
     max_snippets : int
-        Crops go through the network together up to so many snippets, and always at least one crop:
+        Crops go through the network together up to this many snippets, and always at least one:
         memory is bounded by this or by one crop of the video, whichever is larger.
     crops : sequence of Crop, optional
         All crops of the video as `iter_crops` yields them, where they have been read already.
@@ -65,7 +65,7 @@ def score_video(
         From a feature file.
     """
     if max_snippets < 1:
-        raise ValueError(f"max_snippets must be at least 1, got {max_snippets}")
+        raise ValueError(f"max_snippets must be at least 1; got {max_snippets}")
     training = model.training
     model.eval()
     try:
@@ -95,7 +95,7 @@ def score_videos(
     max_snippets: int = MAX_SNIPPETS,
     progress: Progress | None = None,
 ) -> dict[str, Scores]:
-    """Score several videos; see :func:`score_video`. Returns name -> scores, in their order."""
+    """Score several videos; see `score_video`. Returns name -> scores, in their order."""
     scores = {}
     for done, video in enumerate(videos):
         if progress is not None:
@@ -147,7 +147,7 @@ def write_scores(
 ) -> list[Path]:
     """Write the scores of each video as ``NAME.npy`` and ``NAME.csv``, each atomically.
 
-    The ``.npy`` holds one float32 per snippet, (T,): what :func:`read_scores` reads. The CSV has
+    The ``.npy`` holds one float32 per snippet, (T,): what `read_scores` reads. The CSV has
     the columns ``snippet,first_frame,last_frame,score``, counted from 0, the last frame included;
     frames are empty where they are not known. ``made`` goes into the files' records.
 
@@ -170,7 +170,7 @@ def write_scores(
 
 
 def read_scores(folder: str | os.PathLike[str], videos: Sequence[Video]) -> dict[str, Scores]:
-    """Read the ``NAME.npy`` of every video, as :func:`write_scores` or another program wrote them.
+    """Read the ``NAME.npy`` of every video, as `write_scores` or another program wrote them.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def score_path(folder: str | os.PathLike[str], name: str) -> Path:
     """Return the ``.npy`` file of a video; its name may hold folders, but must not leave ours."""
     parts = PurePath(name).parts
     if not parts or ".." in parts or PurePath(name).is_absolute():
-        raise ValueError(f"video name {name!r} can't be a file's name: rename it in the manifest")
+        raise ValueError(f"video name {name!r} can't name a file; rename the video in the manifest")
     return Path(folder) / f"{name}.npy"
 
 
@@ -208,16 +208,18 @@ def _read(path: Path) -> Scores:
         raise DataError(f"{path} is not a readable .npy file: {error}") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "fiu":
         shape = getattr(array, "shape", None)
-        raise DataError(f"{path}: expected one score per snippet, shape (T,); got {shape}")
+        raise DataError(f"{path}: scores must be one per snippet, of shape (T,); got {shape}")
     if len(array) == 0 or not np.isfinite(array).all():
-        raise DataError(f"{path}: scores must be finite numbers, one for each snippet at least")
+        raise DataError(
+            f"{path}: scores must be finite, and at least one; got NaN, infinity or none"
+        )
     return array.astype(np.float32)
 
 
 def snippet_frames(video: Video, length: int) -> list[tuple[int, int]] | None:
     """Return the first and last frame of each of ``length`` snippets; None where not known.
 
-    Not known are frames that the video's number of frames contradicts by a snippet or more.
+    Also None where the video's number of frames contradicts ``length`` by a snippet or more.
     """
     total, each = video.num_frames, video.frames_per_snippet
     if each is None:

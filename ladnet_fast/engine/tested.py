@@ -1,4 +1,4 @@
-"""Test videos of a run: looked at before it starts, scored and evaluated at its end."""
+"""Test videos of a run: checked before it starts, scored and evaluated at its end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from .._outputs import check_outputs
 from .._records import record_text
 from ..data import Video, feature_shape, num_snippets
-from ..metrics import Metrics, evaluate
-from .evaluation import GroundTruth, compare, output_folder
+from ..data.video import files_of
+from ..metrics import Metrics
+from .evaluation import GroundTruth, compare, of_videos_alone, output_folder
 from .inputs import check_widths
 from .process import is_main_process
-from .run_folder import METRICS_KIND, RunFolder, files_of
+from .run_folder import METRICS_KIND, RunFolder
 from .scoring import Scores, score_videos, write_scores
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _NO_TRUTH = "no anomalous video has frame-level truth; fill the manifest's colum
 def loaded_truth(
     videos: Sequence[Video], ground_truth: GroundTruth
 ) -> list[NDArray[np.uint8]] | None:
-    """Load the truth of every frame; None where there is bag labels' alone.
+    """Load the truth of every frame; None where there are bag labels only.
 
     Where some anomalous videos have it and others don't, that is an error that names one.
     """
@@ -49,7 +50,7 @@ def loaded_truth(
 def check_tested(
     training: Sequence[Video], tested: Sequence[Video], ground_truth: GroundTruth, *, what: str
 ) -> None:
-    """Look at test videos before hours of training: labels, widths and ground truth.
+    """Check test videos before hours of training: labels, widths and ground truth.
 
     Raises
     ------
@@ -75,9 +76,7 @@ def measure(
     """Return the figures of scored videos; without truth of frames, those of videos alone."""
     if truth is not None:
         return compare(videos, scores, truth)
-    labels = [video.known_label for video in videos]
-    maxima = [np.array([scores[video.name].max()]) for video in videos]
-    whole = evaluate(maxima, [np.array([label]) for label in labels], labels)
+    whole = of_videos_alone(videos, scores)
     nothing: dict[str, Any] = dict.fromkeys(_OF_FRAMES, math.nan)
     return dataclasses.replace(
         whole,

@@ -14,7 +14,7 @@ from ..data.pack.origin import origin_of
 from ..video.extractors import Extractor
 from ..video.extractors.protocol import is_placed, remembered
 
-#: What tells extractors apart; numbers of other precisions or engines are nearly the same.
+#: Settings by which extractors differ. Other precisions or engines give nearly the same numbers.
 _KEYS = (
     "network", "weights", "pixels", "frames_per_snippet", "short_side", "crop", "filter",
     "long_side",
@@ -55,7 +55,7 @@ def training_origin(videos: Sequence[Video]) -> dict[str, Any]:
 
 
 def told(settings: Settings) -> str:
-    """Name an extractor in a message: its network, and a part of what tells its weights apart."""
+    """Return how a message names an extractor: its network and the start of its weights' digest."""
     details = [f"weights {str(settings.get('weights', '?'))[:8]}"]
     details += [f"{key} {settings[key]}" for key in _KEYS[2:] if key in settings]
     return f"{settings.get('network', 'an extractor')} ({', '.join(details)})"
@@ -83,9 +83,9 @@ def problem(trained_on: Settings, settings: Settings, what: str) -> str | None:
 
 
 def extractor_problem(trained_on: Settings, extractor: Extractor) -> str | None:
-    """Say the same of an extractor before it is loaded; see :func:`problem`.
+    """Say the same of an extractor before it is loaded; see `problem`.
 
-    One that has to be placed first is known by its name; what it makes is compared afterwards.
+    An extractor that must be placed first is compared by name; what it makes is compared later.
     """
     what = f"the extractor {extractor.name}"
     if not trained_on or not is_placed(extractor):

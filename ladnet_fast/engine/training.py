@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Video
+from ..data.video import files_of
 from ..nn import LANet
 from .config import Config
 from .evaluation import GroundTruth
 from .process import in_main_process, make_accelerator, private_random_state
 from .reporting import EpochRecord, Reporter
 from .run import SelectedBy, TrainingRun
-from .run_folder import RunFolder, files_of
+from .run_folder import RunFolder
 from .weights import load_model
 
 
@@ -62,7 +63,7 @@ def train(
     Parameters
     ----------
     config : Config
-        Everything that the result depends on beside the data.
+        All options that the result depends on.
     videos : sequence of Video
         Training videos, of which ``training.validation`` are held out to choose the epoch.
     run_dir : path-like
@@ -99,7 +100,7 @@ def train(
     start = time.monotonic()
     accelerator = make_accelerator(config.training)
     talk = reporter if reporter is not None and accelerator.is_main_process else Reporter()
-    # One place for all processes, even if each has named a folder after its own clock.
+    # One folder for all processes, even if each has named one after its own clock.
     folder = RunFolder(Path(in_main_process(accelerator, lambda: os.fspath(run_dir))))
     read = [*inputs, *files_of([*videos, *(test_videos or ())])]
     if test_ground_truth is not None and test_ground_truth.source is not None:
@@ -117,7 +118,7 @@ def train(
             def take() -> None:
                 folder.check(read, run.config, resume=resume, tested=test_videos or ())
                 held.enter_context(folder.locked())
-                # Another process may have written meanwhile.
+                # Checked again under the lock: another process may have written meanwhile.
                 folder.check(read, run.config, resume=resume, tested=test_videos or ())
 
             in_main_process(accelerator, take)

@@ -1,4 +1,4 @@
-"""Features whose numbers are nearly, but not quite, of the kind that a model was trained on."""
+"""Warnings about features that differ a little from those that a model was trained on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _differences(trained_on: Mapping[str, Any], settings: Mapping[str, Any]) -> 
 
 
 def _rate(fps: float | None) -> str:
-    return "of all frames" if fps is None else f"at {fps:g} frames a second"
+    return "of all frames" if fps is None else f"at {fps:g} frames per second"
 
 
 def _more(names: Sequence[str]) -> str:

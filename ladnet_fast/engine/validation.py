@@ -10,9 +10,9 @@ from .._extras import import_extra
 from ..data import Crop, Video, count_crops, feature_width, iter_crops, num_snippets
 from ..data._arrays import hdf5_kept_open
 from ..data.features import query_width
-from ..data.memory import MemoryLimit
+from ..data.memory_limit import MemoryLimit
 from ..nn import LANet
-from .evaluation import GroundTruth, compare, figures, video_level_auc
+from .evaluation import GroundTruth, compare, figures, of_videos_alone
 from .scoring import Scores
 
 #: Scores videos; with several processes each scores a share and all get the whole.
@@ -26,10 +26,11 @@ BAG_LABEL_METRICS = ("snippet_auc", "video_auc")
 def snippet_auc(videos: Sequence[Video], scores: Mapping[str, Scores]) -> float:
     """Return the area under the ROC curve of snippets, each with its video's label as its own.
 
-    How often a snippet of an anomalous video has a higher score than one of a normal video, where
-    every video counts alike, however long. A perfect detector does not reach 1, since most snippets
-    of an anomalous video are normal; but figures of one set of videos compare with each other, and
-    follow the AUC over frames from epoch to epoch (docs/accuracy.md has the rank correlations).
+    It is how often a snippet of an anomalous video has a higher score than one of a normal video;
+    every video has the same weight, however long it is. A perfect detector does not reach 1, since
+    most snippets of an anomalous video are normal; but figures of one set of videos compare with
+    each other, and follow the AUC over frames from epoch to epoch (docs/accuracy.md has the rank
+    correlations).
     """
     metrics = import_extra("sklearn.metrics", extra="tools", purpose="compute areas under curves")
     rows = [scores[video.name] for video in videos]
@@ -119,11 +120,11 @@ class Validator:
                 )
 
     def __call__(self, model: LANet, scorer: Scorer) -> dict[str, float]:
-        """Return the figures of the model, by name; :attr:`metric` is among them."""
+        """Return the figures of the model, by name; `metric` is among them."""
         scores = scorer(model, self.videos)
         if self._truth is None:
             return {
                 "snippet_auc": snippet_auc(self.videos, scores),
-                "video_auc": video_level_auc(self.videos, scores),
+                "video_auc": of_videos_alone(self.videos, scores).video_auc,
             }
         return figures(compare(self.videos, scores, self._truth))

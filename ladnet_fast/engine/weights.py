@@ -28,7 +28,9 @@ from ..nn.checkpoint import (
 from ..nn.hub import options_in_state_dict
 from ..nn.weight_files import read_weights_file
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
-from .config import Config, ConfigError, ModelConfig, load_config, read_sections
+from .coercion import ConfigError
+from .config import Config, load_config, read_sections
+from .sections import ModelConfig
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.yaml"
@@ -45,7 +47,7 @@ def save_model(
 ) -> None:
     """Write weights atomically; the network's options stand in the file's metadata.
 
-    A digest of all of it is written too, and checked by :func:`load_model`.
+    A digest of all of it is written too, and checked by `load_model`.
 
     Parameters
     ----------
@@ -64,7 +66,9 @@ def save_model(
         If the file can't be written, for example because the disk is full.
     """
     if config.feature_dim is None:
-        raise ConfigError("model.feature_dim must be known to save a model")
+        raise ConfigError(
+            "model.feature_dim must be the width of the features to save a model; got None"
+        )
     options = {**dataclasses.asdict(config), "mlp_dims": list(config.mlp_dims)}
     metadata = {"format": "pt", _OPTIONS: json.dumps(options, allow_nan=False)}
     if trained_on:
@@ -81,25 +85,25 @@ def load_model(
 ) -> LANet:
     """Load a trained network, ready to score.
 
-    What a file is, its content says and not its name. Files of ``torch.save`` are read as tensors
-    alone: pickled objects are refused, since unpickling them would run code. The state dict may lie
-    under ``state_dict``, ``model`` or ``model_state_dict``, and its names may begin with the
-    ``module.`` of ``torch.nn.DataParallel``.
+    A file is recognised by its content, not by its name. Files of ``torch.save`` are read as
+    tensors only: pickled objects are refused, since unpickling them would run code. The state dict
+    may lie under ``state_dict``, ``model`` or ``model_state_dict``, and its names may begin with
+    the ``module.`` of ``torch.nn.DataParallel``.
 
     Parameters
     ----------
     source : path-like
-        The folder of a run; a file that :func:`save_model` wrote; the authors' published
+        The folder of a run; a file that `save_model` wrote; the authors' published
         audio-visual checkpoint; or LANet's state dict, as a safetensors file or from
         ``torch.save``.
     device : str or torch.device
         Where to put it.
     impl : str, optional
-        Who computes, instead of what the run's configuration says; see
-        :class:`ladnet_fast.use_impl`.
+        Implementation, instead of what the run's configuration says; see
+        `ladnet_fast.use_impl`.
     options : mapping, optional
         For a bare state dict, which doesn't say all options of its network: those of
-        :class:`ladnet_fast.LANet`, such as ``{"prior": "logit"}``. Sizes are read from the
+        `ladnet_fast.LANet`, such as ``{"prior": "logit"}``. Sizes are read from the
         weights. Default: the section ``model`` of a ``config.yaml`` beside the file.
 
     Returns
@@ -179,7 +183,7 @@ def _stored_options(path: Path, text: str) -> dict[str, Any]:
 def _described(
     path: Path, state: Mapping[str, Tensor], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the options of a bare state dict: what it shows, and what is said beside it."""
+    """Return the options of a bare state dict: what it shows, and what is given beside it."""
     known = known_options(state, str(path))
     beside = path.with_name(CONFIG)
     if given is None and beside.is_file():
@@ -194,8 +198,8 @@ def _described(
         example = {"prior": "additive", "num_heads": 1, "query_dim": "null"}
         section = ", ".join(f"{name}: {example[name]}" for name in unclear)
         raise ValueError(
-            f"{path} does not say which options its network has, and its weights can't show: "
-            f"{allowed}; put the run's {CONFIG} beside it, or write one with what holds, e.g. "
+            f"{path} does not say which options its network has, and its weights don't show them: "
+            f"{allowed}; put the run's {CONFIG} beside it, or write one, e.g. "
             f"echo 'model: {{{section}}}' > {shlex.quote(str(beside))}; in Python give options="
         )
     return described

@@ -1,4 +1,4 @@
-"""YAML that people write by hand: small, plain, and nothing in it that means another thing."""
+"""YAML that people write by hand: small, plain, and without what YAML reads in a surprising way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from .._extras import import_extra
 from .coercion import ConfigError, shown
 
-#: More than any configuration has, and little enough to read whatever it holds.
+#: More than any configuration has, and few enough to read them all.
 MAX_CHARACTERS = 1 << 20
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 
@@ -30,8 +30,8 @@ def read_yaml(text: str, name: str, *, purpose: str) -> Any:
     yaml = import_extra("yaml", extra="tools", purpose=purpose)
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
-            f"{name}: {len(text):,} characters are no configuration; at most {MAX_CHARACTERS:,} "
-            "are read"
+            f"{name}: a configuration must have at most {MAX_CHARACTERS:,} characters; got "
+            f"{len(text):,}"
         )
     try:
         return yaml.load(text, Loader=_loader(yaml))  # noqa: S506: made of the safe loader

@@ -1,4 +1,4 @@
-"""What a source is: a camera, an address, a file that grows, a folder, a pipe."""
+"""Kinds of sources: a camera, an address, a file that grows, a folder, a pipe."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Source:
 
 
 def parse_source(given: str) -> Source:
-    """Say what is meant.
+    """Recognise what kind of source is meant.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _network(given: str, protocol: str) -> Source:
 def without_password(address: str) -> str:
     """Return an address with ``***`` for a user's name and password, and for what follows a ``?``.
 
-    Both may be secrets, and lines of output are kept.
+    Both may be secrets, and output is often kept in logs.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None:

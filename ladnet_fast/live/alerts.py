@@ -1,4 +1,4 @@
-"""When scores become an alert: over a threshold for some time, and over when they have fallen."""
+"""When scores become an alert: they stay over a threshold for a while; it ends when they fall."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ Ended = Literal["release", "lost", "end", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """What an event is.
+    """The rule that says what an event is.
 
     Attributes
     ----------
     threshold : float
         An event begins where scores are at least this, in [0, 1].
     hold : float
-        For so many seconds without a snippet under the threshold; 0: at once.
+        Seconds that scores must stay there before the event begins; 0: it begins at once.
     release : float or None
-        It lasts until a score is less than this, at most the threshold; None: 0.8 of it. The gap
-        keeps scores that hover about the threshold from making many events of one.
+        The event lasts until a score is less than this, which is at most the threshold; None: 0.8
+        of the threshold. The gap keeps scores that hover around the threshold from making many
+        events of one.
     """
 
     threshold: float = 0.5
@@ -55,11 +56,11 @@ class Alert:
     event : int
         Number of the event, from 1.
     begin, until : float
-        Seconds of its first snippet's begin, and of its last snippet's end so far.
+        Seconds at which its first snippet begins, and at which its last snippet so far ends.
     score : float
-        Of its last snippet so far; of the one that ended it for the reason "release".
+        Of its last snippet so far; for the reason "release", of the snippet that ended it.
     peak, peak_time : float
-        Its highest score so far, and the begin of that snippet.
+        Its highest score so far, and the seconds at which that snippet begins.
     reason : str or None
         Why it ended: "release" (the score has fallen), "lost" (the source broke off), "end" (of
         the video), "stopped".
@@ -86,7 +87,7 @@ class Alarm:
 
     def __init__(self, rule: AlertRule) -> None:
         self._rule = rule
-        self._begin: float | None = None  # of the run of high scores, an event or not yet
+        self._begin: float | None = None  # of the run of high scores, whether an event yet or not
         self._until = self._peak = self._peak_time = self._score = 0.0
         self._running = False
         self.events = 0

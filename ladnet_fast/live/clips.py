@@ -27,17 +27,17 @@ class ClipRecorder:
 
     One thread adds packets, another one begins and ends clips. A clip begins at the last key frame
     at or before the wanted time. Packets wait for the scores of their time, so what a clip holds
-    does not depend on how far scores lag behind. A file appears when it is complete. What goes
-    wrong with one clip (a full disk) is counted and told, and the next clip is tried again.
+    does not depend on how far scores lag behind. A file appears when it is complete. A clip that
+    fails (a full disk) is counted and reported, and the next clip is tried again.
 
     Parameters
     ----------
     folder : Path
-        Created if needed. No file in it is ever replaced.
+        Created if needed. Files in it are never replaced.
     before, after : float
         Seconds before an event and after it.
     longest : float
-        Seconds of a clip at most.
+        Most seconds of a clip.
     tell : callable
         Called with one message for each clip that fails.
     """
@@ -62,14 +62,14 @@ class ClipRecorder:
         self.written = self.failed = 0
 
     def begin(self, video: Input) -> None:
-        """Packets of another video follow."""
+        """Say that packets of another video follow."""
         with self._lock:
             self._ring.clear()
             self._bytes, self._keep_from, self._scored = 0, 0.0, 0.0
             self._stream = video.stream
 
     def add(self, packet: Any, time: float) -> None:
-        """Take the next packet, which has been decoded already, and about its time."""
+        """Take the next packet, already decoded, and its approximate time."""
         with self._lock:
             self._ring.append((time, packet))
             self._bytes += packet.size
@@ -227,7 +227,7 @@ class _Clip:
         _, packet = self.waiting.popleft()
         self.waiting_bytes -= packet.size
         if self._first is None and not packet.is_keyframe:
-            return  # nobody could show it
+            return  # no player could show what precedes a key frame
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None:
             stamp = 0 if self._last is None else self._last + 1
@@ -252,7 +252,7 @@ class _Clip:
         self._opened.close()
 
     def abandon(self, error: Exception) -> None:
-        """Take away what has been written."""
+        """Remove what has been written."""
         av = import_extra("av", extra="video", purpose="write clips")
         # Completing a file on a full disk fails once more; the first error is the one that counts.
         with suppress(av.FFmpegError, OSError):

@@ -1,4 +1,4 @@
-"""The time of a stream's frames, made of timestamps that may be missing, wrap or jump."""
+"""The time of a stream's frames, from timestamps that may be missing, wrap or jump."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Clock:
     start : float
         Time of the first frame.
     rate : float or None
-        Frames a second, for frames without a timestamp and after jumps; None: 25.
+        Frames per second, for frames without a timestamp and after jumps; None: 25.
     """
 
     def __init__(self, start: float = 0.0, rate: float | None = None) -> None:
@@ -66,7 +66,7 @@ class Clock:
         return time
 
     def near(self, timestamp: float | None) -> float:
-        """Return about where a packet's timestamp lies, without moving the clock."""
+        """Return the approximate time of a packet's timestamp, without moving the clock."""
         if timestamp is None or self._origin is None:
             return self._next
         time = timestamp - self._origin
@@ -74,20 +74,21 @@ class Clock:
 
 
 def at_rate(frames: Iterator[Frame], fps: float) -> Iterator[Frame]:
-    """Yield ``fps`` frames a second, chosen as :func:`ladnet_fast.video.resample.resample` does.
+    """Yield ``fps`` frames per second, chosen as `ladnet_fast.video.resample.resample` does.
 
     Parameters
     ----------
     frames : iterator of Frame
         Their times grow.
     fps : float
-        Frames a second.
+        Frames per second.
 
     Yields
     ------
     Frame
         With the times of the ticks, which begin at the first frame's, and numbers of their own. A
-        frame that is chosen several times comes so often. The latest one waits for the next.
+        frame that is chosen several times is yielded that often. Each one is held back until the
+        next frame has come.
     """
     rate = require_rate(fps)
     assert rate is not None

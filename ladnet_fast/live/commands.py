@@ -58,7 +58,7 @@ class CommandRunner:
             self._fail(f"{MOST_WAITING} events wait already; this one starts no program")
 
     def close(self) -> None:
-        """Wait until what was given has been done."""
+        """Wait until the program has run for every line that was given."""
         self._waiting.put(None)
         self._thread.join()
 

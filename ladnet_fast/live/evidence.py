@@ -1,4 +1,4 @@
-"""What is kept of an event: a clip, and a picture of its peak."""
+"""Files of an event: a clip, and a picture of its peak."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Evidence:
     summary : Summary
         Gets the counts.
     listener : Listener
-        Is told what could not be written.
+        Hears what could not be written.
     """
 
     def __init__(self, settings: Settings, summary: Summary, listener: Listener) -> None:

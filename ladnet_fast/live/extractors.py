@@ -1,4 +1,4 @@
-"""What makes rows of features of a stream's snippets."""
+"""What turns a stream's snippets into rows of features."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CroppedExtractor:
 
 
 def i3d_extractor(model: I3D, crops: int = 1) -> CroppedExtractor:
-    """Return what computes I3D's features as `ladnet_fast.video.extract_features` does.
+    """Return an extractor of I3D's features, as `ladnet_fast.video.extract_features` computes them.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def i3d_extractor(model: I3D, crops: int = 1) -> CroppedExtractor:
 
 
 def cropped(extractor: Extractor, crops: int = 1) -> CroppedExtractor:
-    """Return what serves a stream with an extractor of `ladnet_fast.video.extractors`.
+    """Return an extractor for streams, made from one of `ladnet_fast.video.extractors`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A folder that receives files."""
+"""The files of a folder as they arrive."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ def arriving_files(
 ) -> Iterator[Path]:
     """Yield the video files of a folder, those that are there and those that arrive.
 
-    A file is complete when its size and time have stayed the same for ``settle`` seconds; one that
-    is renamed into the folder needs no more than that. A file that is written anew comes again.
-    Files come in the order of their times, then of their names; hidden files, subfolders and other
-    suffixes are left out. What is remembered of each file is its name, size and time; of files that
-    are gone, nothing.
+    A file is complete when its size and time have stayed the same for ``settle`` seconds, also if
+    it was renamed into the folder. A file that is written anew is yielded again. Files come in the
+    order of their times, then of their names; hidden files, subfolders and other suffixes are left
+    out. Name, size and time of each file are remembered, until the file is gone.
 
     Parameters
     ----------
     folder : path-like
-        Looked at five times a second. A look that fails (a network share that is away) counts as
+        Looked at five times per second. A look that fails (a network share that is away) counts as
         one that found nothing new.
     stop : threading.Event
-        Ends it.
+        Ends the iteration.
     settle : float
-        Seconds.
+        Seconds that a file must stay unchanged to be complete.
     idle : float or None
-        End after so many seconds in which nothing new has come; None: never.
+        End after this many seconds in which nothing new has come; None: never.
     skip_existing : bool
-        Leave out what is there at first.
+        Leave out files that are there at the start.
     """
     done: dict[str, _Version] = {}
     seen: dict[str, tuple[_Version, float]] = {}  # since when a file has looked like this

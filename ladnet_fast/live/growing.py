@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 _POLL = 0.1
-#: A file that was changed last so long before it is opened is complete: nobody waits at its end.
+#: A file last changed this many seconds before it is opened is complete: reads don't wait for more.
 _LONG_AGO = 60.0
 
 
@@ -54,9 +54,9 @@ class GrowingFile:
 
 
 class SeekableFile(GrowingFile):
-    """The same with seeking, for the one family of formats (MP4) that may need it.
+    """A growing file with seeking, for the one family of formats (MP4) that may need it.
 
-    FFmpeg reads the ends of other seekable files for their length, and would wait there.
+    With other formats FFmpeg would seek to the end for the length, and wait there.
     """
 
     def seek(self, offset: int, whence: int = 0) -> int:

@@ -24,7 +24,7 @@ class Snippet:
     time, seconds : float
         When it begins in the video, and how long it lasts.
     arrived : float
-        `time.monotonic` when its last frame had been decoded.
+        ``time.monotonic()`` when its last frame had been decoded.
     wall : datetime
         The same in UTC.
     """
@@ -41,7 +41,7 @@ class Snippet:
 class Begun:
     """A video begins, or a live source goes on after a break (``again``).
 
-    ``rate`` is in frames a second, None where it is not known; ``drops`` says whether snippets are
+    ``rate`` is in frames per second, None if not known; ``drops`` says whether snippets are
     left out where the machine is too slow.
     """
 
@@ -72,7 +72,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The reader has ended; ``error`` is what ended it, if it was not the end."""
+    """The reader has ended: by ``error``, or at the source's end."""
 
     error: BaseException | None = None
 
@@ -86,7 +86,7 @@ class Handoff:
     Parameters
     ----------
     snippets : int
-        So many wait at most.
+        Most snippets that wait.
     """
 
     def __init__(self, snippets: int) -> None:
@@ -112,7 +112,7 @@ class Handoff:
                 self._changed.notify_all()
 
     def get(self, seconds: float) -> Item | None:
-        """Take the oldest item; None where there is none for so many seconds."""
+        """Take the oldest item; None if none has come after ``seconds``."""
         with self._changed:
             if not self._changed.wait_for(lambda: bool(self._items), seconds):
                 return None
@@ -123,7 +123,7 @@ class Handoff:
             return item
 
     def close(self) -> None:
-        """Let nobody wait any longer; what is put from now on is lost."""
+        """End all waiting; what is put from now on is dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

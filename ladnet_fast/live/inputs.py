@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .._extras import import_extra
 from ..video import VideoError
-from ..video.decode import Conversion
+from ..video.decode import Conversion, picture_stream
 from ..video.extractors import Preparation
 from ..video.frames import resize
 from ..video.not_video import explain_not_a_video
@@ -23,7 +23,7 @@ from .addresses import Source
 from .clock import Clock, Frame
 from .growing import GrowingFile, Pipe, SeekableFile, is_mp4
 
-#: So many packets in a row that can't be decoded are an end.
+#: A source counts as broken off after this many packets in a row that can't be decoded.
 MOST_DAMAGED = 500
 _RATES = (1.0, 240.0)
 
@@ -57,7 +57,7 @@ class Input:
     VideoError
         If it holds no video, or none that FFmpeg reads.
     LostError
-        If a device or an address can't be had now.
+        If a device or an address can't be opened now.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Input:
 
     @property
     def has_end(self) -> bool:
-        """Whether it is a recording: waiting for whoever reads it costs nothing but time."""
+        """Whether it is a recording, which can wait for its reader without losing frames."""
         if self.source.kind == "network":
             if not self.source.address.lower().startswith("http"):
                 return False
@@ -111,7 +111,7 @@ class Input:
         Parameters
         ----------
         on_packet : callable, optional
-            Called with each packet of the video and about its time, after it has been decoded.
+            Called with each packet of the video and its approximate time, after it is decoded.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class Input:
         elif source.kind == "network":
             arguments["timeout"] = timeout
             if source.address.lower().startswith("rtsp"):
-                options.setdefault("rtsp_transport", "tcp")  # nothing is lost on the way
+                options.setdefault("rtsp_transport", "tcp")  # UDP may lose packets
         elif source.kind == "pipe":
             target = Pipe(_descriptor(source, closing), self._stop)
         else:
@@ -214,9 +214,8 @@ class Input:
         return container
 
     def _video_stream(self) -> Any:
-        for stream in self._container.streams.video:
-            if not stream.disposition & type(stream.disposition).attached_pic:
-                return stream
+        if (stream := picture_stream(self._container)) is not None:
+            return stream
         others = sorted({stream.type for stream in self._container.streams})
         holds = f"it holds {', '.join(others)}" if others else "nothing was found in it"
         raise VideoError(f"{self.source.name}: holds no video stream; {holds}")

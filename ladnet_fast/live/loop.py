@@ -51,9 +51,9 @@ def watch(
     listener : Listener
         Gets scores and events.
     settings : Settings, optional
-        Window, threshold and all else.
+        Window, threshold and the other options.
     stop : threading.Event, optional
-        Set it from another thread or a signal's handler to end the watch in good order.
+        Set it from another thread or a signal handler to end the watch in good order.
 
     Returns
     -------
@@ -65,12 +65,13 @@ def watch(
     ladnet_fast.video.VideoError
         If there is no such source, or it can't be read from the start.
     ValueError
-        If the model wants queries, or its features are of another width than the extractor's.
+        If the model needs queries, or its features have another width than the extractor's.
     """
     if model.query_dim is not None:
         raise ValueError(
-            f"the model asks by a second modality (query_dim = {model.query_dim}), which a stream "
-            "of pictures doesn't have; give one that was trained without queries"
+            "model must be one that was trained without queries, since a stream of pictures has "
+            "no "
+            f"second modality; got one with query_dim = {model.query_dim}"
         )
     settings = Settings() if settings is None else settings
     stop = threading.Event() if stop is None else stop

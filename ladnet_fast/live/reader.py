@@ -1,4 +1,4 @@
-"""The thread that reads: from a source to snippets, over ends, breaks and damaged files."""
+"""The thread that reads a source and makes snippets, across ends, breaks and damaged files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_BREAK = 60.0
 
 @dataclass
 class ReaderCounts:
-    """What the reader has met.
+    """What the reader has counted.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Reader(threading.Thread):
     settings : Settings
         How.
     extractor : SnippetExtractor
-        Says what frames it wants.
+        Gives the size and number of the frames of a snippet.
     out : Handoff
         Where snippets go.
     stop : threading.Event
@@ -109,7 +109,7 @@ class Reader(threading.Thread):
         self._reached = 0.0  # where the last frame of a live source ended
 
     def run(self) -> None:
-        """Read until the source's end; what goes wrong is raised where the items are taken."""
+        """Read until the source's end; an error is raised in the thread that takes the items."""
         try:
             if self._source.kind == "folder":
                 self._folder()
@@ -134,9 +134,9 @@ class Reader(threading.Thread):
             self._recording(Source("file", str(path), str(path)), idle=0.0)
 
     def _recording(self, source: Source, *, first: bool = False, idle: float | None = None) -> None:
-        """Read a file or a pipe to its end; one of a folder that fails is counted, and that is all.
+        """Read a file or a pipe to its end; a file of a folder that fails is only counted.
 
-        A single source that can't even be opened is an error.
+        A single source that can't be opened at all is an error.
         """
         if idle is None:
             idle = 10.0 if self._settings.idle is None else self._settings.idle
@@ -149,7 +149,7 @@ class Reader(threading.Thread):
             self._fail(source, error)
 
     def _connections(self) -> None:
-        """Read a camera or an address again and again; wait longer after each vain attempt."""
+        """Read a camera or an address again and again; wait longer after each failed attempt."""
         vain, settings, source = 0, self._settings, self._source
         while not self._stop_event.is_set():
             before, recording = self.counts.frames, False
@@ -176,7 +176,9 @@ class Reader(threading.Thread):
                 raise VideoError(_named(source, reason)) from reason
             vain = 0 if self.counts.frames > before else vain + 1
             if vain >= settings.reconnect:
-                again = f" after {vain} vain attempt{'s'[: vain > 1]} to reconnect" if vain else ""
+                again = (
+                    f" after {vain} failed attempt{'s'[: vain > 1]} to reconnect" if vain else ""
+                )
                 self._fail(source, LostError(f"is lost{again}: {reason}"))
                 return
             pause = min(settings.backoff * 2 ** min(vain, 16), _LONGEST_BREAK)
@@ -198,7 +200,7 @@ class Reader(threading.Thread):
         source, counts = video.source, self.counts
         if source.lasts and not video.has_end:
             elapsed = time.monotonic() - self._start_time
-            # A sender may be faster than time itself; times grow all the same.
+            # A sender may be faster than real time; times must grow all the same.
             video.clock = Clock(max(elapsed, self._reached), video.rate)
         drops = self._settings.drop
         if drops is None:

@@ -1,4 +1,4 @@
-"""What a watch finds, for whoever listens."""
+"""What a watch finds, and the listener that hears it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Score:
     time, seconds : float
         When it begins in the video (of a live source: since the watch began), and how long it is.
     wall : datetime
-        When its last frame was there, in UTC.
+        When its last frame had arrived, in UTC.
     score : float
         In [0, 1].
     delay : float
@@ -53,7 +53,7 @@ class Event:
     alert : Alert
         What happened.
     wall : datetime
-        When its last snippet's last frame was there, in UTC.
+        When its last snippet's last frame had arrived, in UTC.
     clip, thumbnail : Path or None
         The files of the event. A clip appears when it is complete, after the event.
     """
@@ -101,7 +101,7 @@ class Summary:
 
     @property
     def failed(self) -> bool:
-        """Whether anything went wrong that the exit status should say."""
+        """Whether anything failed, for the exit status."""
         return bool(self.counts.failed or self.failed_clips or self.failed_thumbnails)
 
 
@@ -112,10 +112,10 @@ class Listener:
         """Take a snippet's score."""
 
     def event(self, event: Event) -> None:
-        """Take the begin or the end of an event."""
+        """Take the beginning or the end of an event."""
 
     def begun(self, name: str, rate: float | None, drops: bool) -> None:
         """Take note that a video begins, or that a live source was connected (again)."""
 
     def note(self, text: str) -> None:
-        """Tell a person something: a lost connection, a damaged file."""
+        """Take a message for people: a lost connection, a damaged file."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from .._values import count, shown
 from ..nn import LANet
 
-#: Ten minutes at 25 frames a second and 16 frames a snippet, rounded up.
+#: Ten minutes at 25 frames per second and 16 frames per snippet, rounded up.
 DEFAULT_WINDOW = 938
 
 Array = npt.NDArray[np.float32]
@@ -19,10 +19,10 @@ Array = npt.NDArray[np.float32]
 class StreamScorer:
     """Score the snippets of a stream by LA-Net's exact attention over a window.
 
-    LA-Net's attention is not causal: in a video that is there as a whole, every snippet's score
-    depends on all snippets, later ones too. A stream has no end, so a score is defined by what is
-    there when it is given: the score of snippet i is what LA-Net gives it in the sequence of the
-    last ``window`` snippets that have arrived once snippet i + ``delay`` is there,
+    LA-Net's attention is not causal: in a whole video, every snippet's score depends on all
+    snippets, later ones too. A stream has no end, so a score is defined by what has arrived when it
+    is given: the score of snippet i is what LA-Net gives it in the sequence of the
+    last ``window`` snippets once snippet i + ``delay`` has arrived,
 
         scores(i) = LANet(x[max(0, i + delay + 1 - window) .. i + delay])[i].
 
@@ -34,9 +34,9 @@ class StreamScorer:
     model : LANet
         On any device; its weights must not change while a stream goes on. Used in evaluation mode.
     window : int
-        Snippets that attention sees, at least 1. 938 are ten minutes of 25 frames a second.
+        Snippets that attention sees, at least 1. 938 are ten minutes at 25 frames per second.
     delay : int
-        Snippets of the future that a score waits for, from 0 to ``window - 1``.
+        Later snippets that a score waits for and takes in, from 0 to ``window - 1``.
     crops : int
         Crops of each snippet; its score is their mean.
 
@@ -254,7 +254,7 @@ class _Window:
     def __init__(self, size: int, row: Tensor) -> None:
         self._size = size
         self._room = size + max(64, size // 4)
-        start = min(self._room, 64)  # grows to that, for streams that end soon
+        start = min(self._room, 64)  # grows to the full room; many streams end soon
         self._held = row.new_empty(row.shape[0], start, row.shape[1])
         self._first = self._end = 0
 

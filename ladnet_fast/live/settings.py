@@ -13,7 +13,7 @@ from .scorer import DEFAULT_WINDOW
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that `ladnet_fast.live.watch` can be told.
+    """All settings of `ladnet_fast.live.watch`.
 
     Attributes
     ----------
@@ -25,21 +25,22 @@ class Settings:
         Leave snippets out where the machine is too slow. None: of cameras and of addresses that
         don't say how long they are, not of files and pipes.
     backlog : int
-        Snippets that wait to be scored at most.
+        Most snippets that wait to be scored.
     fps : float or None
-        Make so many frames a second of the source's; None: its own.
+        Sample the source at this many frames per second; None: its own rate.
     reconnect : int
-        Vain attempts in a row after which a live source is given up; 0: it is not tried again.
+        Failed attempts in a row before a live source is given up; 0: it is not tried again.
     backoff : float
         Seconds before the first of these attempts; doubled each time, up to a minute.
     timeout : float
         Seconds that a camera or an address may keep silent.
     idle : float or None
-        Seconds without growth that end a file (None: 10), or without news a folder (None: never).
+        Seconds without growth that end a file (None: 10), or without new files that end a folder
+        (None: never).
     settle : float
         Seconds that a file of a folder must have stayed the same to be complete.
     skip_existing : bool
-        Leave out the files that are in a folder at first.
+        Leave out the files that are in a folder at the start.
     input_format : str or None
         FFmpeg's name of the source's format, where its content doesn't tell.
     input_options : mapping of str to str

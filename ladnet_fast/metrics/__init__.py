@@ -1,8 +1,8 @@
 """Frame scores and the field's figures; `evaluate` needs scikit-learn (extra "tools")."""
 
-from ladnet_fast.metrics.evaluate import ClassMetrics, Metrics, evaluate
-from ladnet_fast.metrics.frames import frame_scores, smooth
-from ladnet_fast.metrics.streaming import FrameAP, FrameAUC
+from .evaluate import ClassMetrics, Metrics, evaluate
+from .frames import frame_scores, smooth
+from .streaming import FrameAP, FrameAUC
 
 __all__ = [
     "ClassMetrics",

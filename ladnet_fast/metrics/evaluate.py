@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._values import as_real, sequence, shown, texts
-from ladnet_fast.metrics.frames import finite_vector
+from .._extras import import_extra
+from .._values import as_real, sequence, shown, texts
+from .frames import finite_vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def evaluate(
     """
     limit = as_real(threshold)
     if limit is None:
-        raise ValueError(f"threshold must be a finite number, got {shown(threshold)}")
+        raise ValueError(f"threshold must be a finite number; got {shown(threshold)}")
     frames, truth = _checked(scores, ground_truth, labels, classes, names)
     is_anomalous = np.array([bool(label) for label in labels])
     lengths = np.array([len(video) for video in truth])
@@ -235,18 +235,18 @@ def _checked(
             continue
         if len(sequence(argument, value, "entries, one for each video")) != len(scores):
             raise ValueError(
-                f"{argument} must have an entry for each of the {len(scores)} videos of scores, "
+                f"{argument} must have an entry for each of the {len(scores)} videos of scores; "
                 f"got {len(value)}"
             )
     checked_scores, checked_truth = [], []
     for index, label in enumerate(labels):
         name = names[index] if names is not None else f"video {index}"
         if not _is_zero_or_one(label):
-            raise ValueError(f"labels: {name} has {shown(label)}; expected 0 or 1")
+            raise ValueError(f"labels must be 0 or 1; got {shown(label)} for {name}")
         if classes is not None and isinstance(classes[index], str):
             raise ValueError(
-                f"classes: {name} has the string {classes[index]!r}; expected a sequence of "
-                f"names, as in ({classes[index]!r},)"
+                f"classes of {name} must be a list of names, as in [{classes[index]!r}]; "
+                f"got the text {classes[index]!r}"
             )
         if classes is not None:
             texts(f"classes of {name}", classes[index], "names of classes")
@@ -257,7 +257,7 @@ def _checked(
                 raise ValueError("no vector")
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
-                f"ground_truth of {name} must hold 0 and 1 only, a vector of them; "
+                f"ground_truth of {name} must be a vector of 0 and 1 only; "
                 f"got {shown(ground_truth[index])}"
             ) from error
         if truth.shape != video.shape:

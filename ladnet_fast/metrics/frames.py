@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ladnet_fast._choices import Smoothing
-from ladnet_fast._values import choice, count, shown
+from .._choices import Smoothing
+from .._values import choice, count, shown
 
 Edge = Literal["shrink", "zero"]
 
@@ -44,7 +44,7 @@ def frame_scores(
     num_frames = None if num_frames is None else count("num_frames", num_frames)
     if frames_per_snippet is None:
         if num_frames is None:
-            raise ValueError("num_frames is needed where frames_per_snippet is None")
+            raise ValueError("num_frames must be given where frames_per_snippet is None; got None")
         return scores[np.arange(num_frames) * len(scores) // num_frames]
     frames_per_snippet = count("frames_per_snippet", frames_per_snippet)
     covered = len(scores) * frames_per_snippet
@@ -94,7 +94,7 @@ def smooth(
     k = count("k", k)
     length = len(scores)
     start = np.arange(length)
-    reach = min(k, length)  # further there are no scores
+    reach = min(k, length)  # there are no scores beyond
     if kind == "fixed":
         start = start // reach * reach
     stop = np.minimum(start + reach, length)
@@ -124,11 +124,11 @@ def finite_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
     vector = _as_floats(name, values)
     if vector.ndim != 1 or len(vector) == 0:
         raise ValueError(
-            f"{name} must be a vector with at least one entry, got shape {vector.shape}"
+            f"{name} must be a vector with at least one entry; got shape {vector.shape}"
         )
     if not np.isfinite(vector).all():
         first = int(np.flatnonzero(~np.isfinite(vector))[0])
-        raise ValueError(f"{name} must be finite, but entry {first} is {vector[first]}")
+        raise ValueError(f"{name} must be finite; got {vector[first]} at entry {first}")
     return vector
 
 

@@ -6,7 +6,7 @@
 >>> auc.compute()   # tensor(0.8432), of all frames of all videos together
 >>> auc.reset()
 
-The figures are those of :func:`ladnet_fast.metrics.evaluate`. Nothing but the core is needed.
+The figures are those of `ladnet_fast.metrics.evaluate`. Nothing but the core is needed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .frames import frame_scores
 
 
 class _FrameCurve:
-    """Scores and labels of frames, kept until they are asked for one figure.
+    """Collects the scores and labels of frames, and computes one figure from all of them.
 
     Parameters
     ----------
     frames_per_snippet : int or None
-        Frames that each score stands for; None: one score a frame.
+        Frames that each score stands for; None: one score per frame.
     """
 
     def __init__(self, frames_per_snippet: int | None = None) -> None:
         if frames_per_snippet is not None and frames_per_snippet < 1:
-            raise ValueError(f"frames_per_snippet must be at least 1, got {frames_per_snippet}")
+            raise ValueError(f"frames_per_snippet must be at least 1; got {frames_per_snippet}")
         self.frames_per_snippet = frames_per_snippet
         self.reset()
 
@@ -47,7 +47,7 @@ class _FrameCurve:
         Parameters
         ----------
         preds : Tensor
-            Scores, floating and finite, on any device: one a frame, of any shape; with
+            Scores, floating and finite, on any device: one per frame, of any shape; with
             ``frames_per_snippet`` (T,), those of one video.
         target : Tensor
             0 or 1 for each frame, bool, integer or floating: of the shape of ``preds``; with
@@ -69,11 +69,11 @@ class _FrameCurve:
             scores = frame_scores(scores, self.frames_per_snippet, len(labels))
         if scores.shape != labels.shape:
             raise ValueError(
-                f"preds has shape {tuple(preds.shape)}, target {tuple(target.shape)}; there must "
-                "be one label for each score"
+                f"target must have one label per score, shape {tuple(preds.shape)}; got "
+                f"{tuple(target.shape)}"
             )
         if not np.isfinite(scores).all():
-            raise ValueError("preds holds NaN or infinity")
+            raise ValueError("preds must be finite; got NaN or infinity")
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("target must hold 0 (normal) and 1 (anomalous) only")
         self._scores.append(scores.reshape(-1))

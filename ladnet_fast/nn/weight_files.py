@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from safetensors import SafetensorError
 
-from .._memory import asked_bytes, is_out_of_memory
+from .._out_of_memory import asked_bytes, is_out_of_memory
 from .._records import DamagedFileError
 from .._tensors import load_tensors
 

@@ -1,4 +1,4 @@
-"""What a person wants to see of scores: a page to look through, and intervals to go on with."""
+"""Scores for people: a page to look through, and intervals to work with."""
 
 from .intervals import Interval, as_csv, as_json, as_srt, intervals
 from .page import PICTURE_BYTES, ReportVideo, page_text, write_page

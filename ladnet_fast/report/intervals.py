@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._printable import printable
+from .._runs import runs_of
 from .._times import clock, snippet_borders
 from .._values import count
 from ..metrics import frame_scores
@@ -41,8 +42,8 @@ class Interval:
     first_frame, last_frame : int or None
         The stretch in frames; None where the video's frames are not known.
     start, end, peak : float or None
-        Seconds at which the first snippet begins, the last one ends and the peak's begins; None
-        where the frame rate is not known.
+        Seconds at which the first snippet begins, the last one ends, and the peak's snippet begins;
+        None where the frame rate is not known.
     """
 
     first_snippet: int
@@ -87,7 +88,7 @@ def intervals(
     num_frames : int or None
         Length of the video, where known; the last snippet's interval ends there.
     fps : float or None
-        Frames a second, for times.
+        Frames per second, for times.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def intervals(
     """
     curve = finite_vector("scores", scores)
     if not math.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number, got {threshold}")
+        raise ValueError(f"threshold must be a finite number; got {threshold}")
     min_snippets = count("min_snippets", min_snippets)
     merge_gaps = count("merge_gaps", merge_gaps, least=0)
     require_rate(fps)
@@ -124,14 +125,13 @@ def intervals(
 def require_rate(fps: float | None) -> None:
     """Refuse a frame rate that is not positive and finite; None is not known."""
     if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps must be greater than 0 and finite, got {fps}")
+        raise ValueError(f"fps must be greater than 0 and finite; got {fps}")
 
 
 def _stretches(above: np.ndarray, shortest: int, gap: int) -> list[tuple[int, int]]:
     """Return [first, stop) of every run of True, joined over gaps, without short ones."""
-    steps = np.flatnonzero(np.diff(np.concatenate([[0], above.astype(np.int8), [0]])))
     joined: list[tuple[int, int]] = []
-    for first, stop in steps.reshape(-1, 2).tolist():
+    for first, stop in runs_of(above):
         if joined and first - joined[-1][1] <= gap:
             joined[-1] = (joined[-1][0], stop)
         else:
@@ -183,7 +183,9 @@ def as_srt(found: Iterable[Interval]) -> str:
     blocks = []
     for number, entry in enumerate(found, start=1):
         if entry.start is None or entry.end is None or entry.peak is None:
-            raise ValueError("subtitles need times: give fps, the frames a second")
+            raise ValueError(
+                "fps must be known, since subtitles have times; got intervals without times"
+            )
         begin, end = (
             clock(time, decimals=3, mark=",", hours=2) for time in (entry.start, entry.end)
         )

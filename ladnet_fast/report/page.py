@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from .. import __version__
 from .._printable import printable
+from .._runs import runs_of
 from .._times import snippet_borders
 from .._values import count
 from ..metrics import frame_scores
@@ -27,8 +28,8 @@ from .intervals import require_rate
 
 #: Bytes that the pictures of a page may have together, as they stand in it.
 PICTURE_BYTES = 6_000_000
-#: What the page may do, as browsers enforce it: its own script, style and pictures, and videos that
-#: lie beside it; no address of any network.
+#: What browsers let the page do: run its own script, show its own style and pictures, and play
+#: videos that lie beside it; it reaches no network.
 _POLICY = (
     "default-src 'none'; img-src data:; media-src 'self' file:; style-src '{style}'; "
     "script-src '{script}'; base-uri 'none'; form-action 'none'"
@@ -50,7 +51,7 @@ class ReportVideo:
     num_frames : int or None
         Length of the video, where known.
     fps : float or None
-        Frames a second, where known: the page then speaks in times.
+        Frames per second, where known: the page then shows times instead of frame numbers.
     ground_truth : array_like, (F,), or None
         1 where a frame is anomalous; F is then the length.
     source : Path or None
@@ -86,15 +87,15 @@ def page_text(
     videos : sequence of ReportVideo
         In any order: the page sorts them by their highest score.
     folder : path-like
-        Where the page will lie: the videos' addresses start there.
+        Where the page will lie: the videos' addresses are relative to it.
     threshold : float
-        Where the slider stands at first, in [0, 1].
+        Where the slider stands when the page is opened, in [0, 1].
     min_snippets, merge_gaps : int
         Of the intervals; see `ladnet_fast.report.intervals`, whose rule the page follows.
     title : str
         At the top.
     picture_bytes : int
-        What the pictures may take together. The first picture of every video comes before the
+        Bytes that the pictures may take together. The first picture of every video comes before the
         second ones, videos with higher scores first; those that don't fit are left out.
 
     Raises
@@ -104,9 +105,9 @@ def page_text(
         another (names it).
     """
     if not videos:
-        raise ValueError("videos is empty: a page needs one video at least")
+        raise ValueError("videos is empty: a page needs at least one video")
     if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be a number from 0 to 1, got {threshold}")
+        raise ValueError(f"threshold must be a number from 0 to 1; got {threshold}")
     min_snippets, merge_gaps = (
         count("min_snippets", min_snippets),
         count("merge_gaps", merge_gaps, least=0),
@@ -137,7 +138,7 @@ def write_page(path: str | os.PathLike[str], videos: Sequence[ReportVideo], **op
 
 
 def _entry(video: ReportVideo, folder: Path) -> dict[str, Any]:
-    """Return what the page's script knows of a video; short, since there may be hundreds."""
+    """Return a video's data for the page's script; short, since there may be hundreds of videos."""
     try:
         scores = finite_vector("scores", video.scores).astype("<f4")
         require_rate(video.fps)
@@ -145,8 +146,7 @@ def _entry(video: ReportVideo, folder: Path) -> dict[str, Any]:
         if video.ground_truth is not None:
             truth = np.asarray(video.ground_truth).astype(bool)
             length = len(truth)
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], truth.astype(np.int8), [0]])))
-            spans = edges.tolist()
+            spans = [border for run in runs_of(truth) for border in run]
         known = video.frames_per_snippet is not None or length is not None
         if known:  # checks that lengths fit
             frame_scores(scores, video.frames_per_snippet, length)

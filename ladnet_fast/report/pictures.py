@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from .._extras import import_extra
 from .._values import count
 from ..metrics.frames import finite_vector
-from ..video.orientation import Orientation, orient, orientation_of, unpack
+from ..video.decode import picture_stream
+from ..video.orientation import Orientation, orient, orientation_of_frame
 
 HEIGHT = 90
 _WIDEST = 2.4  # width over height; what is wider is cut at both sides
@@ -38,9 +39,9 @@ def peaks(scores: ArrayLike, most: int = 5) -> list[int]:
     Returns
     -------
     list of int
-        Snippets, the highest score first, earlier ones first among equals: any two are more than a
-        twelfth of the video apart, none is on the slope of a higher one, and each has at least half
-        of the highest score.
+        Snippets, the highest score first, earlier ones first among equals. Each is a local maximum
+        with at least half of the highest score, and any two are more than a twelfth of the video
+        apart.
     """
     curve = finite_vector("scores", scores)
     most = count("most", most, least=0)
@@ -62,8 +63,8 @@ def peaks(scores: ArrayLike, most: int = 5) -> list[int]:
 def pictures_of(video: str | os.PathLike[str], seconds: Iterable[float]) -> list[bytes]:
     """Return a JPEG of the frame that is shown at each of these times, 90 pixels high.
 
-    Turned and mirrored as the file says. The frames from the last key frame before each time are
-    decoded, and no others.
+    Pictures are turned and mirrored as the file says. Only the frames from the last key frame
+    before each time are decoded.
 
     Parameters
     ----------
@@ -84,17 +85,13 @@ def pictures_of(video: str | os.PathLike[str], seconds: Iterable[float]) -> list
     try:
         # The full name: FFmpeg takes the start of a name such as "a:b.mp4" for a protocol.
         with av.open(os.path.abspath(path)) as container:
-            stream = next((s for s in container.streams.video if not _is_cover(s)), None)
+            stream = picture_stream(container)
             if stream is None:
                 raise PictureError(f"{path}: has no video stream")
             stream.thread_type = "AUTO"
             return [_jpeg(_frame_at(container, stream, time, path)) for time in seconds]
     except (av.FFmpegError, OSError) as error:
         raise PictureError(f"{path}: gives no picture ({error.strerror or error})") from error
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def _frame_at(container: Any, stream: Any, time: float, path: Path) -> Any:
@@ -138,12 +135,7 @@ def _jpeg(frame: Any) -> bytes:
 
 
 def _orientation(frame: Any) -> Orientation:
-    from av.sidedata.sidedata import Type
-
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    if matrix is None:
-        return Orientation()
     try:
-        return orientation_of(unpack(bytes(matrix)))
+        return orientation_of_frame(frame)
     except ValueError as error:
         raise PictureError(f"its display matrix {error}") from error

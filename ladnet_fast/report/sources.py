@@ -1,4 +1,4 @@
-"""The video file that features were made from, and its frames a second."""
+"""The video file that features were made from, and its frames per second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def source_of(video: Video) -> Path | None:
     """Return the video file from which ``extract`` or ``score`` made a video's features.
 
-    None where the features are somebody else's, or the file is gone or has changed since.
+    None if other software made the features, or the file is gone or has changed since.
     """
     made = _made(video)
     if made is None:
@@ -32,9 +32,9 @@ def source_of(video: Video) -> Path | None:
 
 
 def rate_of(video: Video) -> float | None:
-    """Return at how many frames a second a video's snippets count.
+    """Return the frame rate at which the frames of a video's snippets were taken.
 
-    That at which its frames were chosen, else the video file's own; None where nothing tells.
+    That is the rate at which frames were chosen, else the video file's own; None: not known.
     """
     made = _made(video)
     if made is not None and (chosen := made["settings"].get("fps")) is not None:
@@ -48,7 +48,7 @@ def rate_of(video: Video) -> float | None:
 
 
 def _made(video: Video) -> Mapping[str, Any] | None:
-    """Return what is remembered of a video's features; None where they are somebody else's."""
+    """Return how a video's features were made, by their record; None where there is no record."""
     first = video.features[0]
     record = record_of(first.path) if first.key is None else None
     return record.made if record is not None and record.made.get("kind") == "features" else None

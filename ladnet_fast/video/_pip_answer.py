@@ -1,4 +1,4 @@
-"""Answers pip's questions for a source archive. A script: `_pip_runner.py` starts it.
+"""Answers pip's questions for a source archive. A script: ``_pip_runner.py`` starts it.
 
     python -I -S _pip_answer.py NAME VERSION PYTHON SCRIPT HOOK FOLDER
 

@@ -3,9 +3,9 @@
     python _pip_runner.py SCRATCH NAME VERSION PIP-ARGUMENTS...
 
 pip learns an archive's name and version from the archive's own build code, which it starts as a
-program in the unpacked archive. Here every such program is replaced by `_pip_answer.py`, and an
+program in the unpacked archive. Here every such program is replaced by ``_pip_answer.py``, and an
 audit hook, which nothing can remove, ends pip should a program or code of the archive begin anyway.
-Programs that pip needs for other things, for example for credentials, are started as ever.
+Programs that pip needs for other things, for example for credentials, are started as usual.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     scratch, name, version, *arguments = sys.argv[1:]
     scratch = os.path.realpath(scratch)
     answer = [sys.executable, "-I", "-S", str(here.with_name("_pip_answer.py")), name, version]
-    # The folder of this script holds modules of other packages' names; pip shall not see them.
+    # The folder of this script holds modules named like other packages; pip must not see them.
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here.parent]
 
     def inside(place: object) -> bool:

@@ -1,4 +1,4 @@
-"""Working ahead in another thread, by a bounded number of items."""
+"""Computing items ahead of their use in another thread, up to a limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOK = 0.05  # seconds between two looks at whether the other side has gone
 
 
 class _Ended:
-    """What the thread sends last: why it ended, None if all is done."""
+    """The last thing that the thread sends: the error that ended it, None if it has finished."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
@@ -29,7 +29,7 @@ def work_ahead(items: Generator[Item, None, None], size: int) -> Generator[Item,
     Parameters
     ----------
     items : generator
-        Runs in the other thread alone.
+        Runs only in the other thread.
     size : int
         How many items may wait; one more is being computed.
     """

@@ -1,4 +1,4 @@
-"""Checks of what extraction is asked for, before any video is looked at."""
+"""Checks of extraction's arguments, before any video is opened."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors import Extractor, I3DExtractor
-from ladnet_fast.video.extractors.protocol import is_extractor
-from ladnet_fast.video.i3d import DTYPES
+from .._values import shown
+from .extractors import Extractor, I3DExtractor
+from .extractors.protocol import is_extractor
+from .i3d import DTYPES
 
 if TYPE_CHECKING:
-    from ladnet_fast.video.i3d import I3D
+    from .i3d import I3D
 
 
 def as_extractor(model: object) -> Extractor:
@@ -49,7 +49,7 @@ def require_dtype(dtype: object) -> None:
 
 
 def require_device(device: str | torch.device | None) -> None:
-    """Refuse a device that isn't there before a video is looked at."""
+    """Refuse a device that isn't there, before any video is opened."""
     if device is None:
         return
     try:

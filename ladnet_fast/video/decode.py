@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._values import count
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.frames import require_size, resize
-from ladnet_fast.video.not_video import explain_not_a_video
-from ladnet_fast.video.orientation import Orientation, orient, orientation_of_frame
-from ladnet_fast.video.resample import Timed, require_rate, resample
+from .._extras import import_extra
+from .._values import count
+from .._values import path as checked_path
+from .errors import VideoError
+from .frames import require_size, resize
+from .not_video import explain_not_a_video
+from .orientation import Orientation, orient, orientation_of_frame
+from .resample import Timed, require_rate, resample
 
 Frame = npt.NDArray[np.uint8]
 
@@ -51,8 +51,8 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Decode the frames of a video in the order they are shown.
 
-    Every coded frame comes once, whatever its duration, so a variable frame rate is not evened
-    out; unless ``fps`` asks for another rate, then frames come as often as their times say. Frames
+    Every coded frame is yielded once, whatever its duration, so a variable frame rate is not evened
+    out. With ``fps``, each frame is yielded as often as its time at that rate says. Frames
     are turned and mirrored as the file's display matrix says, in all eight ways. The conversion to
     RGB follows the colour tags of the stream (BT.601, limited range, where it has none). Non-square
     pixels are not stretched. Memory holds a few frames, however long the video.
@@ -65,9 +65,9 @@ def read_frames(
         Resize every frame to this size, as `ladnet_fast.video.frames.resize` does. None: the size
         of the first frame, which also holds for later frames should the size change on the way.
     max_frames : int or None
-        Stop after so many frames.
+        Stop after this many frames.
     fps : float or None
-        Frames a second: the k-th frame is the one that is shown nearest to k / ``fps`` seconds
+        Frames per second: the k-th frame is the one that is shown nearest to k / ``fps`` seconds
         after the first; see `ladnet_fast.video.resample.resample`. None: all, once.
 
     Yields
@@ -78,8 +78,8 @@ def read_frames(
     Raises
     ------
     VideoError
-        If the file is missing, is no video, is damaged, or ends before its announced end: before
-        the first frame where the file's index tells (MP4, AVI), else after the frames that could
+        If the file is missing, is not a video, is damaged, or ends before its announced end: before
+        the first frame where the file's index shows it (MP4, AVI), else after the frames that could
         be read. Also if its display matrix turns the picture by anything but right angles.
     ladnet_fast._extras.MissingExtraError
         If PyAV is not installed.
@@ -91,9 +91,9 @@ def read_frames(
 
 
 def announced_frames(path: str | os.PathLike[str]) -> int | None:
-    """Return about how many frames the file says it has, or None if it doesn't say.
+    """Return the number of frames that the file announces, or None if it announces none.
 
-    For progress bars: containers may be wrong by some frames.
+    For progress bars only: containers may be wrong by some frames.
 
     Raises
     ------
@@ -189,12 +189,20 @@ def _open(path: Path) -> Any:
 
 
 def _video_stream(container: Any, path: Path) -> Any:
+    stream = picture_stream(container)
+    if stream is None:
+        raise VideoError(
+            explain_not_a_video(path) or f"{path}: holds no video stream; is it an audio file?"
+        )
+    return stream
+
+
+def picture_stream(container: Any) -> Any:
+    """Return the first video stream that is not a cover picture of music, or None."""
     for stream in container.streams.video:
-        if not stream.disposition & type(stream.disposition).attached_pic:  # cover art of music
+        if not stream.disposition & type(stream.disposition).attached_pic:
             return stream
-    raise VideoError(
-        explain_not_a_video(path) or f"{path}: holds no video stream; is it an audio file?"
-    )
+    return None
 
 
 def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
@@ -222,12 +230,12 @@ def _orientation(frame: Any, path: Path) -> Orientation:
 
 
 def _announced_end(stream: Any) -> Fraction | None:
-    """Time in seconds at which the stream ends, as the container says."""
+    """Return the time in seconds at which the stream ends, as the container says."""
     if tag := stream.metadata.get("DURATION"):  # Matroska and WebM, for example 00:00:04.800000000
         try:
             hours, minutes, seconds = tag.split(":")
             return Fraction(seconds) + 60 * int(minutes) + 3600 * int(hours)
-        except ValueError:  # free text: whoever wrote the file may put anything there
+        except ValueError:  # it is free text
             return None
     if stream.duration is not None and stream.time_base is not None:
         return Fraction(stream.duration * stream.time_base)

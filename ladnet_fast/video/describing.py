@@ -1,4 +1,4 @@
-"""Describing one video after the other, or several at once, into files that appear when whole."""
+"""Writing the features of one video after the other, or of several at once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .not_video import explain_not_a_video
 from .several import SharedExtractor, in_order
 from .sources import Footage
 
-#: Raised whenever decoding, orientation, resizing or cropping give other pixels than before.
+#: Version of the pixels; raised whenever decoding, orienting, resizing or cropping changes them.
 PREPARATION = 1
 
 
 def settings_of(extractor: Extractor, crops: int, fps: float | None) -> dict[str, Any]:
-    """Return what tells sets of features apart that must not be mixed."""
+    """Return the settings in which features must agree to be mixed in one set."""
     rate = {} if fps is None else {"fps": float(fps)}
     return {"crops": crops, "preparation": PREPARATION, **remembered(extractor), **rate}
 
@@ -46,7 +46,7 @@ def describe_videos(
     sounds: Sound | None,
     decoders: int,
 ) -> Iterator[ExtractedVideo | FailedVideo]:
-    """Do what `ladnet_fast.video.extraction.extract_each` has checked and takes for granted."""
+    """Do the work of `ladnet_fast.video.extraction.extract_each`, which has checked everything."""
     settings = settings_of(extractor, crops, fps)
     shared = SharedExtractor(extractor) if decoders > 1 else extractor
     keeping = threading.Lock()  # held as soon as freed memory is kept
@@ -113,7 +113,7 @@ def describe_videos(
 
 
 class _Found(NamedTuple):
-    """A video and what is there of it already, or why it can't be described."""
+    """A video and the features that it has already, or why it can't be described."""
 
     path: Path
     name: str

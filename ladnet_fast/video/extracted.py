@@ -1,4 +1,4 @@
-"""What became of a video whose features were asked for."""
+"""Results of extraction: a video with its features, or why it has none."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ExtractedVideo:
     changed : bool
         Whether the files were there, but of an earlier content of the video file.
     query : Path or None
-        The rows of its sound, where they were asked for.
+        File with the rows of its sound, if these were asked for.
     no_query : str or None
-        Why it has none, where they were asked for.
+        Why there are none, if these were asked for.
     """
 
     video: Path

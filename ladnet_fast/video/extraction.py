@@ -1,4 +1,4 @@
-"""Extracting the features of many videos into files, so that an interruption costs one video."""
+"""Extracting the features of many videos into files; an interruption loses one video at most."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import Path
 
 import torch
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._outputs import check_outputs
-from ladnet_fast._values import count, shown, switch
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video import finished
-from ladnet_fast.video.arguments import (
+from .._files import remove_leftovers
+from .._outputs import check_outputs
+from .._values import count, shown, switch
+from .._values import path as checked_path
+from . import finished
+from .arguments import (
     as_extractor,
     require_device,
     require_dtype,
     require_progress,
 )
-from ladnet_fast.video.audio.sound import Sound
-from ladnet_fast.video.audio.vggish import VGGish
-from ladnet_fast.video.describing import describe_videos, settings_of
-from ladnet_fast.video.errors import ExtractionError
-from ladnet_fast.video.extracted import ExtractedVideo, FailedVideo
-from ladnet_fast.video.extractors import Extractor, I3DExtractor
-from ladnet_fast.video.extractors.protocol import is_placed
-from ladnet_fast.video.features import Progress, require_batch
-from ladnet_fast.video.frames import require_crops
-from ladnet_fast.video.i3d import I3D
-from ladnet_fast.video.listing import Listing
-from ladnet_fast.video.resample import require_rate
-from ladnet_fast.video.sources import Footage, require_distinct_names
+from .audio.sound import Sound
+from .audio.vggish import VGGish
+from .describing import describe_videos, settings_of
+from .errors import ExtractionError
+from .extracted import ExtractedVideo, FailedVideo
+from .extractors import Extractor, I3DExtractor
+from .extractors.protocol import is_placed
+from .features import Progress, require_batch
+from .frames import require_crops
+from .i3d import I3D
+from .listing import Listing
+from .resample import require_rate
+from .sources import Footage, require_distinct_names
 
 
 def extract_to_files(
@@ -55,11 +55,10 @@ def extract_to_files(
     when it is complete, and a hidden folder ``.ladnet`` remembers the content of the video, the
     network and the settings that it was made with. Videos that are done are skipped, so an
     interrupted call is continued by calling again; a video file whose content has changed is
-    extracted again. A video that gives no features doesn't
-    stop the others. The manifest has the columns ``video, features, label, num_frames,
-    frames_per_snippet``; labels are left empty for you to fill in, and what the file holds, also
-    what is added to it meanwhile, is kept. ``num_frames`` counts the decoded frames. Memory
-    doesn't grow with a video's length.
+    extracted again. A video that gives no features doesn't stop the others. The manifest has the
+    columns ``video, features, label, num_frames, frames_per_snippet``; labels are left empty for
+    you to fill in. Whatever else the file holds is kept, also what is added while this runs.
+    ``num_frames`` counts the decoded frames. Memory doesn't grow with a video's length.
 
     On a CPU with glibc, malloc keeps freed memory while this runs
     (`ladnet_fast.video.keep_freed_memory`), which is a setting of the whole process.
@@ -86,7 +85,7 @@ def extract_to_files(
     progress : callable or None
         Called as ``progress(name, done_frames, total_frames)`` now and then.
     fps : float or None
-        Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`;
+        Frames per second: frames are chosen by their times, see `ladnet_fast.video.read_frames`;
         ``num_frames`` counts the chosen frames then, and a column ``fps`` of the manifest holds the
         rate. None: all frames, at each video's own rate.
     decoders : int
@@ -103,7 +102,7 @@ def extract_to_files(
     ExtractionError
         After the last video, if some failed: it lists each with its reason.
     WeightsError
-        If the published weights can't be had.
+        If the published weights can't be fetched.
     OutputError
         If a file is in the way that was not extracted here, or one of another video or of other
         settings, and ``overwrite`` is not asked for. Nothing has been written then.
@@ -142,8 +141,9 @@ def extract_each(
 ) -> Iterator[ExtractedVideo | FailedVideo]:
     """Do the work of `extract_to_files`, and yield what became of each video as soon as it is done.
 
-    With ``sound`` its rows go beside the features, and into the manifest's column ``query``; a
-    video without sound keeps its features, and `ExtractedVideo.no_query` says why it has no more.
+    With ``sound``, its rows are written beside the features, and named in the manifest's column
+    ``query``. A video without sound keeps its features, and `ExtractedVideo.no_query` says why it
+    has no rows.
     Arguments and files that are in the way are checked before this returns.
     """
     crops, batch = require_crops(crops), require_batch(batch)
@@ -152,7 +152,9 @@ def extract_each(
     require_rate(fps)
     decoders = count("decoders", decoders)
     if model is not None and (dtype is not None or device is not None):
-        raise ValueError("model comes as it is: leave dtype and device out, or leave model out")
+        raise ValueError(
+            "dtype and device must be left out where model is given, which has its own"
+        )
     if model is None:
         require_dtype(dtype)
         require_device(device)
@@ -208,7 +210,7 @@ def _as_list(
     videos: Iterable[str | os.PathLike[str] | Footage],
 ) -> list[str | os.PathLike[str] | Footage]:
     if isinstance(videos, (str, os.PathLike)):
-        raise TypeError(f"videos must be a list of paths, got the single path {str(videos)!r}")
+        raise TypeError(f"videos must be a list of paths; got the single path {str(videos)!r}")
     if not isinstance(videos, Iterable):
         raise ValueError(f"videos must be a list of paths; got {shown(videos)}")
     listed = list(videos)

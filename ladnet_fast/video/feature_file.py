@@ -34,7 +34,7 @@ class FeatureFile:
         """Append ``rows`` (n, D) float32."""
         if rows.ndim != 2 or rows.shape[1] != self.width or rows.dtype != np.float32:
             raise ValueError(
-                f"rows must be float32 of shape (n, {self.width}), got {rows.dtype} {rows.shape}"
+                f"rows must be float32 of shape (n, {self.width}); got {rows.dtype} {rows.shape}"
             )
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         self.rows += len(rows)

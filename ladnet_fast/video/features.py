@@ -1,4 +1,4 @@
-"""From frames to features: one row per snippet, of I3D 1024 numbers for 16 frames."""
+"""From frames to features: one row per snippet; with I3D, 1024 numbers per 16 frames."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ladnet_fast._values import count, shown
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.ahead import work_ahead
-from ladnet_fast.video.arguments import as_extractor, require_progress
-from ladnet_fast.video.decode import announced_frames, frame_rate, read_frames
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.extractors import Extractor, ExtractorError, Preparation
-from ladnet_fast.video.frames import cut_crops, require_crops, resize
-from ladnet_fast.video.i3d import I3D
-from ladnet_fast.video.resample import require_rate
+from .._values import count, shown
+from .._values import path as checked_path
+from .ahead import work_ahead
+from .arguments import as_extractor, require_progress
+from .decode import announced_frames, frame_rate, read_frames
+from .errors import VideoError
+from .extractors import Extractor, ExtractorError, Preparation
+from .frames import cut_crops, require_crops, resize
+from .i3d import I3D
+from .resample import require_rate
 
 # Measured (docs/own-videos.md): on CPUs more at once are hardly faster and take more memory.
 _BATCH, _BATCH_ON_CPU = 8, 2
@@ -47,7 +47,7 @@ def require_batch(batch: int | None) -> int | None:
 
 
 def default_batch(extractor: Extractor) -> int:
-    """Return how many snippets go through a loaded extractor at once if nobody says."""
+    """Return how many snippets go through a loaded extractor at once by default."""
     return _BATCH_ON_CPU if extractor.device.startswith("cpu") else _BATCH
 
 
@@ -84,17 +84,17 @@ def snippet_features(
         raise TypeError(f"frames must be an array or a tensor of uint8; got {shown(frames)}")
     pixels = torch.as_tensor(frames)
     if pixels.dtype != torch.uint8:
-        raise TypeError(f"frames must be uint8 RGB in 0 .. 255, got {pixels.dtype}")
+        raise TypeError(f"frames must be uint8 RGB in 0 .. 255; got {pixels.dtype}")
     if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
-        raise ValueError(f"frames must have shape (T * {size}, H, W, 3), got {tuple(pixels.shape)}")
+        raise ValueError(f"frames must have shape (T * {size}, H, W, 3); got {tuple(pixels.shape)}")
     if len(pixels) % size:
         raise ValueError(
-            f"frames must hold a multiple of {size}, got {len(pixels)}; leave out the "
+            f"frames must hold a multiple of {size}; got {len(pixels)}; leave out the "
             "last incomplete snippet"
         )
     clips = pixels.cpu().unflatten(0, (-1, size)) if len(pixels) else pixels
     if batch is None:
-        extractor.load()  # only then it says where it computes
+        extractor.load()  # its device is known only then
         batch = default_batch(extractor)
     parts = clips.split(batch)
     rows = [describe(extractor, part.numpy()) for part in parts if len(part)]
@@ -162,7 +162,7 @@ def extract_features(
         Called as ``progress(name, done_frames, total_frames)`` now and then; the total is the
         container's own, None if it doesn't say.
     fps : float or None
-        Frames a second: frames are chosen by their times, see `ladnet_fast.video.read_frames`.
+        Frames per second: frames are chosen by their times, see `ladnet_fast.video.read_frames`.
         None: all frames, at the video's own rate.
 
     Returns
@@ -194,7 +194,7 @@ class _Snippet(NamedTuple):
 def _snippets(
     path: Path, extractor: Extractor, crops: int, fps: float | None
 ) -> Generator[_Snippet, None, None]:
-    """Decode, resize and crop; of a frame little more is kept than its short side asks for."""
+    """Decode, resize and crop; frames are kept at the size they are resized to."""
     size, prepared = extractor.frames_per_snippet, Preparation(*extractor.preparation)
     frames: list[npt.NDArray[np.uint8]] = []
     count = 0
@@ -234,7 +234,7 @@ def _iter_features(
     fps: float | None,
 ) -> Generator[FeatureChunk, None, None]:
     if batch is None:
-        extractor.load()  # only then it says where it computes
+        extractor.load()  # its device is known only then
         batch = default_batch(extractor)
     size, width = extractor.frames_per_snippet, extractor.width
     waiting: list[Tensor] = []  # crops (16, 224, 224, 3) that wait for a full batch
@@ -262,7 +262,7 @@ def _iter_features(
             if len(rows) >= crops:
                 yield FeatureChunk(take_rows(), count)
     if count < size:
-        at = "" if fps is None else f" at {fps:g} a second"
+        at = "" if fps is None else f" at {fps:g} per second"
         raise VideoError(
             f"{path}: has {count} frames{at}, but a snippet is {size}; use a longer video"
         )
@@ -278,12 +278,12 @@ def _joined(crops: list[Tensor]) -> npt.NDArray[np.uint8]:
 
 
 def describe(extractor: Extractor, clips: npt.NDArray[np.uint8]) -> Features:
-    """Call an extractor with (N, frames, H, W, 3) uint8, and hold its rows to what it promised.
+    """Call an extractor with (N, frames, H, W, 3) uint8, and check the rows that it returns.
 
     Raises
     ------
     ExtractorError
-        If they are not (N, width) float32.
+        If the rows are not (N, width) float32.
     """
     rows = extractor(clips)
     expected = (len(clips), extractor.width)

@@ -1,4 +1,4 @@
-"""Feature files that an earlier extraction left: whether they are whole, and of which video."""
+"""Feature files of an earlier extraction: whether they are whole, and of which video."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ladnet_fast._choices import PRECISION_OPTIONS
-from ladnet_fast._outputs import OutputError
-from ladnet_fast._records import DamagedFileError, Record, record_of, verify, wrote
-from ladnet_fast.video import origin
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.feature_file import stored_rows
-from ladnet_fast.video.sources import Footage
+from .._choices import PRECISION_OPTIONS
+from .._outputs import OutputError
+from .._records import DamagedFileError, Record, record_of, verify, wrote
+from . import origin
+from .errors import VideoError
+from .feature_file import stored_rows
+from .sources import Footage
 
 KIND = "features"
 
@@ -71,7 +71,7 @@ def check_existing(
             try:
                 found = origin.compare(video, before)
             except VideoError:
-                break  # its turn comes: what can't be read is told then, beside the others
+                break  # reported when its turn comes, beside the others that can't be read
             if found == "other":
                 raise OutputError(
                     f"{file} holds the features of another video, {before['path']}, not of "
@@ -81,8 +81,8 @@ def check_existing(
             if different := _differences(record.made["settings"], settings):
                 raise OutputError(
                     f"{file} was extracted with other settings ({'; '.join(different)}): features "
-                    "of one set must not be mixed; extract into another folder, with the options "
-                    f"of then{_options(record.made['settings'])}, or again (--overwrite, "
+                    "of one set must not be mixed; extract into another folder, with the earlier "
+                    f"options{_options(record.made['settings'])}, or again (--overwrite, "
                     "overwrite=True)"
                 )
 
@@ -118,7 +118,7 @@ def check_set(
             raise OutputError(
                 f"{file}, of the same folder, was extracted with other settings "
                 f"({'; '.join(different)}): features of one set must not be mixed; extract into "
-                f"another folder, or with the options of then{_options(then)}"
+                f"another folder, or with the earlier options{_options(then)}"
             )
 
 
@@ -135,7 +135,7 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
 
 
 def _options(settings: Mapping[str, Any]) -> str:
-    """Return the options of the command line that give these settings, as far as they are known."""
+    """Return the command-line options that give these settings, as far as they are known."""
     name = PRECISION_OPTIONS.get(settings["precision"])
     if settings["network"] != "i3d" or name is None:
         return ""
@@ -144,14 +144,14 @@ def _options(settings: Mapping[str, Any]) -> str:
 
 
 def is_cut_off(file: Path) -> bool:
-    """Tell whether we wrote ``file`` and it is no whole feature file any more."""
+    """Tell whether this package wrote ``file`` and it is not a whole feature file any more."""
     if not file.is_file() or record_of(file) is None:
         return False
     return not wrote(file) and stored_rows(file, None) is None
 
 
 def is_gone(file: Path) -> bool:
-    """Tell whether ``file`` is no whole feature file any more, or is not there."""
+    """Tell whether ``file`` is not there, or is not a whole feature file any more."""
     return not file.exists() or is_cut_off(file)
 
 

@@ -1,4 +1,4 @@
-"""From frames to the crops that I3D sees: resizing and cutting, defined exactly."""
+"""Resizing and cropping frames, defined exactly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ladnet_fast._values import as_whole, count, shown
-from ladnet_fast.video.i3d import CROP_SIZE
+from .._values import as_whole, count, shown
+from .i3d import CROP_SIZE
 
 SHORT_SIDE = 256
 CROPS = (1, 5, 10)
@@ -26,7 +26,7 @@ def require_crops(crops: int) -> int:
     number = as_whole(crops)
     if number is None or number not in CROPS:
         raise ValueError(
-            f"crops must be 1 (centre), 5 (centre and corners) or 10 (with mirror images), "
+            f"crops must be 1 (centre), 5 (centre and corners) or 10 (with mirror images); "
             f"got {shown(crops)}"
         )
     return number
@@ -38,7 +38,7 @@ def require_size(size: tuple[int, int]) -> tuple[int, int]:
     height, width = given if len(given) == 2 else (None, None)
     if height is None or width is None or min(height, width) < 1:
         raise ValueError(
-            f"size must be (height, width), both at least 1 and whole numbers, got {shown(size)}"
+            f"size must be (height, width), both at least 1 and whole numbers; got {shown(size)}"
         )
     return height, width
 
@@ -89,7 +89,7 @@ def _bicubic(frame: Frame, size: tuple[int, int]) -> Frame:
         if pixels.shape[axis] != size[axis]:
             weights = torch.from_numpy(_cubic_weights(pixels.shape[axis], size[axis]))
             pixels = torch.tensordot(weights, pixels, ([1], [axis])).movedim(0, axis)
-            # Half up and within bytes: overshoots of the first step are cut off before the second.
+            # Round half up, and clip to 0 .. 255 after each of the two steps, as Pillow does.
             pixels = (pixels + 0.5).floor().clamp(0, 255)
     return pixels.to(torch.uint8).contiguous().numpy()
 

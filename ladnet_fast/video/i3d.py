@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ladnet_fast.video.same_padding import MaxPool3dSame, pad_same, same_padding
-from ladnet_fast.video.weights import load_pretrained
+from .same_padding import MaxPool3dSame, pad_same, same_padding
+from .weights import load_pretrained
 
 FEATURE_DIM = 1024
 SNIPPET_FRAMES = 16
@@ -227,13 +227,13 @@ class I3D(nn.Module):
         weight = self.conv_1a.conv.weight
         if clips.dtype != weight.dtype:
             raise TypeError(
-                f"clips must have the model's dtype {weight.dtype}, got {clips.dtype}; frames of "
+                f"clips must have the model's dtype {weight.dtype}; got {clips.dtype}; frames of "
                 "0 .. 255 become clips by x / 127.5 - 1 (snippet_features does it for you)"
             )
         if clips.ndim != 5 or clips.shape[1] != 3 or 0 in clips.shape[2:]:
             raise ValueError(
                 f"clips must have shape (N, 3, T, H, W), for example (N, 3, {SNIPPET_FRAMES}, "
-                f"{CROP_SIZE}, {CROP_SIZE}), got {tuple(clips.shape)}"
+                f"{CROP_SIZE}, {CROP_SIZE}); got {tuple(clips.shape)}"
             )
         x = clips
         for stage in self.children():

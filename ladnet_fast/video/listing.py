@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ladnet_fast._files import atomic_write_text
-from ladnet_fast._locks import folder_lock
+from .._files import atomic_write_text
+from .._locks import folder_lock
+from ..data.manifest import MANIFEST, RATE, SEPARATOR, manifest_text
 
-MANIFEST = "videos.csv"
 COLUMNS = ("video", "features", "label", "num_frames", "frames_per_snippet")
-RATE, QUERY = "fps", "query"
+QUERY = "query"
 _Rows = dict[str, dict[str, str]]
 
 
 class Listing:
     """Rows of a manifest, kept in the order in which videos were added.
 
-    The file is read again, and written, at every change, while other processes wait: rows that they
-    added and labels that somebody filled in meanwhile stay, and so do columns of theirs.
+    The file is read again, and written, at every change, while other processes wait. So rows that
+    they added, labels that somebody filled in meanwhile, and columns of the user's own all stay.
 
     Parameters
     ----------
@@ -29,7 +28,7 @@ class Listing:
     may_replace : callable
         Tells whether a feature file that a row names may be dropped from it for others.
     frames_per_snippet : int
-        Of the features that are put into it.
+        Frames per snippet of the features that are listed.
 
     Raises
     ------
@@ -49,7 +48,7 @@ class Listing:
         self._read()
 
     def check(self, names: Mapping[str, Sequence[Path]]) -> None:
-        """Raise ValueError where a row names other features, of somebody else, for a video."""
+        """Raise ValueError where a video's row names other features that must not be replaced."""
         _, rows = self._read()
         for name, features in names.items():
             self._check_row(rows.get(name, {}), name, self._cell(features))
@@ -58,7 +57,7 @@ class Listing:
         """Return every feature file that a row names, whether it is there or not."""
         _, rows = self._read()
         cells = (row.get("features", "") for row in rows.values())
-        return [self.path.parent / part for cell in cells for part in cell.split(";") if part]
+        return [self.path.parent / part for cell in cells for part in cell.split(SEPARATOR) if part]
 
     def put(
         self,
@@ -78,7 +77,7 @@ class Listing:
         Raises
         ------
         ValueError
-            If the file is no manifest any more, or its row names features of somebody else.
+            If the file is not a manifest any more, or the row names features of somebody else.
         """
         with folder_lock(self.path.parent, "listing", wait=-1):
             columns, rows = self._read()
@@ -94,19 +93,16 @@ class Listing:
             if query is not None:
                 row[QUERY] = self._cell([query])
                 columns += [QUERY] if QUERY not in columns else []
-            text = io.StringIO()
-            writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows.values())
-            if not self.path.is_file() or self.path.read_bytes() != text.getvalue().encode():
-                atomic_write_text(self.path, text.getvalue())
+            text = manifest_text(columns, rows.values())
+            if not self.path.is_file() or self.path.read_bytes() != text.encode():
+                atomic_write_text(self.path, text)
 
     def _cell(self, features: Sequence[Path]) -> str:
-        return ";".join(path.relative_to(self.path.parent).as_posix() for path in features)
+        return SEPARATOR.join(path.relative_to(self.path.parent).as_posix() for path in features)
 
     def _check_row(self, row: Mapping[str, str], name: str, cell: str) -> None:
         before = row.get("features", "")
-        files = [self.path.parent / part for part in before.split(";") if part]
+        files = [self.path.parent / part for part in before.split(SEPARATOR) if part]
         if before != cell and not all(map(self._may_replace, files)):
             raise ValueError(
                 f"{self.path}: the row of {name!r} names other features, {before}; correct or "
@@ -134,10 +130,14 @@ class Listing:
         for line, row in enumerate(lines, start=2):
             if None in row or None in row.values():
                 raise ValueError(
-                    f"{self.path}, row {line}: the header has {len(header)} cells, this row has "
-                    f"another number; {remedy}"
+                    f"{self.path}, row {line}: a row must have {len(header)} cells, as the header "
+                    "has; "
+                    f"{remedy}"
                 )
             if row["video"] in rows:
-                raise ValueError(f"{self.path}, row {line}: {row['video']!r} is there twice")
+                raise ValueError(
+                    f"{self.path}, row {line}: {row['video']!r} is there twice; remove one of the "
+                    "rows"
+                )
             rows[row["video"]] = row
         return header + [column for column in COLUMNS if column not in header], rows

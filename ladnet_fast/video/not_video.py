@@ -1,4 +1,4 @@
-"""What a file is that is no video, and which option or command reads it."""
+"""Recognising files that are not videos, and naming the option or command that reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 import zipfile
 from pathlib import Path
 
-from ladnet_fast.video.sources import VIDEO_SUFFIXES
+from .sources import VIDEO_SUFFIXES
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")
@@ -52,7 +52,7 @@ _TORCH = (
 
 
 def explain_not_a_video(path: str | os.PathLike[str]) -> str | None:
-    """Say what a file is that is no video, and what to do with it.
+    """Say what a file is that is not a video, and what to do with it.
 
     The suffix and the first bytes decide; nothing is decoded, unpickled or run.
 
@@ -64,8 +64,8 @@ def explain_not_a_video(path: str | os.PathLike[str]) -> str | None:
     Returns
     -------
     str or None
-        One message that begins with the path. None where it may be a video: FFmpeg shall try. Also
-        None where there is nothing of that name.
+        One message that begins with the path. None if it may be a video, which FFmpeg will try to
+        open, and if there is nothing of that name.
     """
     given = os.fspath(path)
     if not os.path.exists(given):
@@ -79,7 +79,7 @@ def explain_not_a_video(path: str | os.PathLike[str]) -> str | None:
         )
     try:
         kind = _kind(Path(given))
-    except OSError:  # who opens it next says why it can't be read
+    except OSError:  # the caller opens it next, and says why it can't be read
         return None
     return None if kind is None else f"{given}: {_explain(kind, Path(given))}"
 
@@ -109,7 +109,7 @@ def _kind(path: Path) -> str | None:
         return "html"
     if suffix is not None:
         return suffix
-    # What has a video's name shall be one, even if its content is damaged.
+    # A file with a video's suffix is taken for one, even if its content is damaged.
     return None if path.suffix.lower() in VIDEO_SUFFIXES else _kind_of_text(head)
 
 

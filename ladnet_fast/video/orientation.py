@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._extras import import_extra
+from .._extras import import_extra
 
 Frame = npt.NDArray[np.uint8]
 
-#: A turn that is off by no more is a right angle, as FFmpeg's own tools see it.
+#: A turn within this many degrees of a right angle counts as one, as in FFmpeg's own tools.
 TOLERANCE_DEGREES = 1.0
 
 
@@ -63,7 +63,7 @@ def orientation_of(matrix: Sequence[float]) -> Orientation:
 
 
 def orientation_of_frame(frame: Any) -> Orientation:
-    """Say how a decoded frame is to be shown. PyAV's ``frame.rotation`` knows no mirrors.
+    """Return how a decoded frame is to be shown. PyAV's ``frame.rotation`` leaves out mirrors.
 
     Raises
     ------

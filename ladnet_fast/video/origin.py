@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ladnet_fast._files import sha256_of
-from ladnet_fast._records import digest_of
-from ladnet_fast.video.errors import VideoError
+from .._files import sha256_of
+from .._records import digest_of
+from .errors import VideoError
 
 _END = 1 << 20  # bytes of each end that are compared every time
 
-#: ``same``: these features are of this video. ``changed``: the file at that path has another
-#: content now. ``other``: they are of a file at another path.
+#: ``same``: these features are of this video. ``changed``: of the file at this path, whose content
+#: is another now. ``other``: of a file at another path.
 Origin = Literal["same", "changed", "other"]
 
 
@@ -58,7 +58,7 @@ def compare(path: Path, before: Mapping[str, Any]) -> Origin:
             untouched = same_path and status.st_mtime_ns == before["mtime_ns"]
             if untouched and ends_of(path) == before["ends"]:
                 return "same"
-            if digest_of(path) == before["sha256"]:  # read once, however many crops ask
+            if digest_of(path) == before["sha256"]:  # read once for all crops
                 return "same"
     except OSError as error:
         raise VideoError(f"{path}: can't be read ({error.strerror})") from error

@@ -2,7 +2,7 @@
 
 pip knows the user's mirrors, proxies, certificates and ``find-links``; a download of our own would
 not. But pip asks a source archive for its metadata before it saves it, which runs code of the
-archive (and may fetch setuptools to do so). So pip runs under `_pip_runner.py`: whatever program
+archive (and may fetch setuptools to do so). So pip runs under ``_pip_runner.py``: whatever program
 it starts in the archive is replaced by one that answers for it. This depends on no search path: no
 folder's name, PYTHONPATH or setting of pip leads back to the archive's code.
 """
@@ -15,11 +15,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ladnet_fast._files import sha256_of, temporary_folder
-from ladnet_fast.video.errors import WeightsError
+from .._files import sha256_of, temporary_folder
+from .errors import WeightsError
 
 _RUNNER = Path(__file__).resolve().with_name("_pip_runner.py")
-#: Of pip's settings in the environment, those that would have it do something else.
+#: Settings of pip in the environment that would make it do something else.
 _NOT_PASSED_ON = (
     "PIP_CHECK_BUILD_DEPENDENCIES",
     "PIP_NO_USE_PEP517",

@@ -1,4 +1,4 @@
-"""Frames of a video at another rate: at the times k / rate the frame that is nearest in time."""
+"""Frames of a video at another rate: for each time k / rate, the frame that is nearest."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
-from ladnet_fast._values import real_number
+from .._values import real_number
 
 Picture = TypeVar("Picture")
 
-#: Published features were made from videos of 25 or 30 frames a second; beyond these a snippet of
-#: 16 frames shows much more or less time than the networks were trained on.
+#: Published features were made from videos of 25 or 30 frames per second. Far from these, a snippet
+#: of 16 frames shows much more or less time than the networks were trained on.
 USUAL_RATES = (20.0, 35.0)
 
 
@@ -23,7 +23,7 @@ class Timed(NamedTuple):
 
 
 def require_rate(fps: float | None) -> Fraction | None:
-    """Return ``fps`` as an exact number of frames a second, or None.
+    """Return ``fps`` as an exact number of frames per second, or None.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def require_rate(fps: float | None) -> Fraction | None:
     """
     if fps is None:
         return None
-    allowed = "None or frames a second from 0.01 to 1000"
+    allowed = "None or frames per second from 0.01 to 1000"
     return Fraction(str(real_number("fps", fps, allowed, least=0.01, most=1000)))
 
 
@@ -42,13 +42,13 @@ def unusual(rate: float | None) -> str | None:
     Parameters
     ----------
     rate : float or None
-        Frames a second; None: not known.
+        Frames per second; None: not known.
     """
     low, high = USUAL_RATES
     if rate is None or low <= rate <= high:
         return None
     return (
-        f"has {rate:g} frames a second, so 16 frames show {16 / rate:.2g} s; published features "
+        f"has {rate:g} frames per second, so 16 frames show {16 / rate:.2g} s; published features "
         "were made at 25 to 30 (0.53 to 0.64 s). --fps 25 chooses frames by time"
     )
 
@@ -70,7 +70,7 @@ def resample(
         In the order they are shown. A frame whose time is not later than that of the one before
         counts as shown with it, and is passed over.
     rate : Fraction
-        Frames a second.
+        Frames per second.
 
     Yields
     ------

@@ -54,7 +54,7 @@ class MaxPool3dSame(nn.Module):
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
         super().__init__()
         if max(kernel) > 3:
-            raise ValueError(f"kernel must be at most 3 along every axis, got {kernel}")
+            raise ValueError(f"kernel must be at most 3 along every axis; got {kernel}")
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ Work = Callable[[Item, Progress], Result]
 
 
 class _StoppedError(Exception):
-    """Raised in a thread whose result nobody waits for any more."""
+    """Raised in a thread to end it, when nobody waits for its result any more."""
 
 
 def in_order(
@@ -33,11 +33,11 @@ def in_order(
         Called with an item and a function of progress, in a thread of several. It must call that
         function now and then: this is where it ends when nobody waits for its result.
     items : iterable
-        Taken as results are.
+        Taken one by one, as results are.
     threads : int
-        As many items are begun beside the one whose result is next, less one.
+        Items that are worked on at once, the one whose result is next among them.
     progress : callable or None
-        Told of the item whose result is next, and of no other.
+        Called for the item whose result is next, and for no other.
 
     Raises
     ------

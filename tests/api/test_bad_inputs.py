@@ -370,7 +370,7 @@ def video_doors() -> Iterator[Door]:
     yield "extract_to_files", extract_to_files, {"videos": ["missing.mp4"], "out_dir": "out"}, {
         "crops": crops, "videos": [[], None, 3, [3], [None], [b"x"]], "batch": OPTIONAL_COUNT,
         "out_dir": [*NO_PATH, None], "overwrite": SWITCH, "progress": [3, "x", []],
-        "dtype": ["float32", torch.int8, torch.float16, 3, np.float32, [torch.float32], ARRAY],
+        "dtype": ["float32", torch.int8, torch.complex64, 3, np.float32, [torch.float32], ARRAY],
         "device": ["gpu", "", "cpu:x", "cuda:99", "meta", 1.5, True, [], b"cpu", -1],
         "model": common["model"][1:],
     }  # fmt: skip
@@ -415,7 +415,7 @@ def _words(value: Any) -> Iterator[str]:
 ALLOWED = re.compile(
     r"must|expected|expects|allowed|needs?\b|at least|one of|agree|exist|no such|does not|doesn't|"
     r"finite|have|is empty|read from|move it|convert it|give|check that|first path is|not valid|"
-    r"too long|or None|the splits are|is not the folder|not a file|no text",
+    r"too long|or None|the splits are|is not the folder|not a file|not text",
     re.IGNORECASE,
 )
 

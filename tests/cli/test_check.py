@@ -58,7 +58,7 @@ def test_a_good_set_has_no_findings_and_is_counted(run: Run, tmp_path: Path) -> 
     path = manifest_of(tmp_path, good(tmp_path))
     result = run("check", path)
     assert result.exit_code == 0, result.output
-    assert "nothing is off" in result.output
+    assert "no problems found" in result.output
     assert not list(tmp_path.glob("*.json"))
     report = check_videos([Video("v0", (FeatureSource(tmp_path / "v0.npy"),), 0)])
     assert report.counts["snippets"] == 20

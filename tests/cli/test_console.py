@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from safetensors import SafetensorError
 
-from ladnet_fast._memory import NotEnoughMemoryError
+from ladnet_fast._out_of_memory import NotEnoughMemoryError
 from ladnet_fast._printable import printable
 from ladnet_fast.cli import _console, print_any_name
 from ladnet_fast.cli._console import (

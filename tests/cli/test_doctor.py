@@ -1,4 +1,4 @@
-"""The report on this machine: versions, what is built, who serves, and why others don't."""
+"""The report on this machine: versions, what is built, which implementations work, and why."""
 
 from __future__ import annotations
 

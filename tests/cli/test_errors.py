@@ -22,7 +22,7 @@ Run = Callable[..., Result]
         ("train {csv} --set training.epochz=1", "did you mean training.epochs?"),
         ("train {csv} --config absent.yaml", "configuration absent.yaml does not exist"),
         ("train {csv} --select-on-test", "needs test videos"),
-        ("train {csv} --folds 7", "got 7 of [0, 1]"),
+        ("train {csv} --folds 7", "got 7, and the folds are [0, 1]"),
         ("train {csv} --test {csv}", "8 videos are in training and test"),
         ("train {csv} --layout ucf-i3d", "UCF-Crime"),
         ("score {csv} --model absent", "model absent does not exist"),
@@ -58,9 +58,15 @@ def test_bad_data_gives_one_message_and_status_1(
         ("evaluate scores {csv} --smooth mean:3", "fixed:K or slide:K"),
         ("evaluate scores {csv} --smooth fixed:0", "fixed:K or slide:K"),
         ("score {csv} --model m --device tpu", "--device must be"),
-        ("extract x.mp4 --precision fp8", "--precision must be one of fp32, bf16, int8"),
-        ("extract x.mp4 --engine tensorrt", "--engine must be one of torch, openvino, auto"),
-        ("score {csv} --model m --precision fp8", "--precision must be one of fp32, bf16, int8"),
+        ("extract x.mp4 --precision fp8", "--precision must be one of fp32, bf16, fp16, int8"),
+        (
+            "extract x.mp4 --engine tensorrt",
+            "--engine must be one of torch, compile, openvino, auto",
+        ),
+        (
+            "score {csv} --model m --precision fp8",
+            "--precision must be one of fp32, bf16, fp16, int8",
+        ),
     ],
 )
 def test_bad_usage_gives_status_2(run: Run, manifest: Path, arguments: str, message: str) -> None:

@@ -85,7 +85,7 @@ def _assert_refused(result: Result, *parts: str, status: int = 1) -> None:
 def test_a_list_without_labels_takes_them_from_the_ground_truth(run: Run, shanghai: TestSet):
     text = _assert_done(run(*shanghai.arguments()))
     assert f"4 of 4 videos have no label in {shanghai.listing}" in text
-    assert "the ground truth tells it: 2 of them are anomalous" in text
+    assert "by the ground truth, 2 of them are anomalous" in text
     unlabelled = shanghai.figures()
     names = shanghai.folder / "names.txt"
     names.write_text("01_0015 vehicle\n02_001 running\n05_099 running\n")
@@ -271,7 +271,9 @@ def test_folders_tell_labels_at_the_command_line(run: Run, shanghai: TestSet):
     wrong = run(*shanghai.arguments("--normal-folder", "god"))
     _assert_refused(wrong, "no path has the folder 'god' of --normal-folder god")
     both = run(*shanghai.arguments(*folders, "--anomalous-names", shanghai.listing))
-    _assert_refused(both, "--anomalous-names and --normal-folder or --anomalous-folder exclude")
+    _assert_refused(
+        both, "--anomalous-names and --normal-folder or --anomalous-folder can't be combined"
+    )
 
 
 def _vector(shanghai: TestSet, frames: int) -> None:

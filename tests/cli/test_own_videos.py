@@ -23,7 +23,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Forty frames of moving noise at 25 frames a second."""
+    """Forty frames of moving noise at 25 frames per second."""
     path = tmp_path / "clip.mp4"
     noise = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
@@ -245,7 +245,7 @@ class TestRatesAndPrecisions:
         extracted = run("extract", slow, "--out", tmp_path / "f", "--device", "cpu")
         assert extracted.exit_code == 0, extracted.output
         text = " ".join(extracted.output.split())
-        assert "note: slow has 5 frames a second, so 16 frames show 3.2 s" in text
+        assert "note: slow has 5 frames per second, so 16 frames show 3.2 s" in text
         assert "--fps 25" in text
         call = ("extract", slow, "--out", tmp_path / "g", "--device", "cpu", "--fps", "25")
         resampled = run(*call)

@@ -83,8 +83,8 @@ def test_intervals_are_written_as_asked(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--intervals", "csv,xml"), "must be some of csv, json, srt"),
-        (("--intervals", ""), "must be some of csv, json, srt"),
+        (("--intervals", "csv,xml"), "must be one or more of csv, json, srt"),
+        (("--intervals", ""), "must be one or more of csv, json, srt"),
         (("--report", "--threshold", "1.5"), "must be a number from 0 to 1"),
         (("--report", "--threshold", "nan"), "must be a number from 0 to 1"),
         (("--report", "--min-snippets", "0"), "min-snippets"),
@@ -104,7 +104,7 @@ def test_subtitles_without_a_frame_rate_are_named_and_the_rest_is_written(
 ) -> None:
     result = run(*call(manifest, trained, tmp_path / "s", "--intervals", "srt,csv"))
     assert result.exit_code == 1
-    assert "v0: has no subtitles: its frame rate is not known; --fps" in result.stderr
+    assert "v0: has no subtitles: its frame rate is not known; give it with --fps" in result.stderr
     assert (tmp_path / "s" / "intervals.csv").is_file()
 
 

@@ -176,7 +176,7 @@ def test_folds_are_all_checked_before_the_first_training(
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        ("", "--folds must be 'all' or numbers '0,2'; got ''"),
+        ("", "--folds must be 'all' or numbers such as '0,2'; got ''"),
         (" ", "--folds must be 'all' or numbers"),
         (",", "--folds must be 'all' or numbers"),
         ("0,", "--folds must be 'all' or numbers"),

@@ -88,8 +88,8 @@ def test_every_format_is_read(tmp_path, newline, line, name, intervals):
         ("a.mp4 8640 3500 4000\n", "line 1: frame 4000 has no partner.*number of frames stands b"),
         ("a.mp4 500 Arson 400 501\n", "line 1: interval 400 501 ends after the 500 frames"),
         ("a 1 B2 3 4\n", "line 1: interval 3 4 ends after the 1 frames"),
-        ("a.mp4 0 Arson 1 2\n", "line 1: 0 is no number of frames"),
-        ("x/.mp4 1 2\n", "line 1: 'x/.mp4' is no video's name"),
+        ("a.mp4 0 Arson 1 2\n", "line 1: the number of frames must be at least 1; got 0"),
+        ("x/.mp4 1 2\n", "line 1: the name of a video must not be empty; got 'x/.mp4'"),
     ],
 )
 def test_bad_line_is_named(tmp_path, text, message):

@@ -180,7 +180,7 @@ def test_an_unknown_order_is_refused(tmp_path, make_video, save, axes):
 def test_axes_of_length_one_are_taken_out_by_the_command_of_the_message(save, shape, kept):
     path = save("it's $x.npy", shape)
     before = np.load(path)
-    with pytest.raises(DataError, match="which gives") as error:
+    with pytest.raises(DataError, match="which leaves") as error:
         load_features(path)
     assert str(kept) in str(error.value)
     command = str(error.value).splitlines()[1]

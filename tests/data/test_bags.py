@@ -121,9 +121,9 @@ def test_batch_is_padded_with_zeros_and_keeps_true_lengths(pad_to, length, query
     ("bags", "options", "message"),
     [
         ([], {}, "bags is empty"),
-        ([_bag(3)], {"pad_to": 2}, "pad_to must be at least the longest bag's 3 snippets, got 2"),
-        ([_bag(3, query=True), _bag(3)], {}, "either every bag or none has a query, got 1/2"),
-        ([_bag(3), _bag(3, width=5)], {}, r"same width, got \[2, 5\]"),
+        ([_bag(3)], {"pad_to": 2}, "pad_to must be at least the longest bag's 3 snippets; got 2"),
+        ([_bag(3, query=True), _bag(3)], {}, "bags must all have a query, or none; got 1 of 2"),
+        ([_bag(3), _bag(3, width=5)], {}, r"of one width; got \[2, 5\]"),
     ],
 )
 def test_bags_that_fit_no_batch_are_refused(bags, options, message):

@@ -193,7 +193,7 @@ def test_anomalous_video_without_ground_truth_is_refused(test_set):
 @pytest.mark.parametrize(
     ("snippets", "options", "message"),
     [
-        ([2, 3], {}, "num_snippets must have one entry per video: 3, got 2"),
+        ([2, 3], {}, "num_snippets must have an entry for each of 3 videos; got 2"),
         ([2, 0, 1], {}, "num_snippets of 'Normal1' must be at least 1"),
         ([2, 3, 1], {"source": "a.txt"}, r"boundaries must be one of .*got None"),
         ([2, 3, 1], {"source": "gt.npy", "boundaries": "[s,e)"}, "is for annotation files"),

@@ -206,10 +206,10 @@ def test_remap_compares_whole_path_components(tmp_path):
             "vadclip",
             ["Abuse001__0.npy,Abuse"],
             {},
-            "path,label, got 'Abuse001__0.npy,Abuse'",
+            "path,label; got 'Abuse001__0.npy,Abuse'",
         ),
-        ("vadclip", ["path,label", "Abuse001__0.npy"], {}, "line 2: expected path,label"),
-        ("vadclip", ["path,label", "Abuse001__0.npy,"], {}, "line 2: expected path,label"),
+        ("vadclip", ["path,label", "Abuse001__0.npy"], {}, "line 2: a line must be path,label"),
+        ("vadclip", ["path,label", "Abuse001__0.npy,"], {}, "line 2: a line must be path,label"),
         (
             "ucf-i3d",
             ["a/Abuse001.npy"],
@@ -314,5 +314,5 @@ def test_a_csv_list_needs_labels_only_where_labels_are_needed(tmp_path, cell):
     listing.write_text(f"path,label\nstreet1__0.npy{cell}\nAbuse001__0.npy,Abuse\n")
     first, second = read_list(listing, "vadclip", check_files=False, labels="optional")
     assert (first.name, first.label, second.label) == ("street1", None, 1)
-    with pytest.raises(DataError, match="line 2: expected path,label"):
+    with pytest.raises(DataError, match="line 2: a line must be path,label"):
         read_list(listing, "vadclip", check_files=False)

@@ -76,7 +76,7 @@ def test_line_endings_marks_and_blank_lines_do_not_matter(tmp_path, newline, mar
         ("video,features,label\na,a.npy,1\na,b.npy,1\n", "line 3: video 'a' is already on line 2"),
         ("video,features,label,fold\na,a.npy,1,x\n", "line 2: fold must be a whole number"),
         ("video,features,label,num_frames\na,a.npy,1,-5\n", "num_frames must be at least 1"),
-        ("video,features,label,class\na,a.npy,0,Abuse\n", "line 2: a: only an anomalous"),
+        ("video,features,label,class\na,a.npy,0,Abuse\n", "line 2: a: classes must be empty"),
         ("video,features,label\na,x.h5::,1\n", "line 2: feature source must be"),
         ('video,features,label\na,"a.npy,1\n', "line .: not valid CSV"),
     ],

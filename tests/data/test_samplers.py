@@ -82,5 +82,5 @@ def test_bad_size_and_epoch_are_refused():
     with pytest.raises(ValueError, match="size must be at least 1"):
         EpochSampler(0)
     for sampler in (EpochSampler(3), BalancedBatchSampler([0, 1], 2)):
-        with pytest.raises(ValueError, match="epoch must be 0 or more"):
+        with pytest.raises(ValueError, match="epoch must be at least 0"):
             sampler.set_epoch(-1)

@@ -49,7 +49,7 @@ def test_folds_depend_on_the_seed_alone():
     [
         ([], 2, "videos is empty"),
         (_videos(5, Abuse=5), 1, "k must be at least 2"),
-        (_videos(5, Abuse=2), 3, "k=3 folds need at least 3 videos of label 1, got 2"),
+        (_videos(5, Abuse=2), 3, "k=3 folds need at least 3 videos of label 1; got 2"),
     ],
 )
 def test_impossible_folds_are_refused(videos, k, message):
@@ -68,9 +68,9 @@ def test_split_by_fold_refuses_videos_without_folds_and_unknown_folds():
     videos = _videos(4, Abuse=4)
     with pytest.raises(ValueError, match=r"video 'v0' has no fold.*stratified_folds"):
         split_by_fold(videos, 0)
-    with pytest.raises(ValueError, match=r"got 5 of \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"got 5, and the folds are \[0, 1\]"):
         split_by_fold(stratified_folds(videos, 2), 5)
-    with pytest.raises(ValueError, match=r"at least two folds, got 0 of \[0\]"):
+    with pytest.raises(ValueError, match=r"at least two folds; got 0, and the folds are \[0\]"):
         split_by_fold([dataclasses.replace(video, fold=0) for video in videos], 0)
 
 

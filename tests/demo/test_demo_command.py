@@ -12,7 +12,7 @@ runner = CliRunner()
 
 @pytest.mark.parametrize(
     ("count", "message"),
-    [(2, "at least 3 videos, got 2"), (3, "has 40 frames, but as background")],
+    [(2, "videos must be at least 3"), (3, "has 40 frames, but as background")],
 )
 def test_unsuitable_videos_give_one_message_and_status_1(
     write_video, tmp_path: Path, count: int, message: str

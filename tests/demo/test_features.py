@@ -119,7 +119,7 @@ def test_another_videos_entry_is_not_taken(
     second.write_bytes(first.read_bytes())
     again = compute(clips[1], make_extractor())
     assert not again.cached
-    assert "the entry of something else" in caplog.text
+    assert "holds the entry of another key" in caplog.text
     np.testing.assert_array_equal(expected.features, again.features)
 
 
@@ -153,7 +153,7 @@ def test_an_extractor_that_returns_too_few_rows_is_refused(clip: Clip, compute) 
         def __call__(self, frames: np.ndarray) -> np.ndarray:
             return np.zeros((1, 6), np.float32)
 
-    with pytest.raises(DemoError, match=r"must return 8 rows for 128 frames, got shape \(1, 6\)"):
+    with pytest.raises(DemoError, match=r"must return 8 rows for 128 frames; got shape \(1, 6\)"):
         compute(clip, Short())
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ladnet_fast.demo.intervals import FIGURES, Estimate
+from ladnet_fast.demo.bootstrap import FIGURES, Estimate
 from ladnet_fast.demo.outcome import Difference, Row, sentences
 
 

@@ -163,7 +163,7 @@ def test_bad_option_is_named_with_what_is_allowed(text: str, message: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1", "at the top"),
+        ("- 1", "the top must be a mapping of the sections"),
         ("training: 3", "training must be a mapping"),
         ("a: [", "not valid YAML"),
         ("1: 2", "a key must be a name"),
@@ -173,8 +173,8 @@ def test_bad_option_is_named_with_what_is_allowed(text: str, message: str) -> No
         ("a: &x [1]\ntraining: *x\n", "in line 1: anchors and aliases"),
         ("training: " + 5000 * "{a: ", "nested too deeply|not valid YAML"),
         ("training: {lr: 2020-99-99}", "not valid YAML"),
-        ("x" * 5_000_000, "5,000,000 bytes are no configuration"),
-        ("x" * 2_000_000, "2,000,000 characters are no configuration"),
+        ("x" * 5_000_000, "at most 4,194,304 bytes; got 5,000,000"),
+        ("x" * 2_000_000, "at most 1,048,576 characters; got 2,000,000"),
         ("\0", "not valid YAML"),
         (f"training: {{device: {'x' * 100_000}}}", r"one of auto, cpu, cuda; got 'x+\.\.\.x+'$"),
         (f"training: {{{'x' * 900}: 1}}", "unknown option training.x"),

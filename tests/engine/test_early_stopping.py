@@ -32,7 +32,7 @@ class Listener(Reporter):
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[float]], None]:
-    """Let validation give these figures, one an epoch, whatever the network is."""
+    """Let validation give these figures, one per epoch, whatever the network is."""
 
     def give(values: Sequence[float]) -> None:
         def validated(self: Validator, model: object, scorer: object) -> dict[str, float]:

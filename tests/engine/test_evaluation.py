@@ -100,6 +100,6 @@ def test_one_fold_can_be_chosen_and_an_unknown_one_is_refused(
     outcome = cross_validate(config, videos, out_dir=tmp_path / "cv", folds=[1])
     assert set(outcome.folds) == {1}
     assert outcome.deviation["auc"] == 0
-    with pytest.raises(ValueError, match=r"got 7 of \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"got 7, and the folds are \[0, 1\]"):
         cross_validate(config, videos, out_dir=tmp_path / "other", folds=[0, 7])
     assert not (tmp_path / "other").exists()

@@ -12,7 +12,7 @@ import torch
 
 from ladnet_fast import LANet
 from ladnet_fast.data import FeatureSource, Video, iter_crops
-from ladnet_fast.data.memory import MemoryLimit
+from ladnet_fast.data.memory_limit import MemoryLimit
 from ladnet_fast.engine import Config, ConfigError, EpochRecord, Reporter, score_video, train
 from ladnet_fast.engine.validation import KeptVideos
 

@@ -137,8 +137,8 @@ def test_table_has_the_frames_of_each_snippet(
     ("array", "message"),
     [
         (np.zeros((3, 2)), r"shape \(T,\); got \(3, 2\)"),
-        (np.array(["a"]), "one score per snippet"),
-        (np.zeros(0), "one for each snippet at least"),
+        (np.array(["a"]), "scores must be one per snippet"),
+        (np.zeros(0), "at least one"),
         (np.array([0.1, np.nan]), "finite"),
         (np.array([None]), "not a readable .npy"),
     ],
@@ -159,7 +159,7 @@ def test_missing_score_files_are_counted(make_videos: MakeVideos, tmp_path: Path
 @pytest.mark.parametrize("name", ["../v", "/v", "a/../../v"])
 def test_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     video = Video(name, (FeatureSource(Path("v.npy")),), 0)
-    with pytest.raises(ValueError, match="rename it"):
+    with pytest.raises(ValueError, match="rename the video"):
         write_scores(tmp_path / "out", [video], {name: np.zeros(1, np.float32)})
 
 

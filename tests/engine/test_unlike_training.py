@@ -36,7 +36,7 @@ def made(folder: Path, name: str, settings: dict[str, Any] | None) -> Video:
             {"precision": "int8", "engine": "openvino"},
             ["are int8, and the model was tr"],
         ),
-        ({"fps": 25.0}, ["at 25 frames a second, and those of the training of all frames"]),
+        ({"fps": 25.0}, ["at 25 frames per second, and those of the training of all frames"]),
         ({"fps": 25.0, "precision": "int8"}, ["are int8", "leaving out --fps"]),
     ],
 )

@@ -105,7 +105,7 @@ def test_options_that_weights_do_not_show_are_asked_for_and_never_guessed(
     torch.save(dict(net.state_dict()), path)
     given: dict[str, object] = {}
     for name in open_options:
-        with pytest.raises(ValueError, match=rf"its weights can't show: {name} \("):
+        with pytest.raises(ValueError, match=rf"its weights don't show them: {name} \("):
             load_model(path, options=given)
         given[name] = getattr(config, name)
     loaded = load_model(path, options=given)

@@ -21,7 +21,7 @@ LIGHT, DARK = 0.9933071, 0.0066929
 
 
 class Brightness:
-    """A stand-in for I3D: one row a snippet that says whether its pictures are light."""
+    """A stand-in for I3D: one row per snippet that says whether its pictures are light."""
 
     crops = 1
     frames_per_snippet = 16

@@ -223,7 +223,7 @@ def test_a_stream_over_http_is_connected_again_until_it_is_lost(
     assert all(a.time < b.time for a, b in zip(heard.scores, heard.scores[1:], strict=False))
     assert summary.counts.reconnects == 1
     ((_, reason),) = summary.counts.failures
-    assert "is lost after 2 vain attempts to reconnect" in reason
+    assert "is lost after 2 failed attempts to reconnect" in reason
     assert "404" in reason
 
 
@@ -244,7 +244,7 @@ def test_a_camera_over_rtsp_that_vanishes_is_connected_again(
     ]  # fmt: skip
     assert (summary.counts.reconnects, summary.counts.failed, summary.stopped) == (1, 1, False)
     told = " ".join([*heard.notes, *(score.source for score in heard.scores)])
-    assert "is lost after 1 vain attempt to reconnect" in told
+    assert "is lost after 1 failed attempt to reconnect" in told
     assert "secret" not in told
 
 
@@ -269,7 +269,7 @@ def test_another_rate_is_made_and_told(model: LANet, write_levels: Write, tmp_pa
     path = write_levels(tmp_path / "a.mkv", levels_of("dL", each=16), rate=5)
     heard = Recording()
     watch(str(path), model, Brightness(), heard, settings=Settings(idle=0))
-    assert "5 frames a second" in heard.notes[0]
+    assert "5 frames per second" in heard.notes[0]
     assert "--fps 25" in heard.notes[0]
     assert [score.seconds for score in heard.scores] == pytest.approx([3.2, 3.2])
     heard = Recording()

@@ -197,12 +197,15 @@ def test_figures_lie_in_their_range_or_are_explained(frames, label):
         ({"labels": [0]}, "labels must have an entry for each of the 2"),
         ({"classes": [()]}, "classes must have an entry for each of the 2"),
         ({"names": ["a"]}, "names must have an entry for each of the 2"),
-        ({"labels": [0, 2]}, "labels: b has 2; expected 0 or 1"),
-        ({"classes": [(), "Abuse"]}, r"classes: b has the string 'Abuse'.*\('Abuse',\)"),
-        ({"scores": [[0.1], [0.1, np.nan]]}, "scores of b must be finite, but entry 1 is nan"),
+        ({"labels": [0, 2]}, "labels must be 0 or 1; got 2 for b"),
+        (
+            {"classes": [(), "Abuse"]},
+            r"classes of b must be a list of names, as in \['Abuse'\]; got",
+        ),
+        ({"scores": [[0.1], [0.1, np.nan]]}, "scores of b must be finite; got nan at entry 1"),
         ({"scores": [[0.1], [0.1]]}, r"b: scores have shape \(1,\) and ground_truth \(2,\)"),
         ({"ground_truth": [[0], [[0, 1]]]}, r"b: scores .* ground_truth \(1, 2\)"),
-        ({"ground_truth": [[0], [0, 3]]}, "ground_truth of b must hold 0 and 1"),
+        ({"ground_truth": [[0], [0, 3]]}, "ground_truth of b must"),
     ],
 )
 def test_bad_input_is_refused_by_name(change, message):
@@ -233,5 +236,5 @@ def test_missing_scikit_learn_names_the_extra(monkeypatch):
 
 @pytest.mark.parametrize("threshold", [np.nan, np.inf, -np.inf])
 def test_a_threshold_that_is_no_number_is_refused(threshold: float) -> None:
-    with pytest.raises(ValueError, match=f"threshold must be a finite number, got {threshold}"):
+    with pytest.raises(ValueError, match=f"threshold must be a finite number; got {threshold}"):
         evaluate([[0.1, 0.9]], [[0, 1]], [1], threshold=threshold)

@@ -49,10 +49,10 @@ def test_even_shares_differ_by_one_frame(snippets, num_frames):
         (SCORES, 2, 9, "doesn't fit num_frames=9"),
         (SCORES, 2, 0, "num_frames must be at least 1"),
         (SCORES, 0, None, "frames_per_snippet must be at least 1"),
-        (SCORES, None, None, "num_frames is needed"),
+        (SCORES, None, None, "num_frames must be given"),
         ([], 2, None, r"scores must be a vector .* shape \(0,\)"),
         ([SCORES], 2, None, r"scores must be a vector .* shape \(1, 3\)"),
-        ([0.1, np.nan], 2, None, "scores must be finite, but entry 1 is nan"),
+        ([0.1, np.nan], 2, None, "scores must be finite; got nan at entry 1"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(scores, per_snippet, num_frames, message):

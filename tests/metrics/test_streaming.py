@@ -75,7 +75,7 @@ def test_metrics_of_two_workers_can_be_merged():
 @pytest.mark.parametrize(
     ("preds", "target", "message"),
     [
-        ([0.1, 0.2], [1], "one label for each score"),
+        ([0.1, 0.2], [1], "one label per score"),
         ([0.1, float("nan")], [1, 0], "NaN or infinity"),
         ([0.1, 0.2], [1, 2], "0 .normal. and 1 .anomalous. only"),
     ],
@@ -86,7 +86,7 @@ def test_wrong_input_is_named(preds, target, message):
 
 
 def test_wrong_sizes_are_named():
-    with pytest.raises(ValueError, match="frames_per_snippet must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="frames_per_snippet must be at least 1; got 0"):
         FrameAUC(0)
     with pytest.raises(ValueError, match=r"those of one video: \(T,\) and \(frames,\)"):
         FrameAUC(16).update(torch.rand(2, 3), torch.zeros(2, 48))

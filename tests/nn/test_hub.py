@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ladnet_fast import LANet
 from ladnet_fast._extras import MissingExtraError
-from ladnet_fast.engine import load_model
-from ladnet_fast.engine.config import ModelConfig
+from ladnet_fast.engine import ModelConfig, load_model
 from ladnet_fast.engine.weights import save_model
 from ladnet_fast.nn.hub import CARD, CONFIG, WEIGHTS, options_of
 

@@ -28,7 +28,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def write_clip(path: Path, frames: int = 150, codec: str = "libvpx") -> Path:
-    """Write a video at 25 frames a second whose picture gets brighter from frame to frame."""
+    """Write a video at 25 frames per second whose picture gets brighter from frame to frame."""
     av = pytest.importorskip("av")
     import numpy as np
 

@@ -116,7 +116,7 @@ def test_subtitles() -> None:
         "1\n00:00:00,000 --> 00:00:00,640\nanomaly: score 0.90 at 0:00:00\n"
     )
     assert as_srt([]) == ""
-    with pytest.raises(ValueError, match="subtitles need times: give fps"):
+    with pytest.raises(ValueError, match="fps must be known, since subtitles"):
         as_srt(intervals(CURVE, 0.8))
 
 

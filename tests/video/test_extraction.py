@@ -194,8 +194,8 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing_half_written(
         (["a.mp4"], {"crops": 2}, ValueError, "crops must be"),
         (["x/a.mp4", "y/a.avi"], {}, ValueError, "x/a.mp4 and y/a.avi would both"),
         (["a;b.mp4"], {}, ValueError, "rename the file"),
-        (["a.mp4"], {"device": "cpu"}, ValueError, "model comes as it is"),
-        (["a.mp4"], {"dtype": torch.float32}, ValueError, "model comes as it is"),
+        (["a.mp4"], {"device": "cpu"}, ValueError, "dtype and device must be left out"),
+        (["a.mp4"], {"dtype": torch.float32}, ValueError, "dtype and device must be left out"),
     ],
 )
 def test_bad_arguments_are_refused(

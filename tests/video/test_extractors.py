@@ -179,7 +179,9 @@ class TestEntryPoints:
 
     def test_what_is_none_is_named(self, install: Callable[..., None]) -> None:
         install("none_package", "nothing", lambda *_, **__: 3)
-        with pytest.raises(ExtractorError, match="'nothing' gives 3, which is none: it lacks name"):
+        with pytest.raises(
+            ExtractorError, match="'nothing' makes 3, which is not an extractor: it lacks name"
+        ):
             make_extractor("nothing")
 
     def test_ours_can_not_be_taken_over(self, install: Callable[..., None]) -> None:

@@ -126,7 +126,7 @@ def test_no_clips_give_no_features(model: I3D) -> None:
     ("clips", "error", "message"),
     [
         (torch.zeros(1, 3, 16, 8, 8, dtype=torch.uint8), TypeError, "model's dtype"),
-        (torch.zeros(1, 3, 16, 8, 8), TypeError, "float64, got torch.float32"),
+        (torch.zeros(1, 3, 16, 8, 8), TypeError, "float64; got torch.float32"),
         (torch.zeros(3, 16, 8, 8, dtype=torch.float64), ValueError, r"\(N, 3, T, H, W\)"),
         (torch.zeros(1, 16, 8, 8, 3, dtype=torch.float64), ValueError, r"\(1, 16, 8, 8, 3\)"),
         (torch.zeros(1, 3, 0, 8, 8, dtype=torch.float64), ValueError, r"\(1, 3, 0, 8, 8\)"),

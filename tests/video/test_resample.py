@@ -67,14 +67,16 @@ def test_none_and_one_frame(times: list[Fraction]) -> None:
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "25", True, 1001])
 def test_a_rate_that_is_none_is_refused(fps: object) -> None:
-    with pytest.raises(ValueError, match=r"fps must be None or frames a second from 0\.01 to 1000"):
+    with pytest.raises(
+        ValueError, match=r"fps must be None or frames per second from 0\.01 to 1000"
+    ):
         require_rate(fps)  # type: ignore[arg-type]
 
 
 def test_a_video_is_read_at_another_rate(
     write_video: WriteVideo, grey_frames: MakeFrames, tmp_path: Path
 ) -> None:
-    path = write_video(tmp_path / "a.mkv", grey_frames(40))  # 25 frames a second
+    path = write_video(tmp_path / "a.mkv", grey_frames(40))  # 25 frames per second
     values = [int(frame[0, 0, 0]) // 5 for frame in read_frames(path, fps=12.5)]
     assert values == list(range(0, 40, 2))
     twice = [int(frame[0, 0, 0]) // 5 for frame in read_frames(path, fps=50, max_frames=9)]
@@ -86,7 +88,7 @@ def test_a_video_is_read_at_another_rate(
 def test_a_varying_rate_is_evened_out_by_times(
     write_video: WriteVideo, grey_frames: MakeFrames, tmp_path: Path
 ) -> None:
-    pts = [0, 1, 2, 12, 13, 14]  # of 25 a second: a gap of ten
+    pts = [0, 1, 2, 12, 13, 14]  # of 25 per second: a gap of ten
     path = write_video(tmp_path / "a.mkv", grey_frames(6), pts=pts)
     values = [int(frame[0, 0, 0]) // 5 for frame in read_frames(path, fps=25)]
     assert values[:13] == [0, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3]
@@ -117,7 +119,7 @@ def test_a_video_too_short_at_that_rate_is_named(
     write_video: WriteVideo, grey_frames: MakeFrames, pixel_model: I3D, tmp_path: Path
 ) -> None:
     path = write_video(tmp_path / "a.mkv", grey_frames(40))
-    with pytest.raises(VideoError, match=r"has 8 frames at 5 a second, but a snippet is 16"):
+    with pytest.raises(VideoError, match=r"has 8 frames at 5 per second, but a snippet is 16"):
         list(iter_features(path, model=pixel_model, fps=5))
 
 

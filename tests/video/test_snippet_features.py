@@ -39,7 +39,7 @@ def test_each_16_frames_give_one_row(
     [
         (np.zeros((16, 8, 8, 3), np.float32), 1, TypeError, "frames must be uint8"),
         (np.zeros((16, 3, 8, 8), np.uint8), 1, ValueError, r"\(T \* 16, H, W, 3\)"),
-        (np.zeros((17, 8, 8, 3), np.uint8), 1, ValueError, "multiple of 16, got 17"),
+        (np.zeros((17, 8, 8, 3), np.uint8), 1, ValueError, "multiple of 16; got 17"),
         (np.zeros((16, 8, 8, 3), np.uint8), 0, ValueError, "batch must be None or at least 1"),
     ],
 )

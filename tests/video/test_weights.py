@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from ladnet_fast import _tensors
 from ladnet_fast.video import I3D, WeightsError, weights
-from ladnet_fast.video.checkpoint import read_checkpoint
+from ladnet_fast.video.untrusted_pickle import read_checkpoint
 from ladnet_fast.video.weight_names import PARAMETERS, to_state_dict
 
 

@@ -1,6 +1,6 @@
-"""Checking a data set before training: every file is read once, and all that is off is listed."""
+"""Checking a data set before training: every file is read once, and every problem is listed."""
 
-from ladnet_fast.data.check.findings import Finding, Report
-from ladnet_fast.data.check.run import check_videos
+from .findings import Finding, Report
+from .run import check_videos
 
 __all__ = ["Finding", "Report", "check_videos"]

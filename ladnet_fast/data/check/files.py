@@ -1,4 +1,4 @@
-"""What is off in the files of one video, and in them beside the other videos'."""
+"""Problems in the files of one video, and in them compared with the other videos' files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from ladnet_fast.data.check.findings import Report, some
-from ladnet_fast.data.check.reading import Matrix, Reading
+from .findings import Report, some
+from .reading import Matrix, Reading
 
-#: More snippets than this, about 18 hours, are rather a wrong shape or a file of many videos.
+#: More snippets than this (about 18 hours) suggest a wrong shape, or a file of many videos.
 LONG = 100_000
 _SCALE = 10.0
 
@@ -142,13 +142,13 @@ def _check_length(report: Report, reading: Reading, kernel_size: int) -> None:
         report.add(
             "warning", "short", name,
             f"{name}: {length} snippet{'s' * (length > 1)}, fewer than the score head's kernel of "
-            f"{kernel_size} sees: its scores lean on padding",
+            f"{kernel_size} sees: its scores depend on padding",
         )  # fmt: skip
     if length > LONG:
         report.add(
             "warning", "long", name,
             f"{name}: {length} snippets, about {length * 16 / 25 / 3600:.0f} hours at 16 frames a "
-            "snippet and 25 a second; is that one video, and is the shape (T, D)?",
+            "snippet and 25 frames per second; is that one video, and is the shape (T, D)?",
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The findings of a check."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..._wording import first_few
+
 Severity = Literal["error", "warning"]
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is off.
+    """One problem.
 
     Attributes
     ----------
     severity : "error" or "warning"
-        An error keeps training or evaluation from a right result; a warning is to be looked at.
+        With an error, training or evaluation fails or gives a wrong result; a warning may be fine.
     kind : str
         One of a fixed set of short names, such as ``"missing"``, for programs.
     videos : tuple of str
         Names of the videos that it is about; empty for the whole set.
     text : str
-        What is off and what to do, in a sentence or two.
+        What is wrong and what to do, in a sentence or two.
     """
 
     severity: Severity
@@ -82,5 +83,4 @@ class Report:
 
 def some(names: Sequence[str]) -> str:
     """Name the first few of many, and count the others."""
-    shown = ", ".join(repr(name) for name in names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+    return first_few(map(repr, names))

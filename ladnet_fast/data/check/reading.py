@@ -1,4 +1,4 @@
-"""What one pass over a video's files tells, a block of rows at a time."""
+"""Reading a video's files once, a block of rows at a time, and noting what they hold."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data._arrays import open_array
-from ladnet_fast.data.axes import crop_axis
-from ladnet_fast.data.features import feature_shape
-from ladnet_fast.data.video import Axes, DataError, FeatureSource, Video
+from .._arrays import open_array
+from ..axes import crop_axis
+from ..features import feature_shape
+from ..video import Axes, DataError, FeatureSource, Video
 
 _BLOCK_VALUES = 1 << 22
 
@@ -50,7 +50,7 @@ class Reading:
 
     @property
     def snippets(self) -> int | None:
-        """T as scoring has it, or None where it isn't known."""
+        """Number of snippets that scoring would see, or None where it isn't known."""
         if self.problems or not self.crops or len({m.snippets for m in self.crops}) > 1:
             return None
         length = self.crops[0].snippets
@@ -58,7 +58,7 @@ class Reading:
 
 
 def read_video(video: Video) -> Reading:
-    """Read every file of ``video`` once; nothing that is wrong with one is raised."""
+    """Read every file of ``video`` once; problems are noted in the result, not raised."""
     reading = Reading(video)
     several = len(video.features) > 1
     for index, source in enumerate(video.features):
@@ -87,7 +87,7 @@ def _attempt(
 
 
 class _AxesError(DataError):
-    """Which axis holds the crops can't be told, or several crops are where one has to be."""
+    """The axis of the crops is unknown, or there are several crops where one is allowed."""
 
 
 def _read(source: FeatureSource, axes: Axes | None, *, single: bool) -> list[Matrix]:

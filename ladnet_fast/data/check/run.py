@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ladnet_fast.data.annotations import Boundaries
-from ladnet_fast.data.check.files import check_shapes, check_video
-from ladnet_fast.data.check.findings import Report
-from ladnet_fast.data.check.reading import Reading, read_video
-from ladnet_fast.data.check.sets import check_duplicates, check_labels, check_overlap
-from ladnet_fast.data.check.truth import Source, check_truth
-from ladnet_fast.data.ground_truth import LengthRule
-from ladnet_fast.data.video import Video, require_videos
+from ..annotations import Boundaries
+from ..ground_truth import LengthRule
+from ..video import Video, require_videos
+from .files import check_shapes, check_video
+from .findings import Report
+from .reading import Reading, read_video
+from .sets import check_duplicates, check_labels, check_overlap
+from .truth import Source, check_truth
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -32,7 +32,7 @@ def check_videos(
     query_dim: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Read every file of a data set once and list all that is off.
+    """Read every file of a data set once and list every problem.
 
     Memory holds some rows of one video at a time; what is kept of a video is small.
 
@@ -41,7 +41,7 @@ def check_videos(
     videos : sequence of Video
         As `read_list` or `read_manifest` give them with ``check_files=False``.
     test_videos : sequence of Video
-        Of another list: checked too, and for videos that are in both.
+        Of another list; they are checked too, also for videos that are in both.
     source, boundaries, length_rule
         Ground truth of ``test_videos`` if there are some, else of ``videos``; see
         `load_ground_truth`. Without ``source``, the videos' own files, where they have one.
@@ -55,7 +55,7 @@ def check_videos(
     Returns
     -------
     Report
-        Findings and counts; nothing that is wrong with a data file is raised.
+        Findings and counts; a problem of a data file is a finding, never an exception.
     """
     require_videos(videos)
     report = Report()

@@ -1,13 +1,13 @@
-"""What is off in a set of videos as a whole: labels, splits, folds, and videos that occur twice."""
+"""Problems of a set of videos as a whole: labels, splits, folds, videos that occur twice."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
-from ladnet_fast.data.check.findings import Report, some
-from ladnet_fast.data.check.reading import Reading
-from ladnet_fast.data.video import Video, label_remedies
+from ..video import Video, label_remedies
+from .findings import Report, some
+from .reading import Reading
 
 _NAMES = {0: "normal", 1: "anomalous"}
 
@@ -17,7 +17,7 @@ def check_labels(
 ) -> None:
     """Look for unknown labels, and for parts of the set with one class only.
 
-    Where ground truth is given, it tells the labels: neither is an error then.
+    Where ground truth is given, it gives the labels too: neither is an error then.
     """
     unknown = [video.name for video in videos if video.label is None]
     if unknown:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast._wording import give
-from ladnet_fast.data.annotations import Boundaries, read_annotations
-from ladnet_fast.data.check.findings import Report, some
-from ladnet_fast.data.check.reading import Reading
-from ladnet_fast.data.ground_truth import LengthRule, load_ground_truth
-from ladnet_fast.data.video import DataError, Video
+from ..._wording import give
+from ..annotations import Boundaries, read_annotations
+from ..ground_truth import LengthRule, load_ground_truth
+from ..video import DataError, Video
+from .findings import Report, some
+from .reading import Reading
 
 _Known = tuple[Video, int]  # with its snippets
 

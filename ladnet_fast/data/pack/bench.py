@@ -1,4 +1,4 @@
-"""Bags a second from single files and from a pack, in turns, and what stays in memory.
+"""Bags per second from single files and from a pack, in turns, and what stays in memory.
 
 python -m ladnet_fast.data.pack.bench MANIFEST PACK [--cold]
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from ladnet_fast.data.bags import BagDataset
-from ladnet_fast.data.batch_reader import BatchReader
-from ladnet_fast.data.manifest import read_manifest
+from ..bags import BagDataset
+from ..batch_reader import BatchReader
+from ..manifest import read_manifest
 
 _ROUNDS = 5
 
 
-def bags_a_second(reader: BatchReader, batches: Sequence[list[int]]) -> float:
+def bags_per_second(reader: BatchReader, batches: Sequence[list[int]]) -> float:
     """Read batches one after the other, as training without workers does."""
     start = time.perf_counter()
     for samples in batches:
@@ -68,7 +68,7 @@ def main() -> None:
         for name in ("pack", "files"):
             if given.cold:
                 forget(readers[name].dataset)
-            found[name].append(bags_a_second(readers[name], batches))
+            found[name].append(bags_per_second(readers[name], batches))
             if name == "pack" and after is None:
                 after = anonymous_bytes()
     warm = {name: values if given.cold else values[1:] for name, values in found.items()}

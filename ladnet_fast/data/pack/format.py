@@ -1,4 +1,4 @@
-"""What lies in the folder of a pack.
+"""What the folder of a pack holds.
 
 ``features-0000.npy``, ... hold the rows of all crops of all videos end to end, (rows, D), and
 ``queries-0000.npy``, ... those of the second modality. ``videos.csv`` is a manifest in which
@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ladnet_fast.data.video import DataError, FeatureSource
+from ..video import DataError, FeatureSource
 
 FORMAT = "ladnet_fast.pack.1"
-INFO, MANIFEST, TRUTH = "pack.json", "videos.csv", "truth"
+INFO, TRUTH = "pack.json", "truth"
 #: What the files are called in their records.
 KIND = "a pack of features"
 
 Dtype = Literal["float32", "float16", "bfloat16"]
-#: How NumPy's headers spell them. NumPy has no bfloat16: two bytes without a type, so that a
-#: program that doesn't know can't take them for numbers.
+#: How NumPy's headers spell them. NumPy has no bfloat16, which is stored as two bytes without a
+#: type: a program that doesn't know it won't take them for numbers.
 DESCR: Mapping[str, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "|V2"}
 
 _ROWS = re.compile(r"(\d{1,15}):(\d{1,15})")
@@ -85,24 +85,6 @@ def rows_of(source: FeatureSource) -> tuple[int, int] | None:
 def is_pack(folder: str | os.PathLike[str]) -> bool:
     """Tell whether ``folder`` is that of a complete pack."""
     return os.path.isfile(os.path.join(folder, INFO))
-
-
-def manifest_in(path: Path) -> Path:
-    """Return the manifest in a folder, as ``pack`` and ``extract`` write it; files as they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has none.
-    """
-    if not path.is_dir():
-        return path
-    if not (path / MANIFEST).is_file():
-        raise FileNotFoundError(
-            f"folder {path} doesn't hold a {MANIFEST}: it is neither a pack (ladnet-fast pack) nor "
-            "the output of ladnet-fast extract; name a manifest, or a list with --layout"
-        )
-    return path / MANIFEST
 
 
 def read_info(folder: str | os.PathLike[str]) -> PackInfo:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ladnet_fast._records import record_of
-from ladnet_fast.data.pack.format import is_pack, read_info, rows_of
-from ladnet_fast.data.video import FeatureSource, Video
+from ..._records import record_of
+from ..video import FeatureSource, Video
+from .format import is_pack, read_info, rows_of
 
 
 def origin_of(source: FeatureSource) -> Mapping[str, Any]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ladnet_fast.data._arrays import hdf5_kept_open
-from ladnet_fast.data.features import (
+from .._arrays import hdf5_kept_open
+from ..features import (
     FeatureMatrix,
     count_crops,
     crop_shape,
@@ -19,8 +19,8 @@ from ladnet_fast.data.features import (
     load_query,
     query_shape,
 )
-from ladnet_fast.data.pack.format import DESCR, Dtype
-from ladnet_fast.data.video import DataError, FeatureSource, Video
+from ..video import DataError, FeatureSource, Video
+from .format import DESCR, Dtype
 
 FEATURES, QUERIES = "features", "queries"
 
@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass(slots=True)
 class PlannedShard:
-    """A shard to be: its name, width and entries, and the states of the files at planning."""
+    """A shard that will be written: name, width, entries, and the states of its files by now."""
 
     name: str
     width: int

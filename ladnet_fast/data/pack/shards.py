@@ -1,4 +1,4 @@
-"""Shards of packs, mapped once for each process; the system's page cache is their memory."""
+"""Shards of packs, mapped once per process; their memory is the system's page cache."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladnet_fast.data.pack.format import DESCR, Dtype, read_info, rows_of, tail_digest
-from ladnet_fast.data.video import DataError, FeatureSource
+from ..video import DataError, FeatureSource
+from .format import DESCR, Dtype, read_info, rows_of, tail_digest
 
 _MOST_OPEN = 256  # a mapping keeps a file open, and a process may have 1,024 on most systems
 _State = tuple[int, int, int]
@@ -46,7 +46,7 @@ class Shard:
             out[...] = self.stored[rows]
 
     def will_need(self, start: int, stop: int) -> None:
-        """Let the disk work ahead: say that rows will be read soon."""
+        """Tell the system that rows will be read soon, so that the disk works ahead."""
         self._advise("MADV_WILLNEED", start, stop)
 
     def map_now(self, start: int, stop: int) -> None:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ladnet_fast._records import DamagedFileError, digest_of
-from ladnet_fast.data.pack.format import PackInfo, read_info
-from ladnet_fast.data.pack.shards import open_shard
+from ..._records import DamagedFileError, digest_of
+from .format import PackInfo, read_info
+from .shards import open_shard
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -16,7 +16,7 @@ Progress = Callable[[str, int, int | None], None]
 def verify_pack(folder: str | os.PathLike[str], *, progress: Progress | None = None) -> PackInfo:
     """Read a pack whole and compare every shard with its SHA-256.
 
-    Opening a pack compares sizes, headers and ends only; this finds a bit that has turned.
+    Opening a pack compares sizes, headers and ends only; this finds every changed bit.
 
     Returns
     -------

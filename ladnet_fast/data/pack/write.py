@@ -14,19 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ladnet_fast._files import remove_leftovers
-from ladnet_fast._locks import folder_lock
-from ladnet_fast._outputs import check_outputs
-from ladnet_fast._records import Record, record_of, record_path, record_text, recorded, wrote
-from ladnet_fast._values import choice, count
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.data._arrays import hdf5_kept_open
-from ladnet_fast.data.manifest import write_manifest
-from ladnet_fast.data.pack.format import (
+from ..._files import remove_leftovers
+from ..._locks import folder_lock
+from ..._outputs import check_outputs
+from ..._records import Record, record_of, record_path, record_text, recorded, wrote
+from ..._values import choice, count
+from ..._values import path as checked_path
+from .._arrays import hdf5_kept_open
+from ..manifest import MANIFEST, write_manifest
+from ..vectors import read_frame_labels
+from ..video import (
+    DataError,
+    FeatureSource,
+    Video,
+    files_of,
+    require_unique_names,
+    require_videos,
+)
+from .format import (
     DESCR,
     INFO,
     KIND,
-    MANIFEST,
     TRUTH,
     Dtype,
     PackInfo,
@@ -35,16 +43,8 @@ from ladnet_fast.data.pack.format import (
     npy_header,
     tail_digest,
 )
-from ladnet_fast.data.pack.origin import common_origin
-from ladnet_fast.data.pack.plan import FEATURES, QUERIES, Entry, PlannedShard, plan_shards, state_of
-from ladnet_fast.data.vectors import read_frame_labels
-from ladnet_fast.data.video import (
-    DataError,
-    FeatureSource,
-    Video,
-    require_unique_names,
-    require_videos,
-)
+from .origin import common_origin
+from .plan import FEATURES, QUERIES, Entry, PlannedShard, plan_shards, state_of
 
 Progress = Callable[[str, int, int | None], None]
 SHARD_BYTES = 4 << 30
@@ -110,7 +110,7 @@ def write_pack(
     }
     outputs = [folder / shard.name for shard in shards]
     outputs += [*truth.values(), folder / MANIFEST, folder / INFO]
-    read = [*inputs, *{path for video in videos for path in _files_of(video)}]
+    read = [*inputs, *set(files_of(videos))]
     check_outputs(outputs, read, kinds=[KIND], overwrite=overwrite)
     with folder_lock(folder, "packing"):
         for place in {path.parent for path in outputs if path.parent.is_dir()}:
@@ -134,11 +134,11 @@ class _Writer:
         self.total = sum(len(shard.entries) for shard in shards)
 
     def write(self) -> PackInfo:
-        """Write what is missing; the order makes every state that a kill leaves one to go on."""
+        """Write what is missing, in an order that lets the next call go on after any kill."""
         kept = {shard.name: self._kept(shard) for shard in self.shards}
         self._check_space([shard for shard in self.shards if kept[shard.name] is None])
         if any(record is None for record in kept.values()):
-            # From here until the end the folder is no pack: nobody reads half of two.
+            # From here to the end the folder is not a pack, so nobody reads parts of two packs.
             (self.folder / INFO).unlink(missing_ok=True)
         found: dict[str, tuple[ShardInfo, Mapping[str, float]]] = {}
         with hdf5_kept_open():
@@ -260,7 +260,7 @@ class _Writer:
         ]
 
     def _remove_others(self) -> None:
-        """Take away the shards of an earlier pack that this one doesn't have."""
+        """Remove the shards of an earlier pack that this one doesn't have."""
         named = {shard.name for shard in self.shards}
         for what in (FEATURES, QUERIES):
             for path in self.folder.glob(f"{what}-[0-9]*.npy"):
@@ -268,12 +268,6 @@ class _Writer:
                 if record is not None and record.made.get("kind") == KIND and wrote(path):
                     path.unlink()
                     record_path(path).unlink()
-
-
-def _files_of(video: Video) -> list[Path]:
-    files = [source.path for source in video.features]
-    files += [] if video.query is None else [video.query.path]
-    return files + ([] if video.frame_labels is None else [video.frame_labels])
 
 
 def _summed(errors: NDArray[Any]) -> dict[str, float]:

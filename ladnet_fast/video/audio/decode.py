@@ -1,4 +1,4 @@
-"""The sound of a video file as one channel at 16 kHz."""
+"""Decoding the sound of a video file as one channel at 16 kHz."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.audio.logmel import SAMPLE_RATE
-from ladnet_fast.video.errors import VideoError
+from ..._extras import import_extra
+from ..._values import path as checked_path
+from ..errors import VideoError
+from .logmel import SAMPLE_RATE
 
 
 class NoAudioError(VideoError):

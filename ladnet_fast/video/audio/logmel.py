@@ -64,7 +64,7 @@ def examples(
     Parameters
     ----------
     waveform : array, (samples,)
-        See :func:`log_mel`.
+        See `log_mel`.
     hop_seconds : float
         From the start of one patch to that of the next, to the nearest 10 ms frame. AudioSet's is
         0.96: no overlap. The time of a snippet gives a patch for each snippet.

@@ -1,4 +1,4 @@
-"""Queries of many videos into files: one row of VGGish for each snippet."""
+"""Writing the queries of many videos into files: one row of VGGish per snippet."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from ladnet_fast._outputs import check_outputs
-from ladnet_fast._records import recorded
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.video.audio.decode import read_audio
-from ladnet_fast.video.audio.logmel import examples
-from ladnet_fast.video.audio.vggish import VGGish
-from ladnet_fast.video.decode import frame_rate
-from ladnet_fast.video.errors import VideoError
+from ..._outputs import check_outputs
+from ..._records import recorded
+from ..._tensors import tensors_digest
+from ..._values import path as checked_path
+from ...data._list_files import QUERY_SUFFIX
+from ..decode import frame_rate
+from ..errors import VideoError
+from .decode import read_audio
+from .logmel import examples
+from .vggish import VGGish
 
 KIND = "queries"
 
 
 @dataclass(frozen=True, slots=True)
 class QueryOutcome:
-    """What became of a video: its file and rows, or why there is none."""
+    """The result for one video: its file and rows, or why there is none."""
 
     video: Path
     file: Path | None
@@ -56,7 +57,7 @@ def extract_queries(
     folder : path-like
         Created if needed.
     model : VGGish
-        With weights; see :func:`load_vggish`.
+        With weights; see `load_vggish`.
     fps : float, optional
         Frame rate at which the snippets were cut. Default: each file's own.
     frames_per_snippet : int
@@ -77,7 +78,7 @@ def extract_queries(
             f"snippets must have a number for each of {len(paths)} videos; got {len(snippets)}"
         )
     folder = checked_path("folder", folder)
-    files = [folder / f"{path.stem}__vggish.npy" for path in paths]
+    files = [folder / f"{path.stem}{QUERY_SUFFIX}.npy" for path in paths]
     check_outputs(files, paths, kinds=[KIND], overwrite=overwrite)
     settings = {"network": "vggish", "weights": tensors_digest(model.state_dict(), {})}
     return _extract(paths, snippets, files, model, settings, fps, frames_per_snippet)
@@ -96,7 +97,7 @@ def _extract(
         try:
             rate = frame_rate(path) if fps is None else fps
             if rate is None:
-                raise VideoError(f"{path} doesn't say its frame rate; give fps")
+                raise VideoError(f"{path} doesn't say its frame rate; give it as fps")
             patches = examples(read_audio(path), hop_seconds=frames / rate, count=count)
         except VideoError as error:
             yield QueryOutcome(path, None, 0, str(error))

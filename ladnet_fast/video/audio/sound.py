@@ -1,4 +1,4 @@
-"""The sound of videos that are extracted or scored, beside their features."""
+"""Rows of the sound of videos, written beside their features."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from ladnet_fast._outputs import OutputError, check_outputs
-from ladnet_fast._records import DamagedFileError, record_of, recorded, verify
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast.video import origin
-from ladnet_fast.video.audio.decode import read_audio
-from ladnet_fast.video.audio.logmel import examples
-from ladnet_fast.video.audio.queries import KIND
-from ladnet_fast.video.audio.vggish import VGGish, load_vggish
-from ladnet_fast.video.decode import frame_rate
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.sources import Footage
-
-_SUFFIX = "__vggish.npy"
+from ..._outputs import OutputError, check_outputs
+from ..._records import DamagedFileError, record_of, recorded, verify
+from ..._tensors import tensors_digest
+from ...data._list_files import QUERY_SUFFIX
+from .. import origin
+from ..decode import frame_rate
+from ..errors import VideoError
+from ..sources import Footage
+from .decode import read_audio
+from .logmel import examples
+from .queries import KIND
+from .vggish import VGGish, load_vggish
 
 
 class Sound:
@@ -55,7 +54,7 @@ class Sound:
 
     def file(self, name: str) -> Path:
         """Return where the rows of a video go."""
-        return self._folder / f"{name}{_SUFFIX}"
+        return self._folder / f"{name}{QUERY_SUFFIX}.npy"
 
     def check(self, footage: Sequence[Footage]) -> None:
         """Refuse files that are in the way, before hours of work.
@@ -125,7 +124,7 @@ def named_sound(spec: str, *, device: str) -> VGGish:
     Raises
     ------
     ValueError, FileNotFoundError
-        If it names nothing that there is, or the weights are no VGGish's.
+        If the name is another or the file is not there, or its weights are not VGGish's.
     """
     kind, colon, file = spec.partition(":")
     if kind != "vggish" or not colon or not file:

@@ -1,4 +1,4 @@
-"""VGGish in PyTorch; the weights are the user's."""
+"""VGGish in PyTorch; the user brings the weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ladnet_fast._values import path as checked_path
-from ladnet_fast.nn.checkpoint import state_of
-from ladnet_fast.nn.weight_files import read_weights_file
-from ladnet_fast.video.audio.logmel import BANDS, PATCH_FRAMES
+from ..._values import path as checked_path
+from ...nn.checkpoint import state_of
+from ...nn.weight_files import read_weights_file
+from .logmel import BANDS, PATCH_FRAMES
 
 WIDTH = 128
 _CHANNELS = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M")
@@ -72,7 +72,7 @@ def load_vggish(path: str | os.PathLike[str], *, device: str | torch.device = "c
     ----------
     path : path-like
         A safetensors file, or a file of ``torch.save`` (tensors alone; pickled objects are
-        refused), with the entries that :class:`VGGish` lists. Entries ``pproc.*`` of AudioSet's
+        refused), with the entries that `VGGish` lists. Entries ``pproc.*`` of AudioSet's
         PCA, which that port adds, are left out.
     device : str or torch.device
         Where to put it.

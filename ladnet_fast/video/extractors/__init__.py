@@ -1,4 +1,4 @@
-"""What describes snippets: I3D, and whatever else keeps to the protocol.
+"""Extractors, which turn snippets into features: I3D, CLIP, and those of other packages.
 
 A package of yours adds an extractor by an entry point of the group ``ladnet_fast.extractors``::
 
@@ -6,15 +6,15 @@ A package of yours adds an extractor by an entry point of the group ``ladnet_fas
     mine = "my_package:make_extractor"
 """
 
-from ladnet_fast.video.extractors.i3d import I3DExtractor
-from ladnet_fast.video.extractors.protocol import (
+from .i3d import I3DExtractor
+from .protocol import (
     Clips,
     Extractor,
     PlacedExtractor,
     Preparation,
     Rows,
 )
-from ladnet_fast.video.extractors.registry import (
+from .registry import (
     ExtractorError,
     Factory,
     extractor_names,

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ladnet_fast._choices import PRECISIONS
-from ladnet_fast._extras import import_extra
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors.protocol import Clips, Extractor, Preparation, Rows
-from ladnet_fast.video.extractors.registry import ExtractorError
+from ..._choices import PRECISIONS
+from ..._extras import import_extra
+from ..._tensors import tensors_digest
+from ..._values import shown
+from .protocol import Clips, Extractor, Preparation, Rows
+from .registry import ExtractorError
 
 #: Pillow's numbers of the filters, as image processors have them.
 _FILTERS: Mapping[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
@@ -54,7 +54,7 @@ def clip(
     Raises
     ------
     ExtractorError
-        If an argument is another, or the model is no CLIP with a vision tower.
+        If an argument is not allowed, or the model is not a CLIP with a vision tower.
     ladnet_fast._extras.MissingExtraError
         If transformers is not installed (extra "clip").
     """
@@ -64,10 +64,12 @@ def clip(
             "for example clip:openai/clip-vit-base-patch16"
         )
     if engine not in ("torch", "auto"):
-        raise ExtractorError(f"the extractor clip has the engine torch; got {shown(engine)}")
+        raise ExtractorError(
+            f"engine must be torch or auto for the extractor clip; got {shown(engine)}"
+        )
     if precision not in ("fp32", "bf16"):
         raise ExtractorError(
-            f"the extractor clip has the precisions fp32 and bf16; got {shown(precision)}"
+            f"precision must be fp32 or bf16 for the extractor clip; got {shown(precision)}"
         )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -75,7 +77,7 @@ def clip(
 
 
 class ClipExtractor:
-    """A vision tower with its projection; see :func:`clip`.
+    """A vision tower with its projection; see `clip`.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ class ClipExtractor:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """Tell models apart that give different features."""
+        """What models that give different features differ in."""
         self.load()
         return {
             "network": "clip",
@@ -163,7 +165,7 @@ class ClipExtractor:
                 path = Path(utils.cached_file(self.what, name))
             except OSError as error:
                 raise ExtractorError(
-                    f"clip:{self.what} is no folder, and no model that the hub gives: {error}"
+                    f"clip:{self.what} is neither a folder nor a model of the hub: {error}"
                 ) from error
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -173,9 +175,11 @@ class ClipExtractor:
                 "and model.safetensors, as save_pretrained of model and image processor write them"
             ) from None
         except ValueError as error:
-            raise ExtractorError(f"{path} is no JSON: {error}") from error
+            raise ExtractorError(f"{path} is not JSON: {error}") from error
         if not isinstance(content, dict):
-            raise ExtractorError(f"{path} holds {type(content).__name__}, expected an object")
+            raise ExtractorError(
+                f"{path}: the content must be a JSON object; got {type(content).__name__}"
+            )
         return content
 
 
@@ -235,6 +239,6 @@ class _Processor:
 
 
 _STEPS = ("resize", "center_crop", "rescale", "normalize")
-# Of OpenAI's models, for configurations that leave them out, as transformers does.
+# Values of OpenAI's models, for configurations that leave them out; transformers uses them too.
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)

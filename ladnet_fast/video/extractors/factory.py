@@ -1,4 +1,4 @@
-"""Makes our I3D extractor from names: of a device, an engine and a precision."""
+"""Making the I3D extractor from the names of a device, an engine and a precision."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import importlib.util
 
 import torch
 
-from ladnet_fast._choices import ENGINES, PRECISIONS
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors.i3d import I3DExtractor
-from ladnet_fast.video.extractors.protocol import Extractor
-from ladnet_fast.video.extractors.registry import ExtractorError
+from ..._choices import ENGINES, PRECISIONS
+from ..._values import shown
+from .i3d import I3DExtractor
+from .protocol import Extractor
+from .registry import ExtractorError
 
 
 def i3d(
@@ -37,20 +37,20 @@ def i3d(
     Raises
     ------
     ExtractorError
-        If an argument is another, or the engine can't do what is asked for.
+        If an argument is not allowed, or the engine can't do what is asked for.
     ladnet_fast._extras.MissingExtraError
         If OpenVINO is asked for and is not installed.
     """
-    from ladnet_fast.video import extraction
+    from .. import extraction
 
     if what is not None:
-        raise ExtractorError(f"the extractor i3d has one network only; got {shown(f'i3d:{what}')}")
+        raise ExtractorError(f"extractor must be i3d, without a colon; got {shown(f'i3d:{what}')}")
     if precision not in PRECISIONS:
         allowed = ", ".join(PRECISIONS)
         raise ExtractorError(f"precision must be one of {allowed}; got {shown(precision)}")
     chosen = chosen_engine(engine, device, precision)
     if chosen == "openvino":
-        from ladnet_fast.video.extractors.openvino import OpenVinoI3D
+        from .openvino import OpenVinoI3D
 
         return OpenVinoI3D(precision, lambda: extraction._pretrained(torch.float32, "cpu"))
     dtype = getattr(torch, PRECISIONS[precision])

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast.video.extractors.protocol import Clips, Preparation, Rows
-from ladnet_fast.video.frames import SHORT_SIDE
-from ladnet_fast.video.i3d import CROP_SIZE, FEATURE_DIM, I3D, SNIPPET_FRAMES
-from ladnet_fast.video.weights import MEMBER_SHA256
+from ..._tensors import tensors_digest
+from ..frames import SHORT_SIDE
+from ..i3d import CROP_SIZE, FEATURE_DIM, I3D, SNIPPET_FRAMES
+from ..weights import MEMBER_SHA256
+from .protocol import Clips, Preparation, Rows
 
 
 class I3DExtractor:
@@ -54,7 +54,7 @@ class I3DExtractor:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """Tell networks apart that give different features."""
+        """What networks that give different features differ in."""
         if self._published:
             weights, precision = MEMBER_SHA256, self._dtype
         else:

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ladnet_fast._choices import PRECISIONS
-from ladnet_fast._extras import import_extra, require_extra
-from ladnet_fast._files import STATE, cache_folder, temporary_folder
-from ladnet_fast._locks import folder_lock
-from ladnet_fast._records import DamagedFileError, digest_of, recorded, verify
-from ladnet_fast._tensors import tensors_digest
-from ladnet_fast.video.errors import VideoError
-from ladnet_fast.video.extractors.protocol import Clips, Extractor, Preparation, Rows
-from ladnet_fast.video.frames import SHORT_SIDE
-from ladnet_fast.video.i3d import CROP_SIZE, FEATURE_DIM, I3D, SNIPPET_FRAMES
-from ladnet_fast.video.weights import MEMBER_SHA256
+from ..._choices import PRECISIONS
+from ..._extras import import_extra, require_extra
+from ..._files import STATE, cache_folder, temporary_folder
+from ..._locks import folder_lock
+from ..._records import DamagedFileError, digest_of, recorded, verify
+from ..._tensors import tensors_digest
+from ..errors import VideoError
+from ..frames import SHORT_SIDE
+from ..i3d import CROP_SIZE, FEATURE_DIM, I3D, SNIPPET_FRAMES
+from ..weights import MEMBER_SHA256
+from .protocol import Clips, Extractor, Preparation, Rows
 
 KIND = "network"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -206,7 +206,7 @@ def first_snippets(extractor: Extractor, videos: Sequence[Path], wanted: int) ->
     VideoError
         If no video gives a single one.
     """
-    from ladnet_fast.video.features import centre_snippets
+    from ..features import centre_snippets
 
     found: list[Clips] = []
     left = len(videos)

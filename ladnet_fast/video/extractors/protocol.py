@@ -1,4 +1,4 @@
-"""What extraction needs of an extractor: whoever has it can stand in for I3D."""
+"""What extraction needs of an extractor: any class that has it can stand in for I3D."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.video.frames import short_side_size
+from ..frames import short_side_size
 
 Clips = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.float32]
@@ -61,9 +61,9 @@ class Extractor(Protocol):
     frames_per_snippet : int
         Consecutive frames that one row describes.
     preparation : Preparation
-        What it wants of frames.
+        How frames must be prepared.
     settings : mapping
-        What makes its numbers what they are, of JSON types: at least ``network`` (its name),
+        What its numbers depend on, of JSON types: at least ``network`` (its name),
         ``weights`` (a digest of them) and ``precision`` (``"float32"``, ``"bfloat16"``,
         ``"int8"``), and ``engine`` where another than PyTorch computes. It is remembered beside the
         features, and features of other settings are never mixed in. Reading it must not need the
@@ -111,7 +111,7 @@ class PlacedExtractor(Extractor, Protocol):
     """An extractor that keeps something beside the features, or learns from the videos at hand."""
 
     def place(self, folder: Path, videos: Sequence[Path]) -> None:
-        """Say where the features go, and of which videos; before ``settings`` are read.
+        """Hear where the features go and of which videos, before ``settings`` are read.
 
         Nothing may be written or computed yet: that is for `load`, after which ``settings`` are
         read again.
@@ -141,7 +141,7 @@ def missing(value: object) -> list[str]:
 def remembered(extractor: Extractor) -> dict[str, Any]:
     """Return what the records of features say of their extractor.
 
-    I3D's own snippets and preparation go without saying.
+    I3D's snippet length and preparation are the default, and left out.
     """
     settings = dict(extractor.settings)
     if extractor.frames_per_snippet != 16:

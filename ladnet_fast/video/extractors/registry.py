@@ -1,4 +1,4 @@
-"""Extractors by name: ours, and those of installed packages."""
+"""Extractors by name: this package's own, and those of other installed packages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NamedTuple
 
-from ladnet_fast._values import shown
-from ladnet_fast.video.extractors.protocol import Extractor, is_extractor, missing
+from ..._values import shown
+from .protocol import Extractor, is_extractor, missing
 
 #: Group of entry points; each names a `Factory` in its package.
 GROUP = "ladnet_fast.extractors"
@@ -15,10 +15,10 @@ GROUP = "ladnet_fast.extractors"
 #: ``factory(what, device=..., engine=..., precision=...)`` returns an `Extractor`. ``what`` is the
 #: text after the colon of ``NAME:WHAT``, None without; ``device`` a name of PyTorch's; ``engine``
 #: ``"torch"``, ``"openvino"`` or ``"auto"``; ``precision`` ``"fp32"``, ``"bf16"`` or ``"int8"``. It
-#: raises ValueError for what it doesn't have, and says what there is.
+#: raises ValueError for what it doesn't have, and says what it has.
 Factory = Callable[..., Extractor]
 
-#: Ours: the module and the function in it, imported when asked for.
+#: This package's own: the module and the function in it, imported when asked for.
 _BUILT_IN = {
     "clip": "ladnet_fast.video.extractors.clip:clip",
     "i3d": "ladnet_fast.video.extractors.factory:i3d",
@@ -54,14 +54,16 @@ def make_extractor(
     Raises
     ------
     ExtractorError
-        If there is none of that name, two packages have one, or what its package gives is none.
+        If there is no extractor of that name, several packages have one, or what the package makes
+        is not an extractor.
     """
     named = _parse(spec)
     factory = _factory(named.name)
     made: Any = factory(named.what, device=device, engine=engine, precision=precision)
     if not is_extractor(made):
         raise ExtractorError(
-            f"the extractor {named.name!r} gives {shown(made)}, which is none: it lacks "
+            f"the extractor {named.name!r} makes {shown(made)}, which is not an extractor: it "
+            "lacks "
             f"{', '.join(missing(made)) or 'a call'}; update its package"
         )
     return made

@@ -46,7 +46,7 @@ BAD = {
     "eps": ({"eps": 0.0}, ValueError, "eps must be greater than 0"),
     "margin": ({"margin": float("nan")}, ValueError, "margin must be a finite number"),
     "weight": ({"alignment_weight": -1.0}, ValueError, "alignment_weight must be"),
-    "divisor": ({"topk_divisor": 0}, ValueError, "topk_divisor must be an integer of at least 1"),
+    "divisor": ({"topk_divisor": 0}, ValueError, "topk_divisor must be at least 1, and a whole"),
     "impl": ({"impl": "gpu"}, ValueError, r"impl must be one of.*'gpu'"),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ladnet_fast._memory import NotEnoughMemoryError, memory_errors, readable_size
+from ladnet_fast._out_of_memory import NotEnoughMemoryError, memory_errors, readable_size
 
 
 def of_torch() -> None:

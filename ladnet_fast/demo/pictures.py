@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast._extras import import_extra
-from ladnet_fast._files import atomic_path
-from ladnet_fast.engine import score_figure
-from ladnet_fast.video.frames import Frame
-from ladnet_fast.video.i3d import SNIPPET_FRAMES
+from .._extras import import_extra
+from .._files import atomic_path
+from ..engine import score_figure
+from ..video.frames import Frame
+from ..video.i3d import SNIPPET_FRAMES
 
 #: Colours and lines of the curves, in order; the first is drawn by the package's own plot.
 _STYLES = (("#1f5fa8", "-"), ("#8a8a8a", "-"), ("#c77700", "-"), ("#2f7d4f", "--"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ladnet_fast.demo.intervals import FIGURES, Bootstrap
+from ladnet_fast.demo.bootstrap import FIGURES, Bootstrap
 from ladnet_fast.metrics import evaluate
 
 

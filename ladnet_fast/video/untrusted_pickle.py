@@ -1,4 +1,4 @@
-"""Reading the published I3D checkpoint: a pickle, opened without trusting it.
+"""Reading a pickle without trusting it: the published I3D checkpoint.
 
 The file is a nested dict of float32 arrays. Its pickle names three things: NumPy's
 ``_reconstruct``, ``ndarray`` and ``dtype``. They resolve to the small stand-ins below, so nothing
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ladnet_fast.video.errors import WeightsError
+from .errors import WeightsError
 
 Array = npt.NDArray[np.float32]
 

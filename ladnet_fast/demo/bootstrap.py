@@ -1,4 +1,4 @@
-"""Figures over the held-out bags, with intervals: which bags and which seeds were drawn by chance.
+"""Figures over the held-out bags, with intervals for the chance in the draw of bags and seeds.
 
 A bootstrap draws bags with replacement within each label, and seeds with replacement, alike for all
 configurations, so that their differences are paired. The interval is about bags cut from this

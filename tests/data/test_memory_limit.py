@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladnet_fast.data import BagDataset, FeatureSource, Video, memory
-from ladnet_fast.data.memory import MOST_BYTES, MemoryLimit, spare_bytes
+from ladnet_fast.data import BagDataset, FeatureSource, Video, memory_limit
+from ladnet_fast.data.memory_limit import MOST_BYTES, MemoryLimit, spare_bytes
 
 MakeVideo = Callable[..., Video]
 
@@ -76,8 +76,8 @@ def test_what_may_be_kept_leaves_most_of_the_memory_free(
     processes: int,
     expected: int,
 ) -> None:
-    monkeypatch.setattr(memory, "_free_bytes", lambda: free)
-    monkeypatch.setattr(memory, "_cgroup_bytes", lambda: allowed)
+    monkeypatch.setattr(memory_limit, "_free_bytes", lambda: free)
+    monkeypatch.setattr(memory_limit, "_cgroup_bytes", lambda: allowed)
     assert spare_bytes(processes) == expected
 
 
@@ -88,16 +88,16 @@ def test_the_narrowest_limit_around_a_process_counts(
     own.mkdir(parents=True)
     lines = tmp_path / "of_this_process"
     lines.write_text("1:name=systemd:/x\n0::/batch/job/step\n")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_OWN", lines)
-    assert memory._cgroup_bytes() is None
+    monkeypatch.setattr(memory_limit, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory_limit, "_OWN", lines)
+    assert memory_limit._cgroup_bytes() is None
     for folder, most in ((own, "max"), (own.parent, "5000"), (own.parent.parent, "9000")):
         (folder / "memory.max").write_text(most + "\n")
         (folder / "memory.current").write_text("1000\n")
-    assert memory._cgroup_bytes() == 4000
+    assert memory_limit._cgroup_bytes() == 4000
     (tmp_path / "memory").mkdir()  # of the first version
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("1500\n")
     (tmp_path / "memory" / "memory.usage_in_bytes").write_text("1000\n")
-    assert memory._cgroup_bytes() == 500
+    assert memory_limit._cgroup_bytes() == 500
     lines.unlink()
-    assert memory._cgroup_bytes() is None
+    assert memory_limit._cgroup_bytes() is None

@@ -1,4 +1,4 @@
-"""What to tell somebody whose machine has too little memory for what was asked."""
+"""Messages for when memory runs out: how much was asked for, and what needs less."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NotEnoughMemoryError(MemoryError):
 
 @contextmanager
 def memory_errors(advice: str) -> Iterator[None]:
-    """Turn a failed allocation, of whichever library, into one sentence.
+    """Turn a failed allocation, of any library, into one sentence.
 
     Parameters
     ----------

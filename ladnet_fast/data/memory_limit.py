@@ -1,11 +1,11 @@
-"""How many bytes of features may stay in memory: small sets are read once, large ones each time."""
+"""How many bytes of features stay in memory: small sets are read once, large ones every epoch."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-#: More than this is never kept unasked.
+#: More than this is never kept unless the user asks for it.
 MOST_BYTES = 2 << 30
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
@@ -32,7 +32,7 @@ class MemoryLimit:
 
 
 def spare_bytes(processes: int = 1) -> int:
-    """Return what each of some processes on this machine may keep without harm.
+    """Return how many bytes each of some processes on this machine may keep without harm.
 
     At most 2 GiB, and at most a quarter of the memory that is free now, for all of them together.
     """
