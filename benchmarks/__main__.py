@@ -7,9 +7,11 @@ for _module in ("typer", "jinja2", "matplotlib"):
 
 from .accuracy.cli import accuracy, accuracy_report, accuracy_speed, hockey  # noqa: E402
 from .cli import app  # noqa: E402 - only after the extras are known to be there
+from .front_page import front_page  # noqa: E402
 
 app.command()(accuracy)
 app.command()(accuracy_report)
 app.command()(accuracy_speed)
 app.command()(hockey)
+app.command()(front_page)
 app(prog_name="python -m benchmarks")
