@@ -102,7 +102,7 @@ def test_the_wheel_is_the_package_and_nothing_else(tmp_path):
     tops = {name.partition("/")[0] for name in names}
     assert len(tops) == 2
     assert "ladnet_fast" in tops
-    assert "ladnet_fast/kernels/__init__.py" in names
+    assert {"ladnet_fast/kernels/__init__.py", "ladnet_fast/py.typed"} <= set(names)
     assert any(name.startswith("ladnet_fast/demo/") and name.endswith(".j2") for name in names)
     assert {f"ladnet_fast/report/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert not [n for n in names if n.endswith((".cpp", ".h", ".cu", ".so"))]
