@@ -114,7 +114,7 @@ def growth_figure(measured: Mapping[str, Any], colours: Mapping[str, str]) -> Fi
     return figure
 
 
-def _style(colours: Mapping[str, str]) -> dict[str, Any]:
+def _style(colours: Mapping[str, str]) -> Any:  # keys are literals to the type checker
     written = ("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor")
     return {
         "svg.hashsalt": "ladnet_fast",  # the same numbers give the same file

@@ -176,7 +176,7 @@ def write_manifest(path: str | os.PathLike[str], videos: Sequence[Video]) -> Non
             "axes": video.axes,
         }
 
-    columns = REQUIRED + OPTIONAL
+    columns: tuple[str, ...] = REQUIRED + OPTIONAL
     rows = [row(video) for video in videos]
     # Only a few files need the column axes: the others' manifests stay as they were.
     if not any(video.axes for video in videos):
