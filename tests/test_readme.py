@@ -39,7 +39,7 @@ DTYPES = {
 
 
 def _attention(x):
-    return (x[None], x[None], x[None])
+    return (x.unsqueeze(0),) * 3  # indexing would ask for the device
 
 
 def _losses(x):
@@ -259,7 +259,7 @@ def test_what_pypi_shows_has_no_relative_link(released):
     )
     assert len(after) == len(before) > 20
     for old, new in zip(before, after, strict=True):
-        if old.startswith("https://"):
+        if old.startswith(("https://", "#")):
             assert new == old
         else:
             kind = "raw" if old.endswith(".svg") else "blob"
