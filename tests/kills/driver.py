@@ -118,9 +118,7 @@ def run_and_import(arguments: list[str]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _become(
-    arguments: list[str], kill_at: int | None, tell_imports: int | None = None
-) -> None:
+def _become(arguments: list[str], kill_at: int | None, tell_imports: int | None = None) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     if kill_at is not None:
@@ -144,7 +142,9 @@ def _become(
         app(arguments, prog_name="ladnet-fast")
     except SystemExit as end:
         if tell_imports is not None:
-            specs = [(name, getattr(found, "__spec__", None)) for name, found in sys.modules.items()]
+            specs = [
+                (name, getattr(found, "__spec__", None)) for name, found in sys.modules.items()
+            ]
             named = [name for name, spec in specs if spec is not None and spec.name == name]
             os.write(tell_imports, "\n".join(named).encode())
         os._exit(int(end.code or 0))
@@ -152,6 +152,12 @@ def _become(
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(70)
     os._exit(0)
+
+
+def _imported() -> list[str]:
+    """Return the names of the modules that ``import`` knows by their names."""
+    specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items()}
+    return [name for name, spec in specs.items() if spec is not None and spec.name == name]
 
 
 def check_whole(folder: Path) -> None:
