@@ -20,7 +20,8 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# What an edit should not break; leaves out builds, sanitizers and whole training runs.
+# What an edit should not break; leaves out builds, sanitizers and whole training runs. One kind of
+# tests alone: .venv/bin/python -m pytest -m build, or emulator, aot, gpu.
 test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
 

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 # More threads than cores make the many small tests slower, and results must not depend on it.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+# What a compiler made of the same files with the same flags is taken from ccache, where that is
+# installed; of programs with debug information too, which name the folder of the first build.
+if shutil.which("ccache"):
+    for _language in ("CXX", "CUDA"):
+        os.environ.setdefault(f"CMAKE_{_language}_COMPILER_LAUNCHER", "ccache")
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+
+HERE = Path(__file__).parent
+#: The kind of all tests in a folder; pyproject.toml says what the words mean.
+KINDS = {
+    "csrc": "build",
+    "csrc_cuda": "build",
+    "cuda_on_cpu": "emulator",
+    "emulators": "emulator",
+    "gpu": "gpu",
+    "kernels": "emulator",
+    "kernels_aot": "aot",
+    "packaging": "build",
+    "ptx_on_cpu": "emulator",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder; begin with the longest, so that none is left to one process."""
+    for item in items:
+        kind = KINDS.get(item.path.relative_to(HERE).parts[0])
+        if kind is not None:
+            item.add_marker(kind)
+    items.sort(key=_seconds, reverse=True)
+
+
+def _seconds(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("slow")
+    return 0 if mark is None else mark.kwargs.get("seconds", 10)
 
 
 @pytest.fixture(autouse=True)

@@ -12,3 +12,8 @@ import os
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 collect_ignore_glob = ["test_interpreted.py"] if INTERPRETED else ["*/test_*.py"]
+
+if INTERPRETED:
+    from .interpreter import speed_up
+
+    speed_up()

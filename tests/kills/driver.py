@@ -5,8 +5,8 @@ rename, then at its second, and so on until it gets through; ``random COMMAND FO
 random moments. After each kill no visible file may be half written; the same command run again
 must give, byte for byte, what a run without a kill gives, and leave nothing else behind.
 
-Everything is imported once; each run is a fork of this process, so that hundreds of kills take
-seconds.
+Each run is a fork of this process, which has imported what the first run of its kind imported: so
+hundreds of kills take seconds.
 """
 
 from __future__ import annotations
@@ -34,25 +34,6 @@ from ladnet_fast.cli.app import app
 
 from ..pixels import Pixels
 
-#: What the commands import when they run: here once, in the forks not again.
-LATE = (
-    "accelerate",
-    "accelerate.data_loader",
-    "av",
-    "ladnet_fast.cli._reporter",
-    "ladnet_fast.engine.score_each",
-    "ladnet_fast.engine.score_files",
-    "ladnet_fast.engine.tested",
-    "ladnet_fast.engine.unlike_training",
-    "ladnet_fast.video.audio.sound",
-    "ladnet_fast.video.extraction",
-    "ladnet_fast.video.extractors.factory",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
-    "scipy.stats",
-    "sklearn.metrics",
-    "torch._dynamo",  # an optimiser's first step
-)
 VIDEOS = 3
 #: What differs between two runs by nature: times and command lines.
 VARYING = ("run.json",)
@@ -80,7 +61,7 @@ def prepare(folder: Path) -> None:
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
-    assert run(TRAIN(folder, folder / "model")) == 0
+    assert run_and_import(TRAIN(folder, folder / "model")) == 0
 
 
 def TRAIN(folder: Path, out: Path) -> list[str]:
@@ -121,7 +102,23 @@ def run(arguments: list[str], kill_at: int | None = None) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _become(arguments: list[str], kill_at: int | None) -> None:
+def run_and_import(arguments: list[str]) -> int:
+    """Run a command in a fork, then import here what it imported: later forks have it from us."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _become(arguments, None, tell_imports=writing)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        names = told.read().split()
+    for name in names:
+        if name not in sys.modules:
+            importlib.import_module(name)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _become(arguments: list[str], kill_at: int | None, tell_imports: int | None = None) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     if kill_at is not None:
@@ -144,11 +141,23 @@ def _become(arguments: list[str], kill_at: int | None) -> None:
     try:
         app(arguments, prog_name="ladnet-fast")
     except SystemExit as end:
+        if tell_imports is not None:
+            specs = [
+                (name, getattr(found, "__spec__", None)) for name, found in sys.modules.items()
+            ]
+            named = [name for name, spec in specs if spec is not None and spec.name == name]
+            os.write(tell_imports, "\n".join(named).encode())
         os._exit(int(end.code or 0))
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(70)
     os._exit(0)
+
+
+def _imported() -> list[str]:
+    """Return the names of the modules that ``import`` knows by their names."""
+    specs = {name: getattr(module, "__spec__", None) for name, module in sys.modules.items()}
+    return [name for name, spec in specs.items() if spec is not None and spec.name == name]
 
 
 def check_whole(folder: Path) -> None:
@@ -257,7 +266,7 @@ def kill_at_random(name: str, folder: Path, count: int) -> int:
 def uninterrupted(name: str, folder: Path) -> dict[str, bytes]:
     """Run the command once without a kill and return what it gives."""
     out = folder / "whole"
-    assert run(COMMANDS[name](folder, out)) == 0
+    assert run_and_import(COMMANDS[name](folder, out)) == 0
     check_whole(out)
     remove_leftovers(out)
     return content(out)
@@ -267,8 +276,6 @@ def main() -> None:
     """Do what the arguments say and print how many kills there were."""
     how, name, place, *count = sys.argv[1:]
     torch.set_num_threads(1)
-    for module in LATE:
-        importlib.import_module(module)
     folder = Path(place)
     prepare(folder)
     kills = (

@@ -159,7 +159,7 @@ def killed(name: str, folder: Path, count: int) -> int:
 def alone(name: str, folder: Path) -> dict[str, bytes]:
     """Do the command by one process and return what it gives."""
     out = folder / "alone"
-    assert driver.run(COMMANDS[name](folder, out)) == 0
+    assert driver.run_and_import(COMMANDS[name](folder, out)) == 0
     return content(out)
 
 

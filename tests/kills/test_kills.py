@@ -12,7 +12,7 @@ from .drive import drive
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the driver forks")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=60)
 @pytest.mark.parametrize(
     ("command", "writes"),
     # A record and a file for each: 3 videos x 3 files; 3 videos x 5 crops, and their rows.
@@ -22,7 +22,7 @@ def test_a_kill_at_any_write(command: str, writes: int, tmp_path: Path) -> None:
     assert drive("driver", "writes", command, tmp_path) > writes
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 @pytest.mark.parametrize("command", ["score", "extract", "train"])
 def test_kills_at_random_moments(command: str, tmp_path: Path) -> None:
     assert drive("driver", "random", command, tmp_path, 17) >= 17

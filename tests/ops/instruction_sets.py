@@ -31,9 +31,14 @@ def run_python(
 def assert_tests_pass(
     instruction_set: str, folder: str, files: list[str], *options: str, **environment: str
 ) -> None:
-    """Run test files of ``tests/ops/<folder>``; skip where the processor lacks the set."""
+    """Run test files of ``tests/ops/<folder>``; skip where the processor lacks the set.
+
+    Nor are they run twice with the set that this process has, unless ``environment`` differs.
+    """
     if instruction_set not in _native.cpu.available_instruction_sets():
         pytest.skip(f"this processor or build has no {instruction_set}")
+    if instruction_set == _native.cpu.instruction_set() and not environment:
+        pytest.skip(f"the same tests run with {instruction_set} in this process")
     paths = [f"tests/ops/{folder}/{name}" for name in files]
     done = run_python(["-m", "pytest", "-x", *options, *paths], instruction_set, **environment)
     assert done.returncode == 0, done.stdout[-4000:]
