@@ -10,6 +10,7 @@ from .camera import camera  # noqa: E402
 from .cli import app  # noqa: E402 - only after the extras are known to be there
 from .front_page import front_page  # noqa: E402
 from .i3d import i3d  # noqa: E402
+from .pack import pack  # noqa: E402
 
 app.command()(accuracy)
 app.command()(accuracy_report)
@@ -17,5 +18,6 @@ app.command()(accuracy_speed)
 app.command()(hockey)
 app.command()(i3d)
 app.command()(camera)
+app.command()(pack)
 app.command()(front_page)
 app(prog_name="python -m benchmarks")

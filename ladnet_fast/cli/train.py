@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from . import _options as opt
-from ._console import console, help_text, metrics_table, number, say
+from ._console import help_text, say
+from ._train_outcome import reported, show_folds, show_result
 
 if TYPE_CHECKING:
     from ..data import LeftOut, Video
     from ..data.lists import Labels
-    from ..engine import Config, CrossValidation, GroundTruth, Reporter, TrainResult
+    from ..engine import Config, Reporter
 
 _OFTEN = "Often changed (each is short for one --set)"
 _EXAMPLE = """
@@ -132,7 +130,7 @@ def command(
 ) -> None:
     """Train LA-Net on videos with one label each, and keep the best epoch's weights.
 
-    Defaults are those of the paper's released code. The folder gets config.yaml, run.json
+    docs/method.md says where each default comes from. The folder gets config.yaml, run.json
     (versions, command, seed), model.safetensors, checkpoint.safetensors, history.json and,
     with test videos, scores and metrics.json.
     """
@@ -184,12 +182,12 @@ def command(
         truth = dataclasses.replace(truth, left_out=left_out)
         if test_videos is not None:
             check_tested(training, test_videos, truth, what="test videos")
-        with _reported():
+        with reported():
             result = train(
                 whole, training, run_dir=folder,
                 test_videos=test_videos, test_ground_truth=truth, **common,
             )  # fmt: skip
-            _report(result, test_videos, truth)
+            show_result(result, test_videos, truth)
         return
     if test is not None or test_split is not None or gt is not None:
         raise typer.BadParameter(
@@ -199,11 +197,11 @@ def command(
     everything = lists.read(videos, split=split)
     if make_folds is not None:
         everything = stratified_folds(everything, make_folds, seed=whole.training.seed)
-    with _reported():
+    with reported():
         outcome = cross_validate(
             whole, everything, out_dir=folder, folds=numbers, ground_truth=truth, **common
         )
-        console.print(_fold_table(outcome))
+        show_folds(outcome)
         say(f"written to {folder}")
 
 
@@ -251,78 +249,3 @@ def _fold_numbers(text: str) -> list[int] | None:
     if twice:
         raise typer.BadParameter(f"--folds names fold {twice[0]} twice; got {text!r}")
     return numbers
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Show warnings as lines of the console; say in one sentence where memory ran out."""
-    from .._out_of_memory import memory_errors
-    from ..engine.process import OtherProcessError
-
-    advice = (
-        "make the batches smaller (--batch-size), cut them into parts (--set training.accumulate=2)"
-        ", or shorten the bags (--set training.snippets=100)"
-    )
-    try:
-        with _warnings_printed(), memory_errors(advice):
-            yield
-    except OtherProcessError as error:
-        raise typer.Exit(1) from error  # the main process has said why
-
-
-@contextmanager
-def _warnings_printed() -> Iterator[None]:
-    """Show warnings as lines of the console."""
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        say(str(message), mark="warning:", style="bold yellow")
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        warnings.showwarning = show
-        yield
-
-
-def _report(result: TrainResult, test_videos: list[Video] | None, truth: GroundTruth) -> None:
-    chosen = {
-        "validation": f"best on held-out videos, {result.metric} {number(result.value or 0)}",
-        "test": f"best on the test videos, {result.metric} {number(result.value or 0)}",
-        "last": "the last one",
-    }[result.selected_by]
-    console.print(
-        f"epoch {result.epoch} ({chosen}) is in {result.run_dir}; {result.seconds:.1f} s",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
-    if test_videos is not None:
-        from ..engine.tested import evaluate_run
-
-        _, metrics = evaluate_run(result, test_videos, truth)
-        console.print(metrics_table(metrics, "test videos"))
-
-
-def _fold_table(outcome: CrossValidation) -> Table:
-    table = Table(title="held-out videos", title_justify="left")
-    for heading in ("fold", "videos", "epoch", "AUC", "AP", "AUC of videos"):
-        table.add_column(heading, justify="right")
-    for fold, metrics in outcome.folds.items():
-        table.add_row(
-            str(fold),
-            str(metrics.num_videos),
-            str(outcome.chosen_epochs[fold]),
-            number(metrics.auc),
-            number(metrics.ap),
-            number(metrics.video_auc),
-        )
-    table.add_section()
-    mean, deviation = outcome.mean, outcome.deviation
-    cells = [
-        f"{mean[name]:.4f} ± {deviation[name]:.4f}" if name in mean else "-"
-        for name in ("auc", "ap", "video_auc")
-    ]
-    table.add_row("mean ± sd", "", "", *cells)
-    pooled = outcome.pooled
-    cells = [number(value) for value in (pooled.auc, pooled.ap, pooled.video_auc)]
-    table.add_row("pooled", str(pooled.num_videos), "", *cells)
-    return table

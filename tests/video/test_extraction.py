@@ -215,7 +215,7 @@ def test_bad_arguments_are_refused(
     ("content", "message"),
     [
         ("name,score\na,1\n", "not a manifest: it has no column video, features, label"),
-        ("video,features,label\na,a.npy\n", "row 2: the header has 3 cells"),
+        ("video,features,label\na,a.npy\n", "row 2: a row must have 3 cells"),
         ("video,features,label\na,a.npy,1\na,a.npy,1\n", "'a' is there twice"),
     ],
 )

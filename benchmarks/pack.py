@@ -1,22 +1,20 @@
-"""Bags per second from single files and from a pack, in turns, and what stays in memory.
-
-python -m ladnet_fast.data.pack.bench MANIFEST PACK [--cold]
-"""
+"""Bags per second from single files and from a pack: ``python -m benchmarks pack``."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 
-from ..bags import BagDataset
-from ..batch_reader import BatchReader
-from ..manifest import read_manifest
+from ladnet_fast.data.bags import BagDataset
+from ladnet_fast.data.batch_reader import BatchReader
+from ladnet_fast.data.manifest import read_manifest
 
 _ROUNDS = 5
 
@@ -45,42 +43,44 @@ def forget(dataset: BagDataset) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--cold", action="store_true", help="drop the files from the cache first")
-    given = parser.parse_args()
+def pack(
+    manifest: Annotated[Path, typer.Argument(help="The manifest that was packed.")],
+    folder: Annotated[Path, typer.Argument(help="What ladnet-fast pack made of it.")],
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Drop the files from the system's cache first.")
+    ] = False,
+) -> None:
+    """Time reading in turns from the files and from the pack, and report what stays in memory.
+
+    Example: python -m benchmarks pack train.csv packed
+    """
     torch.set_num_threads(1)
     readers = {}
-    for name, path in (("files", given.manifest), ("pack", given.pack)):
+    for name, path in (("files", manifest), ("pack", folder)):
         # The rows of a pack are mapped here already; dropped again they are read from the disk.
         readers[name] = BatchReader(BagDataset(read_manifest(path)))
     count = len(readers["pack"])
     found: dict[str, list[float]] = {name: [] for name in readers}
     before = anonymous_bytes()
     after = None
-    for round_ in range(1 if given.cold else _ROUNDS + 1):
+    for round_ in range(1 if cold else _ROUNDS + 1):
         generator = torch.Generator().manual_seed(round_)
         order = torch.randperm(count, generator=generator).tolist()
         batches = [order[start : start + 128] for start in range(0, count, 128)]
         for name in ("pack", "files"):
-            if given.cold:
+            if cold:
                 forget(readers[name].dataset)
             found[name].append(bags_per_second(readers[name], batches))
             if name == "pack" and after is None:
                 after = anonymous_bytes()
-    warm = {name: values if given.cold else values[1:] for name, values in found.items()}
+    warm = {name: values if cold else values[1:] for name, values in found.items()}
     medians = {name: statistics.median(values) for name, values in warm.items()}
-    size = sum(p.stat().st_size for p in given.pack.glob("features-*.npy"))
-    print(f"{count} bags of {size / 1e9:.2f} GB")
+    size = sum(p.stat().st_size for p in folder.glob("features-*.npy"))
+    typer.echo(f"{count} bags of {size / 1e9:.2f} GB")
     for name, value in medians.items():
-        print(f"{name}: {value:,.0f} bags/s (of {', '.join(f'{v:,.0f}' for v in found[name])})")
-    print(f"ratio: {medians['pack'] / medians['files']:.1f}")
+        every = ", ".join(f"{speed:,.0f}" for speed in found[name])
+        typer.echo(f"{name}: {value:,.0f} bags/s (of {every})")
+    typer.echo(f"ratio: {medians['pack'] / medians['files']:.1f}")
     if before is not None and after is not None:
-        print(f"anonymous memory after one epoch of the pack: {(after - before) / 1e6:+.0f} MB")
-
-
-if __name__ == "__main__":
-    main()
+        grown = (after - before) / 1e6
+        typer.echo(f"anonymous memory after one epoch of the pack: {grown:+.0f} MB")
