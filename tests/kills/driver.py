@@ -142,11 +142,7 @@ def _become(arguments: list[str], kill_at: int | None, tell_imports: int | None 
         app(arguments, prog_name="ladnet-fast")
     except SystemExit as end:
         if tell_imports is not None:
-            specs = [
-                (name, getattr(found, "__spec__", None)) for name, found in sys.modules.items()
-            ]
-            named = [name for name, spec in specs if spec is not None and spec.name == name]
-            os.write(tell_imports, "\n".join(named).encode())
+            os.write(tell_imports, "\n".join(_imported()).encode())
         os._exit(int(end.code or 0))
     except BaseException as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
