@@ -1,6 +1,6 @@
 """Whether a side computes the right thing; who does not gets no speed.
 
-The budget is that of the tests, see :mod:`tests.budget`.
+The budget is that of the tests, see `tests.budget`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class DoesNotFitError(Exception):
 
 @contextmanager
 def must_fit(what: str) -> Iterator[None]:
-    """Turn a lack of device memory in the block into :class:`DoesNotFitError`.
+    """Turn a lack of device memory in the block into `DoesNotFitError`.
 
     Only around what the check itself needs: a kernel that runs out of memory has failed.
     """
@@ -35,7 +35,7 @@ def must_fit(what: str) -> Iterator[None]:
 def compare(
     got: Outputs, truth: Outputs, reference: Outputs, scales: Mapping[str, float] | None = None
 ) -> list[OutputError]:
-    """Compare a side's outputs with the oracle's; see :func:`tests.budget.compare`.
+    """Compare a side's outputs with the oracle's; see `tests.budget.compare`.
 
     ``scales``: for outputs on whose way something larger is rounded, its size.
     """

@@ -70,7 +70,7 @@ def reset_peak() -> int:
 
 
 def peak_resident() -> int:
-    """Return the largest number of resident bytes since the start or :func:`reset_peak`."""
+    """Return the largest number of resident bytes since the start or `reset_peak`."""
     if Path("/proc/self/status").exists():
         return _status("VmHWM")
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

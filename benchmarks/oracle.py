@@ -44,7 +44,7 @@ def attention_rows(
     w, b : Tensor or None
         (H,), the prior's parameters.
     prior, scale
-        As in :func:`ladnet_fast.functional.locality_attention`.
+        As in `ladnet_fast.functional.locality_attention`.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def blockwise_attention(
     cu_seqlens: Tensor | None = None,
     impl: str = "reference",
 ) -> Tensor:
-    """Compute :func:`ladnet_fast.functional.locality_attention` of full bags, block by block.
+    """Compute `ladnet_fast.functional.locality_attention` of full bags, block by block.
 
     ``impl`` is taken and not looked at, so that this can stand in for the public function.
     """
@@ -101,6 +101,6 @@ def blockwise_attention(
 
 @contextmanager
 def blockwise_networks() -> Iterator[None]:
-    """Let every LANet in the block use :func:`blockwise_attention`."""
+    """Let every LANet in the block use `blockwise_attention`."""
     with mock.patch("ladnet_fast.nn.attention.locality_attention", blockwise_attention):
         yield

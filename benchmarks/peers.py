@@ -67,7 +67,7 @@ def sdpa_plus_prior(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor, scale
 def flex_logit(q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor, scale: float) -> Tensor:
     """FlexAttention with the prior as its ``score_mod``: the logit prior, the same formula as ours.
 
-    Fused only under torch.compile: see :func:`compiled_for_shape`.
+    Fused only under torch.compile: see `compiled_for_shape`.
     """
 
     def add_prior(score: Tensor, bag: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def flex_band(
 
     The second has log G as its logits, so that its output times its softmax's sum is G v. The best
     that we know to say in FlexAttention, which has no place behind the softmax. ``band`` is what
-    :func:`flex_band_mask` returns.
+    `flex_band_mask` returns.
     """
 
     def only_prior(score: Tensor, bag: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ def compile_problem(device: torch.device) -> str | None:
 
 
 def why_not_compiled(inputs: Any) -> list[str]:
-    """Return :func:`compile_problem` as a list of reasons, for a dataclass with tensors."""
+    """Return `compile_problem` as a list of reasons, for a dataclass with tensors."""
     device = next(x.device for x in vars(inputs).values() if isinstance(x, Tensor))
     problem = compile_problem(device)
     return [] if problem is None else [problem]

@@ -49,7 +49,7 @@ def write_report(runs: list[Results], path: Path) -> Path:
     Parameters
     ----------
     runs : list of results
-        As :func:`.results.read_folder` returns them.
+        As `results.read_folder` returns them.
     path : Path
         The Markdown file.
     """

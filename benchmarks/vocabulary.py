@@ -1,8 +1,8 @@
 """The words of a benchmark: an operator, its shapes, and the sides that compete.
 
-An :class:`Op` knows how to build its inputs, what the right answer is and who can compute it. A
-:class:`Case` is an operator at one shape and dtype, with the sides that are worth timing there.
-Nothing here depends on a device: runners pass it in. :mod:`.registry` lists what there is.
+An `Op` knows how to build its inputs, what the right answer is and who can compute it. A
+`Case` is an operator at one shape and dtype, with the sides that are worth timing there.
+Nothing here depends on a device: runners pass it in. `registry` lists what there is.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Case:
         What the sides' target defaults to and what distinguishes cases of one shape; for attention
         the kind of prior.
     subsets : frozenset of str
-        Which of :data:`SUBSETS` it belongs to; every case is in "full".
+        Which of `SUBSETS` it belongs to; every case is in "full".
     memory : tuple of str
         Sides whose peak memory is measured, each in a process of its own; one that is not among
         ``sides`` takes too long to be timed.
@@ -159,7 +159,7 @@ class Case:
 
 
 def subsets(*names: str) -> frozenset[str]:
-    """Return "full" and the given subsets, each one of :data:`SUBSETS`."""
+    """Return "full" and the given subsets, each one of `SUBSETS`."""
     unknown = set(names) - set(SUBSETS)
     if unknown:
         raise ValueError(f"subsets must be of {', '.join(SUBSETS)}; got {sorted(unknown)}")

@@ -3,12 +3,12 @@
 Each follows its paper's idea in our training loop (Adam, our bags, our seeds); none is the authors'
 code, and none is tuned. All return (scores, features) for padded bags as LA-Net does.
 
-- :class:`Sultani`: W. Sultani, C. Chen, M. Shah, "Real-world Anomaly Detection in Surveillance
+- `Sultani`: W. Sultani, C. Chen, M. Shah, "Real-world Anomaly Detection in Surveillance
   Videos", CVPR 2018: a hinge between the largest scores, with sparsity and smoothness.
-- :class:`RTFM`: Y. Tian et al., "Weakly-supervised Video Anomaly Detection with Robust Temporal
+- `RTFM`: Y. Tian et al., "Weakly-supervised Video Anomaly Detection with Robust Temporal
   Feature Magnitude Learning", ICCV 2021: magnitudes of temporal features, the top k of them.
-- :class:`MLP`: layers on single snippets with the multiple-instance loss on the top k.
-- logistic regression on the means of bags, in :mod:`.training` (it has no epochs).
+- `MLP`: layers on single snippets with the multiple-instance loss on the top k.
+- logistic regression on the means of bags, in `training` (it has no epochs).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class TrialConfig:
     Parameters
     ----------
     method : {"lanet", "sultani", "rtfm", "mlp", "logistic"}
-        LA-Net, or a baseline of :mod:`.baselines`.
+        LA-Net, or a baseline of `baselines`.
     push_weight : float
         Weight of the control: the mean of -log(df + eps) over the snippet pairs of a bag, without
         any score. What the alignment gains, this must not.
@@ -46,7 +46,7 @@ class TrialConfig:
         Which factor of these two receives no gradient.
     ranking : {"none", "partly", "spread", "smoothed"}
         A ranking in another form than the paper's, beside the losses of the grid:
-        :func:`.trials.ranking_term`.
+        `trials.ranking_term`.
     ranking_weight, ranking_margin : float
         Its weight and the margin of its hinge.
     warmup_epochs : int

@@ -155,7 +155,7 @@ def _why_not_plus(inputs: Inputs) -> list[str]:
 
 
 def make_sides(prepare: Any, *, backward: bool) -> tuple[Side, ...]:
-    """Return everybody, prepared by :func:`forward` or :func:`forward_backward`."""
+    """Return everybody, prepared by `forward` or `forward_backward`."""
     own = [
         Side(
             name,

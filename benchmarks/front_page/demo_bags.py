@@ -45,7 +45,7 @@ def choose(demo: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the folder has no scores of :data:`TRIAL`, or of fewer than three anomalous bags.
+        If the folder has no scores of `TRIAL`, or of fewer than three anomalous bags.
     """
     folder = demo / "scores" / TRIAL
     if not folder.is_dir():
@@ -96,6 +96,6 @@ def write(chosen: dict[str, Any], path: Path = FILE) -> None:
 
 
 def read(path: Path = FILE) -> dict[str, Any]:
-    """Read what :func:`write` wrote."""
+    """Read what `write` wrote."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[2] / "docs" / "front-page"
 #: Inches. Two fit side by side into the column of a code host, and one into a phone's.
 SIZE = (4.1, 2.9)
-#: Page -> colours of paper, text and grid; of what is anomalous; of the sides of :mod:`.growth`.
+#: Page -> colours of paper, text and grid; of what is anomalous; of the sides of `growth`.
 THEMES: dict[str, dict[str, str]] = {
     "light": {
         "paper": "#ffffff", "text": "#1f2328", "grid": "#d1d9e0", "anomaly": "#d1242f",
@@ -41,9 +41,9 @@ def draw(
     Parameters
     ----------
     chosen : mapping
-        As :func:`.demo_bags.choose` returns it.
+        As `demo_bags.choose` returns it.
     measured : mapping
-        As :func:`.growth.read` returns it.
+        As `growth.read` returns it.
     folder : Path
         For the pictures; each is written atomically, and says inside what it was drawn from.
     """

@@ -50,7 +50,7 @@ def first_clean(
 ) -> Config | None:
     """Return the first promising configuration without problems, or None after ``limit`` tries.
 
-    It has none however bags lie (:data:`.triton_variants.LAYOUTS`).
+    It has none however bags lie (`triton_variants.LAYOUTS`).
     """
     maker = Maker({}, lambda line: None)
     for config in promising(kernel, architecture, precision, head_size)[:limit]:

@@ -32,7 +32,6 @@ class Binary:
     cubin: bytes
     ptx: str
     shared_bytes: int
-    scratch_bytes: int  # global memory that each program wants
 
     def read(self) -> tuple[cubins.Report, sass.Program]:
         """Return what cuobjdump reports, and the machine code."""
@@ -79,8 +78,6 @@ class Build:
             backend, dict(options), bound, specialization, options
         )
         self.source = ASTSource(kernel, signature, constexprs, attributes)
-        #: The parameters that are passed at a launch, in order.
-        self.parameters = tuple(name for name, kind in signature.items() if kind != "constexpr")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,7 +121,6 @@ class Build:
             built.asm["cubin"],
             built.asm["ptx"],
             built.metadata.shared,
-            getattr(built.metadata, "global_scratch_size", 0) or 0,
         )
 
 

@@ -1,4 +1,4 @@
-"""Rows of the attention kernels, counted in machine code; :mod:`.triton_rules` judges them."""
+"""Rows of the attention kernels, counted in machine code; `triton_rules` judges them."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ _OTHER = Config(64, 64, 64, 4, 2)
 
 @dataclass(frozen=True)
 class Variant:
-    """One kernel in one configuration; it is compiled for each of :data:`LAYOUTS`.
+    """One kernel in one configuration; it is compiled for each of `LAYOUTS`.
 
     Parameters
     ----------
     kernel, mode
-        A key of :data:`MODES` and one of its values: "additive", "logit" and "none" are priors;
+        A key of `MODES` and one of its values: "additive", "logit" and "none" are priors;
         "inference" is the additive forward pass that does not keep the softmax's share.
     architecture
         80, 86, 90, 100 or 120.
@@ -96,7 +96,7 @@ class Variant:
         return replace(self, mode="none", config=config)
 
     def build(self, layout: str) -> Build:
-        """Return it ready to be compiled for one of :data:`LAYOUTS`."""
+        """Return it ready to be compiled for one of `LAYOUTS`."""
         launch = self._launch(layout)
         return Build(
             launch.kernel,

@@ -25,7 +25,7 @@ from .triton_examples import CLEAN, VARIANT
 
 @dataclass
 class Compiled:
-    """What :func:`measure` asks of a binary."""
+    """What `measure` asks of a binary."""
 
     code: str
     name: str = "kernel"
