@@ -24,13 +24,11 @@ HERE = Path(__file__).parent
 KINDS = {
     "csrc": "build",
     "csrc_cuda": "build",
-    "cuda_on_cpu": "emulator",
     "emulators": "emulator",
-    "gpu": "gpu",
     "kernels": "emulator",
     "kernels_aot": "aot",
+    "ops/ddl_loss/emulated": "emulator",
     "packaging": "build",
-    "ptx_on_cpu": "emulator",
 }
 
 
@@ -38,9 +36,9 @@ KINDS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder; begin with the longest, so that none is left to one process."""
     for item in items:
-        kind = KINDS.get(item.path.relative_to(HERE).parts[0])
-        if kind is not None:
-            item.add_marker(kind)
+        for folder in item.path.relative_to(HERE).parents:
+            if folder.as_posix() in KINDS:
+                item.add_marker(KINDS[folder.as_posix()])
     items.sort(key=_seconds, reverse=True)
 
 

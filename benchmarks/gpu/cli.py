@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from ladnet_fast._extras import import_extra
 from ladnet_fast.ops import _triton
 
 from .. import results
-from . import report, table
+from . import checks, report, table
 from .run import STEPS, failures, run
 from .sizes import FULL, QUICK, TINY
 
@@ -42,8 +43,9 @@ def main(
 ) -> None:
     """Check every kernel on this machine's GPU, time it against its peers, write one report.
 
-    Checks: float64 at real sizes, the same bits 100 times, CUDA graphs, peak memory. Without a GPU
-    it says so and ends with status 0; with status 1 if a check fails or the device does.
+    Checks, which are the tests in tests/gpu: float64 at real sizes, the same bits 100 times, CUDA
+    graphs, peak memory. Without a GPU it says so and ends with status 0; with status 1 if a check
+    fails or the device does.
 
     Estimated for an H100, not measured on any GPU: half an hour, --quick ten minutes; compiling
     into empty caches takes more than half of that. The report is written as the run goes, and says
@@ -64,6 +66,9 @@ def main(
     if place is None:
         typer.echo("No GPU: torch.cuda.is_available() is False, so there is nothing to measure.")
         return
+    steps = _steps(only)
+    if set(steps) & set(checks.STEPS):
+        import_extra("pytest", extra="dev", purpose="check the kernels")
     sizes = TINY if tiny else QUICK if quick else FULL
     command = shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]])
 
@@ -71,7 +76,7 @@ def main(
         write = report.write if whole else report.write_data
         write(output, found)
 
-    found = run(place, sizes, cases, _steps(only), command, typer.echo, save)
+    found = run(place, sizes, cases, steps, command, typer.echo, save)
     page, *others = report.write(output, found)
     typer.echo(f"\nwritten: {page}, {', '.join(path.name for path in others)}")
     failed = failures(found)

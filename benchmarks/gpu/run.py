@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from tests.gpu import test_correctness, test_determinism, test_graphs, test_memory
-
 from ..ceilings import Ceiling
 from ..runner import first_line
 from ..vocabulary import Case
-from . import speed
+from . import checks, speed
 from .ceilings import measure_ceilings
 from .clock import clock_for
 from .device import describe
@@ -21,9 +20,8 @@ from .outcome import Outcome, release
 from .sizes import Sizes
 
 CEILINGS = "ceilings"
-_CHECKS: dict[str, Callable[[torch.device, Sizes], Iterator[Outcome]]] = {
-    module.STEP: module.check_all
-    for module in (test_correctness, test_determinism, test_graphs, test_memory)
+_CHECKS: dict[str, Callable[[torch.device, str], Iterator[Outcome]]] = {
+    step: functools.partial(checks.outcomes, step) for step in checks.STEPS
 }
 #: Everything that can be asked for by itself, in the order in which it runs.
 STEPS = (CEILINGS, *_CHECKS, speed.STEP)
@@ -116,20 +114,13 @@ class _Run:
         self._release(CEILINGS)
 
     def _check(self, step: str) -> None:
-        outcomes = _CHECKS[step](self.device, self.sizes)
-        while not self.found["device_failed"]:
-            try:
-                outcome = next(outcomes, None)
-            except Exception as error:  # between two checks: the inputs of the next one
-                self._outcome(Outcome(step, "what is left of it", "failed", first_line(error)))
-                self._release(step)
-                return
-            if outcome is None:
-                return
+        lost = self.found["device_failed"]
+        if lost:
+            reason = f"the device failed in {lost}"
+            self._outcome(Outcome(step, checks.REST, "unavailable", reason))
+            return
+        for outcome in _CHECKS[step](self.device, self.sizes.name):
             self._outcome(outcome)
-            self._release(f"{step}: {outcome.name}")
-        reason = f"the device failed in {self.found['device_failed']}"
-        self._outcome(Outcome(step, "what is left of it", "unavailable", reason))
 
     def _time_cases(self) -> None:
         clock = None

@@ -1,10 +1,12 @@
-"""How large, how often and for how long: the real run, the quick one, and the tests' own."""
+"""For how long is timed, and how large what is measured beside the cases.
+
+The checks have sizes of the same names, see :mod:`tests.gpu.sizes`; those of the cases are in
+:mod:`.table`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
 
 from ..measure import Plan
 
@@ -17,21 +19,6 @@ class Sizes:
     ----------
     name : str
         "full", "quick" or "tiny".
-    snippets, bags : int
-        Longest bag and number of bags of the ragged checks.
-    heads, head_size, features, taps : int
-        Their other sizes.
-    other_head_sizes : tuple of int
-        Checked in the first dtype only.
-    dtypes : tuple of torch.dtype
-        What is checked.
-    repeats : int
-        Calls whose bits must agree.
-    fp32_repeated : int
-        Longest bag of these calls for attention in IEEE float32, which has no tensor cores: at
-        ``snippets`` the repeats alone would take minutes.
-    memory : tuple of int
-        Lengths at which peak memory is compared.
     plan : Plan
         How long a case is timed.
     matrix : int
@@ -43,17 +30,6 @@ class Sizes:
     """
 
     name: str
-    snippets: int
-    bags: int
-    heads: int
-    head_size: int
-    other_head_sizes: tuple[int, ...]
-    features: int
-    taps: int
-    dtypes: tuple[torch.dtype, ...]
-    repeats: int
-    fp32_repeated: int
-    memory: tuple[int, ...]
     plan: Plan
     matrix: int
     copy_bytes: int
@@ -62,17 +38,6 @@ class Sizes:
 
 FULL = Sizes(
     name="full",
-    snippets=8192,
-    bags=16,
-    heads=3,
-    head_size=128,
-    other_head_sizes=(16, 64, 80, 256),
-    features=128,
-    taps=7,
-    dtypes=(torch.bfloat16, torch.float16, torch.float32),
-    repeats=100,
-    fp32_repeated=1024,
-    memory=(16384, 32768, 65536, 131_072),
     plan=Plan(seconds=1.0, min_rounds=10, max_rounds=100, warm_up=3, sample_seconds=0.002),
     matrix=8192,
     copy_bytes=2**30,
@@ -80,36 +45,13 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     name="quick",
-    snippets=2048,
-    bags=8,
-    heads=3,
-    head_size=128,
-    other_head_sizes=(16, 64, 80, 256),
-    features=128,
-    taps=7,
-    dtypes=(torch.bfloat16, torch.float32),
-    repeats=100,
-    fp32_repeated=1024,
-    memory=(8192, 16384, 32768),
     plan=Plan(seconds=0.3, min_rounds=5, max_rounds=30, warm_up=2, sample_seconds=0.001),
     matrix=4096,
     copy_bytes=2**28,
     check_seconds=10.0,
 )
-#: For Triton's interpreter, whose bfloat16 products are wrong: it stores them as integers.
 TINY = Sizes(
     name="tiny",
-    snippets=40,
-    bags=4,
-    heads=3,
-    head_size=16,
-    other_head_sizes=(),
-    features=8,
-    taps=3,
-    dtypes=(torch.float32, torch.float16),
-    repeats=2,
-    fp32_repeated=24,
-    memory=(64, 128, 256),
     plan=Plan(seconds=0.0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0.0),
     matrix=64,
     copy_bytes=2**16,

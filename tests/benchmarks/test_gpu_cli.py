@@ -108,6 +108,10 @@ def test_an_interrupted_command_leaves_its_report(invoke, monkeypatch, tmp_path)
         yield Outcome("memory", "first", "ok", "what was found before")
         raise KeyboardInterrupt
 
+    def graphs(device, sizes):
+        return (Outcome("graphs", name, "unavailable", "no GPU") for name in ("a", "b"))
+
+    monkeypatch.setitem(gpu_run._CHECKS, "graphs", graphs)
     monkeypatch.setitem(gpu_run._CHECKS, "memory", interrupted)
     monkeypatch.setattr(_triton, "INTERPRETED", True)
     result = invoke("--tiny", "--device", "cpu", "--only", "memory", "--only", "graphs")

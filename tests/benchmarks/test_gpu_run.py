@@ -13,10 +13,9 @@ from benchmarks import peers, registry
 from benchmarks.ceilings import Ceiling
 from benchmarks.gpu import clock, device, report, run, speed, table
 from benchmarks.gpu.ceilings import COPY, measure_ceilings, product_name
-from benchmarks.gpu.outcome import Outcome, run_check
+from benchmarks.gpu.outcome import Outcome, release
 from benchmarks.gpu.sizes import FULL, QUICK, TINY
 from benchmarks.vocabulary import Case, Cost, Op, Side
-from tests.gpu import problems
 
 from .conftest import attention, canned
 
@@ -178,13 +177,13 @@ def test_the_device_has_a_file_name():
 
 @pytest.fixture(scope="module")
 def whole_run():
-    """A run of every step on the CPU, the reference in place of the kernels."""
-    sizes = dataclasses.replace(TINY, dtypes=(torch.float32,))
+    """A run of every step on the CPU; the checks, which have tests of their own, are canned."""
     cases = table.tiny(("ddl_forward/", "score_head_forward/"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(problems.OWN, "cpu", dict.fromkeys(problems.OWN["cpu"], "reference"))
+        for step in run._CHECKS:
+            patch.setitem(run._CHECKS, step, checks("a", "b", step=step))
         patch.setattr(run, "clock_for", lambda device: still)
-        return run.run(CPU, sizes, cases, run.STEPS, "python -m benchmarks.gpu", lambda line: None)
+        return run.run(CPU, TINY, cases, run.STEPS, "python -m benchmarks.gpu", lambda line: None)
 
 
 @pytest.fixture
@@ -203,9 +202,23 @@ def test_a_run_holds_every_step(found):
 
 def test_only_the_steps_that_are_asked_for(monkeypatch):
     monkeypatch.setattr(run, "clock_for", lambda device: still)
+    monkeypatch.setitem(run._CHECKS, "graphs", checks("a", step="graphs"))
     found = run.run(CPU, TINY, [], ("graphs",), "command", lambda line: None)
     assert found["ceilings"] == found["measurements"] == []
     assert {check["step"] for check in found["checks"]} == {"graphs"}
+
+
+def test_checks_are_told_the_device_and_the_sizes(monkeypatch):
+    asked = []
+
+    def note(device, sizes):
+        asked.append((device, sizes))
+        return iter(())
+
+    monkeypatch.setitem(run._CHECKS, "memory", note)
+    monkeypatch.setattr(run, "describe", lambda place: device.describe(CPU))
+    run.run(torch.device("cuda", 3), QUICK, [], ("memory",), "command", lambda line: None)
+    assert asked == [(torch.device("cuda", 3), "quick")]
 
 
 class FakeDevice:
@@ -224,11 +237,9 @@ class FakeDevice:
                 raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA")
 
 
-def checks(*names):
-    """A step whose checks pass and take the device's time."""
-    return lambda device, sizes: (
-        run_check("correctness", name, lambda: (True, "fine")) for name in names
-    )
+def checks(*names, step="correctness"):
+    """A step whose checks pass."""
+    return lambda device, sizes: (Outcome(step, name, "ok", "fine") for name in names)
 
 
 DOUBLING = Op(
@@ -244,49 +255,41 @@ CASES = [Case(DOUBLING, {"T": T}, ("eager", "triton")) for T in (3, 4)]
 
 
 def test_a_device_that_fails_costs_what_comes_after_it_and_no_more(monkeypatch, tmp_path):
-    # Every check waits once itself, and twice when memory is given back: the second check fails.
-    FakeDevice(monkeypatch, waits=3)
+    # Given back once after the ceilings and once after the first case, where the device fails.
+    waits = FakeDevice(monkeypatch)
     monkeypatch.setattr(run, "measure_ceilings", lambda *_: [])
     monkeypatch.setattr(run, "clock_for", lambda device: still)
-    monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b", "c"))
-    monkeypatch.setattr(run, "release", release_after_ceilings())
-    found = run.run(
-        CPU, TINY, CASES, ("correctness", "graphs", "speed"), "command", lambda line: None
-    )
-    where = "correctness: b: RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert [(c["step"], c["name"], c["status"]) for c in found["checks"]] == [
-        ("correctness", "a", "ok"),
-        ("correctness", "b", "failed"),
-        ("correctness", "what is left of it", "unavailable"),
-        ("graphs", "what is left of it", "unavailable"),
-    ]
-    assert found["checks"][-1]["detail"] == f"the device failed in {where}"
-    assert {(row["status"], row["reason"]) for row in found["measurements"]} == {
-        ("unavailable", f"the device failed in {where}")
-    }
-    assert len(found["measurements"]) == 4
+    monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b"))
+    calls = []
+
+    def failing_at_the_second():
+        calls.append(1)
+        waits.left = 0 if len(calls) == 2 else None
+        release()
+
+    monkeypatch.setattr(run, "release", failing_at_the_second)
+    found = run.run(CPU, TINY, CASES, ("correctness", "speed"), "command", lambda line: None)
+    error = "RuntimeError: CUDA error: an illegal memory access was encountered"
+    where = f"{CASES[0].key}: {error}"
+    assert [(c["name"], c["status"]) for c in found["checks"]] == [("a", "ok"), ("b", "ok")]
+    assert [(row["shape"]["T"], row["status"]) for row in found["measurements"]] == [
+        (3, "ok"), (3, "ok"), (4, "unavailable"), (4, "unavailable"),
+    ]  # fmt: skip
+    assert found["measurements"][-1]["reason"] == f"the device failed in {where}"
     assert f"the device failed in {where}" in run.failures(found)
     page = report.write(tmp_path, found)[0].read_text()
     assert f"**This report is incomplete: the device failed in {where}.**" in page
 
 
-def release_after_ceilings():
-    """The run's own, but for the call after the ceilings, which are not measured here."""
-    calls = []
-    release = run.release
-    return lambda: release() if calls else calls.append(1)
-
-
-def test_a_release_that_raises_is_a_device_that_failed(monkeypatch):
+def test_checks_are_not_made_on_a_device_that_failed_before_them(monkeypatch):
     monkeypatch.setattr(run, "release", lambda: throw(RuntimeError("CUDA error")))
-    monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b"))
-    found = run.run(CPU, TINY, [], ("correctness", "memory"), "command", lambda line: None)
-    assert [(c["name"], c["status"]) for c in found["checks"]] == [
-        ("a", "ok"),
-        ("what is left of it", "unavailable"),
-        ("what is left of it", "unavailable"),
-    ]
-    assert run.failures(found) == ["the device failed in correctness: a: RuntimeError: CUDA error"]
+    monkeypatch.setattr(run, "measure_ceilings", lambda *_: [])
+    monkeypatch.setitem(run._CHECKS, "memory", lambda *_: throw(AssertionError("was asked")))
+    found = run.run(CPU, TINY, [], ("ceilings", "memory"), "command", lambda line: None)
+    (check,) = found["checks"]
+    assert (check["name"], check["status"]) == ("what is left of it", "unavailable")
+    assert check["detail"] == "the device failed in ceilings: RuntimeError: CUDA error"
+    assert run.failures(found) == ["the device failed in ceilings: RuntimeError: CUDA error"]
 
 
 def test_who_breaks_the_device_is_blamed_and_the_others_are_not(monkeypatch):
@@ -304,18 +307,20 @@ def test_who_breaks_the_device_is_blamed_and_the_others_are_not(monkeypatch):
     assert rows["triton"].reason == rows["eager"].reason == "the device failed in breaks"
 
 
-def test_inputs_that_cannot_be_made_cost_one_step(monkeypatch):
-    def between(device, sizes):
+def test_a_step_whose_process_ended_costs_that_step(monkeypatch):
+    def broken(device, sizes):
         yield Outcome("correctness", "a", "ok", "fine")
-        raise NO_MEMORY
+        yield Outcome("correctness", "what is left of it", "failed", "pytest ended with -11: ...")
 
-    monkeypatch.setitem(run._CHECKS, "correctness", between)
+    monkeypatch.setitem(run._CHECKS, "correctness", broken)
+    monkeypatch.setitem(run._CHECKS, "memory", checks("b", step="memory"))
     found = run.run(CPU, TINY, [], ("correctness", "memory"), "command", lambda line: None)
-    assert [(c["step"], c["status"]) for c in found["checks"]][:2] == [
+    assert [(c["step"], c["status"]) for c in found["checks"]] == [
         ("correctness", "ok"),
         ("correctness", "failed"),
+        ("memory", "ok"),
     ]
-    assert {c["status"] for c in found["checks"][2:]} == {"unavailable"}  # no GPU
+    assert run.failures(found) == ["correctness: what is left of it: pytest ended with -11: ..."]
     assert found["incomplete"] == ""
 
 

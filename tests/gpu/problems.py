@@ -13,17 +13,25 @@ from torch import Tensor
 
 import ladnet_fast.functional as LF
 from benchmarks import impls
-from benchmarks.gpu.sizes import Sizes
 from benchmarks.oracle import blockwise_attention
 from benchmarks.vocabulary import Outputs
+from ladnet_fast.ops import _triton
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
 from ladnet_fast.ops.score_head import score_head
 from tests import budget
 
-#: Operator -> the implementation that is checked on a device; on the CPU, Triton's interpreter.
+from .bags import Draw, inside, pad, pad_rows, ragged_lengths, short_name, unpad
+from .sizes import Sizes
+
+#: Operator -> the implementation that is checked on a device. On the CPU that is what Triton's
+#: interpreter runs, where it is on, and otherwise the reference in the kernels' place.
 OWN = {
     "cuda": {"locality_attention": "triton", "ddl_loss": "cuda", "score_head": "triton"},
-    "cpu": {"locality_attention": "triton", "ddl_loss": "native", "score_head": "triton"},
+    "cpu": (
+        {"locality_attention": "triton", "ddl_loss": "native", "score_head": "triton"}
+        if _triton.INTERPRETED
+        else dict.fromkeys(("locality_attention", "ddl_loss", "score_head"), "reference")
+    ),
 }
 PRIORS = ("additive", "logit", "none")
 LAYOUTS = ("padded", "packed")
@@ -63,30 +71,47 @@ class Problem:
     why_not: list[str]
 
 
-def all_problems(device: torch.device, sizes: Sizes) -> Iterator[Problem]:
-    """Yield every problem, one after the other, so that only one is in memory."""
+def all_problems(sizes: Sizes) -> dict[str, Callable[[torch.device], Problem]]:
+    """Return by name what makes each problem; nothing is made before, so one is in memory."""
+    made: list[tuple[str, Callable[[torch.device], Problem]]] = []
+
+    def add(op: str, name: str, make: Any, *given: Any, **options: Any) -> None:
+        made.append((f"{op}: {name}", lambda device: make(device, sizes, *given, **options)))
+
+    def add_attention(*given: Any, **options: Any) -> None:
+        name = attention_name(sizes, *given, **options)
+        add("locality_attention", name, attention, *given, **options)
+
     for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
         for prior in PRIORS:
-            yield attention(device, sizes, dtype, layout, prior)
+            add_attention(dtype, layout, prior)
     for head_size in sizes.other_head_sizes:
-        yield attention(device, sizes, sizes.dtypes[0], "padded", "additive", head_size)
+        add_attention(sizes.dtypes[0], "padded", "additive", head_size)
     for layout, prior in itertools.product(LAYOUTS, PRIORS):
-        yield attention(device, sizes, torch.float32, layout, prior, tf32=True)
+        add_attention(torch.float32, layout, prior, tf32=True)
     for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
-        yield ddl(device, sizes, dtype, layout)
+        add("ddl_loss", ddl_name(sizes, dtype, layout), ddl, dtype, layout)
     for dtype in sizes.dtypes:
-        yield head(device, sizes, dtype)
-
-
-def ragged_lengths(sizes: Sizes, least: int, seed: int = 0) -> list[int]:
-    """Return lengths from ``least`` to the longest, both among them, in no order."""
-    T = sizes.snippets
-    random = torch.Generator().manual_seed(seed)
-    rest = torch.randint(max(1, least), T, (max(0, sizes.bags - 3),), generator=random).tolist()
-    return [min(T, T // 2 + 1), least, T, *rest]
+        add("score_head", head_name(sizes, dtype), head, dtype)
+    return dict(made)
 
 
 # ---- Attention -----------------------------------------------------------------------------------
+
+
+def attention_name(
+    sizes: Sizes,
+    dtype: torch.dtype,
+    layout: str,
+    prior: str,
+    head_size: int | None = None,
+    *,
+    tf32: bool = False,
+) -> str:
+    """Return what distinguishes the problem that :func:`attention` makes of the same arguments."""
+    kind = "tf32" if tf32 else short_name(dtype)
+    d = head_size or sizes.head_size
+    return f"{prior}, {layout}, {kind}, {sizes.bags} bags up to {sizes.snippets}, d {d}"
 
 
 def attention(
@@ -106,7 +131,7 @@ def attention(
     """
     lengths = ragged_lengths(sizes, 0, seed)
     H, d = sizes.heads, head_size or sizes.head_size
-    draw = _Draw(device, dtype, seed)
+    draw = Draw(device, dtype, seed)
     q, k, v, grad = (draw(1, H, sum(lengths), d) for _ in range(4))
     if tf32:
         q, k, v, grad = ((x.view(torch.int32) & ~0x1FFF).view(dtype) for x in (q, k, v, grad))
@@ -128,14 +153,14 @@ def attention(
             weights = grad
         else:
             options["lengths"] = torch.tensor(lengths, device=device)
-            given = [_pad(x, lengths) for x in (q, k, v)]
-            weights = _pad(grad, lengths)
+            given = [pad(x, lengths) for x in (q, k, v)]
+            weights = pad(grad, lengths)
         leaves = [x.detach().requires_grad_() for x in (*given, w, b)]
         with _product_precision("tf32") if tf32 else nullcontext():
             found = differentiate(
                 lambda *args: LF.locality_attention(*args, **options), leaves, weights
             )
-        return found if layout == "packed" else _unpad(found, lengths)
+        return found if layout == "packed" else unpad(found, lengths)
 
     def exact(real: torch.dtype) -> Outputs:
         leaves = [x.detach().to(real).requires_grad_() for x in (q, k, v)]
@@ -170,13 +195,17 @@ def attention(
         return budget.at_least_the_values(found, truth)
 
     impl = OWN[device.type]["locality_attention"]
-    kind = "tf32" if tf32 else _short(dtype)
-    name = f"{prior}, {layout}, {kind}, {len(lengths)} bags up to {max(lengths)}, d {d}"
+    name = attention_name(sizes, dtype, layout, prior, head_size, tf32=tf32)
     reasons = impls.why_not("locality_attention", impl, q, k, v)
     return Problem("locality_attention", name, dtype, own, exact, scales, reasons)
 
 
 # ---- DDL losses ----------------------------------------------------------------------------------
+
+
+def ddl_name(sizes: Sizes, dtype: torch.dtype, layout: str) -> str:
+    """Return what distinguishes the problem that :func:`ddl` makes."""
+    return f"{layout}, {short_name(dtype)}, {sizes.bags} bags up to {sizes.snippets}"
 
 
 def ddl(
@@ -186,7 +215,7 @@ def ddl(
     lengths = ragged_lengths(sizes, 1, seed)
     random = torch.Generator().manual_seed(seed)
     scores = torch.rand(sum(lengths), generator=random).to(device)
-    features = _Draw(device, dtype, seed)(sum(lengths), sizes.features)
+    features = Draw(device, dtype, seed)(sum(lengths), sizes.features)
     labels = torch.arange(len(lengths), device=device) % 2 == 0
     offsets = torch.tensor([0, *itertools.accumulate(lengths)], device=device)
 
@@ -202,12 +231,12 @@ def ddl(
         if layout == "packed":
             return differentiate(scores, features, cu_seqlens=offsets, impl=impl)
         found = differentiate(
-            _pad_rows(scores, lengths),
-            _pad_rows(features, lengths),
+            pad_rows(scores, lengths),
+            pad_rows(features, lengths),
             lengths=torch.tensor(lengths, device=device),
             impl=impl,
         )
-        valid = _valid(lengths, device)
+        valid = inside(lengths, device)
         padding = [found[name][~valid].flatten() for name in ("dscores", "dfeatures")]
         packed = {name: found[name][valid] for name in ("dscores", "dfeatures")}
         return {**found, **packed, "padding": torch.cat([x.float() for x in padding])}
@@ -218,7 +247,7 @@ def ddl(
         return differentiate(*given, cu_seqlens=offsets, impl="reference")
 
     impl = OWN[device.type]["ddl_loss"]
-    name = f"{layout}, {_short(dtype)}, {len(lengths)} bags up to {max(lengths)}"
+    name = ddl_name(sizes, dtype, layout)
 
     def scales(truth: Outputs) -> Mapping[str, float]:
         return budget.at_least_the_values(budget.long_ddl_sizes(), truth)
@@ -230,16 +259,21 @@ def ddl(
 # ---- Score head ----------------------------------------------------------------------------------
 
 
+def head_name(sizes: Sizes, dtype: torch.dtype) -> str:
+    """Return what distinguishes the problem that :func:`head` makes."""
+    return f"{short_name(dtype)}, {sizes.bags} bags up to {sizes.snippets}, K {sizes.taps}"
+
+
 def head(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) -> Problem:
     """Return bags of every length from 0 on."""
     lengths = ragged_lengths(sizes, 0, seed)
     C, K = sizes.features, sizes.taps
-    draw = _Draw(device, dtype, seed)
-    features = _pad_rows(draw(sum(lengths), C), lengths)
+    draw = Draw(device, dtype, seed)
+    features = pad_rows(draw(sum(lengths), C), lengths)
     weight, bias = draw(1, C, K) / (C * K) ** 0.5, draw(1)
-    grad = _pad_rows(draw(sum(lengths)), lengths)
+    grad = pad_rows(draw(sum(lengths)), lengths)
     on_device = torch.tensor(lengths, device=device)
-    valid = _valid(lengths, device)
+    valid = inside(lengths, device)
 
     def differentiate(dtype: torch.dtype, grad: Tensor, impl: str) -> Outputs:
         leaves = [x.detach().to(dtype).requires_grad_() for x in (features, weight, bias)]
@@ -265,14 +299,11 @@ def head(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) 
         return budget.at_least_the_values(named, truth)
 
     impl = OWN[device.type]["score_head"]
-    name = f"{_short(dtype)}, {len(lengths)} bags up to {max(lengths)}, K {K}"
+    name = head_name(sizes, dtype)
     reasons = impls.why_not("score_head", impl, features, weight, bias)
     return Problem(
         "score_head", name, dtype, lambda: differentiate(dtype, grad, impl), exact, scales, reasons
     )
-
-
-# ---- Shared --------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -283,47 +314,3 @@ def _product_precision(precision: str) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.fp32_precision = before
-
-
-class _Draw:
-    """Draws normal numbers where they are needed, the same at every run."""
-
-    def __init__(self, device: torch.device, dtype: torch.dtype, seed: int) -> None:
-        self._dtype = dtype
-        self._random = torch.Generator(device).manual_seed(seed)
-
-    def __call__(self, *shape: int) -> Tensor:
-        x = torch.randn(*shape, generator=self._random, device=self._random.device)
-        return x.to(self._dtype)
-
-
-def _valid(lengths: list[int], device: torch.device) -> Tensor:
-    sizes = torch.tensor(lengths, device=device)
-    return torch.arange(max(lengths), device=device) < sizes[:, None]
-
-
-def _pad_rows(rows: Tensor, lengths: list[int]) -> Tensor:
-    """Return (N, max length, ...) from packed rows, with NaN for padding."""
-    padded = rows.new_full((len(lengths), max(lengths), *rows.shape[1:]), torch.nan)
-    padded[_valid(lengths, rows.device)] = rows
-    return padded
-
-
-def _pad(x: Tensor, lengths: list[int]) -> Tensor:
-    """Return (N, H, max length, d) from packed (1, H, total, d), with NaN for padding."""
-    return _pad_rows(x[0].transpose(0, 1), lengths).transpose(1, 2)
-
-
-def _unpad(found: Outputs, lengths: list[int]) -> Outputs:
-    """Return the inverse of :func:`_pad` for all outputs with snippets, and their padding."""
-    packed, padding = dict(found), []
-    for name in ("out", "dq", "dk", "dv"):
-        rows = found[name].transpose(1, 2)
-        valid = _valid(lengths, rows.device)
-        packed[name] = rows[valid].transpose(0, 1)[None]
-        padding.append(rows[~valid].flatten())
-    return {**packed, "padding": torch.cat(padding)}
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-
+import pytest
 import torch
 
 from benchmarks.check import must_fit
-from benchmarks.gpu.outcome import Outcome, Unavailable, judge_errors, run_check
-from benchmarks.gpu.sizes import Sizes
 from tests import budget
 
+from .judging import Unavailable, judge_errors
 from .problems import Problem, all_problems
+from .settings import chosen_sizes
 
-STEP = "correctness"
+PROBLEMS = all_problems(chosen_sizes())
 
 
-def check_all(device: torch.device, sizes: Sizes) -> Iterator[Outcome]:
-    """Check every problem; the budget is that of :mod:`benchmarks.check`."""
-    for problem in all_problems(device, sizes):
-        yield run_check(STEP, f"{problem.op}: {problem.name}", functools.partial(judge, problem))
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_outputs_and_gradients_are_within_the_budget(name, device, check):
+    check(lambda: judge(PROBLEMS[name](device)))
 
 
 def judge(problem: Problem) -> tuple[bool, str]:

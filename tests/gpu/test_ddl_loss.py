@@ -14,7 +14,7 @@ from tests.ops.ddl_loss.cases import OPTIONS, offsets, pad, random_bags
 from tests.ops.ddl_loss.native_tools import WEIGHTS, assert_results_within_budget
 
 PROBLEM = _native.cuda_problem or ("" if torch.cuda.is_available() else "torch sees no GPU")
-pytestmark = pytest.mark.skipif(bool(PROBLEM), reason=str(PROBLEM))
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(PROBLEM), reason=str(PROBLEM))]
 
 LENGTHS = [1, 5, 33, 2, 64, 1000, 1, 130]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]

@@ -8,41 +8,41 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.outcome import Outcome, Unavailable, run_check
-from benchmarks.gpu.sizes import Sizes
 from benchmarks.vocabulary import Outputs
 
+from .judging import Unavailable
 from .problems import PRIORS, Problem, attention, ddl, head
+from .settings import chosen_sizes
+from .sizes import Sizes
 
-STEP = "determinism"
 _SEEDS = (0, 1, 2)
 _POISON_BYTES = 2**26
 
 
-def check_all(device: torch.device, sizes: Sizes) -> Iterator[Outcome]:
-    """Repeat the calls of each operator; one outcome an operator and dtype."""
+def families(sizes: Sizes) -> dict[str, Callable[[torch.device], list[Problem]]]:
+    """Return by name, for each operator and dtype, what makes the problems that take turns.
+
+    Nothing is made before it is asked for: only one family is in memory.
+    """
+    found: dict[str, Callable[[torch.device], list[Problem]]] = {}
     for dtype in sizes.dtypes:
-        families: dict[str, Callable[[], list[Problem]]] = {
+        makers: dict[str, Callable[[torch.device], list[Problem]]] = {
             f"locality_attention, {prior}": functools.partial(
-                _attentions, device, sizes, dtype, prior
+                _attentions, sizes=sizes, dtype=dtype, prior=prior
             )
             for prior in PRIORS
         }
-        families["ddl_loss"] = functools.partial(_losses, device, sizes, dtype)
-        families["score_head"] = functools.partial(_heads, device, sizes, dtype)
-        for name, make in families.items():
-            title = f"{name}, {str(dtype).removeprefix('torch.')}, {sizes.repeats} times"
-            # Made in the check: only one family is in memory, and one that does not fit is told.
-            yield run_check(STEP, title, functools.partial(_make_and_repeat, make, sizes))
-
-
-def _make_and_repeat(make: Callable[[], list[Problem]], sizes: Sizes) -> tuple[bool, str]:
-    return repeat(make(), sizes.repeats)
+        makers["ddl_loss"] = functools.partial(_losses, sizes=sizes, dtype=dtype)
+        makers["score_head"] = functools.partial(_heads, sizes=sizes, dtype=dtype)
+        for name, make in makers.items():
+            found[f"{name}, {str(dtype).removeprefix('torch.')}, {sizes.repeats} times"] = make
+    return found
 
 
 def _attentions(
@@ -63,6 +63,16 @@ def _losses(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Prob
 
 def _heads(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Problem]:
     return [head(device, sizes, dtype, seed) for seed in _SEEDS]
+
+
+SIZES = chosen_sizes()
+FAMILIES = families(SIZES)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", FAMILIES)
+def test_calls_in_turns_keep_their_bits(name, device, check):
+    check(lambda: repeat(FAMILIES[name](device), SIZES.repeats))
 
 
 def repeat(problems: list[Problem], repeats: int) -> tuple[bool, str]:

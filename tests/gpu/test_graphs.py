@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterator
 
+import pytest
 import torch
 
 import ladnet_fast.functional as LF
 from benchmarks import impls
-from benchmarks.gpu.outcome import Outcome, Unavailable, run_check
-from benchmarks.gpu.sizes import Sizes
 from benchmarks.vocabulary import Outputs
 from ladnet_fast.functional import DDLTerms
 
+from .judging import Unavailable
+from .settings import chosen_sizes
+from .sizes import Sizes
 from .test_determinism import differences
 
-STEP = "graphs"
+LAYOUTS = {"padded": False, "packed": True}
+NAMES = {f"ddl_loss, forward and backward, {layout}": packed for layout, packed in LAYOUTS.items()}
 
 
-def check_all(device: torch.device, sizes: Sizes) -> Iterator[Outcome]:
-    """Capture the losses forward and backward, and replay."""
-    for packed in (False, True):
-        name = f"ddl_loss, forward and backward, {'packed' if packed else 'padded'}"
-        yield run_check(STEP, name, functools.partial(capture, device, sizes, packed))
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NAMES)
+def test_replays_on_new_inputs_give_the_bits_of_eager_calls(name, device, check):
+    check(lambda: capture(device, chosen_sizes(), NAMES[name]))
 
 
 def capture(device: torch.device, sizes: Sizes, packed: bool) -> tuple[bool, str]:

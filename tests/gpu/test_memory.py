@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import pytest
 import torch
 
 from benchmarks import impls
 from benchmarks.cases import attention
-from benchmarks.gpu.outcome import Outcome, Unavailable, release, run_check
-from benchmarks.gpu.sizes import Sizes
 from benchmarks.stats import growth_exponent
 from benchmarks.vocabulary import Case, Op
 
-STEP = "memory"
+from .judging import Unavailable, release
+from .settings import chosen_sizes
+from .sizes import Sizes
+
 #: Of T^x: linear, with room for what the allocator rounds up.
 LARGEST_EXPONENT = 1.05
 
@@ -41,12 +42,17 @@ def measure_peak(case: Case, side: str, device: torch.device) -> int:
     return int(peak)
 
 
-def check_all(device: torch.device, sizes: Sizes) -> Iterator[Outcome]:
-    """Compare the peaks of our attention at several lengths."""
-    for op in attention.OPS:
-        for variant in attention.VARIANTS:
-            name = f"{op.title.lower()}, {variant}, bfloat16"
-            yield run_check(STEP, name, functools.partial(judge, op, variant, device, sizes))
+CASES = {
+    f"{op.title.lower()}, {variant}, bfloat16": (op, variant)
+    for op in attention.OPS
+    for variant in attention.VARIANTS
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_peak_memory_grows_as_the_length_does(name, device, check):
+    check(lambda: judge(*CASES[name], device, chosen_sizes()))
 
 
 def judge(

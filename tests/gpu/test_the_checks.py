@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from benchmarks.cases import attention
-from benchmarks.check import must_fit
-from benchmarks.gpu.outcome import Unavailable, judge_errors, run_check
-from benchmarks.gpu.sizes import FULL, QUICK, TINY
+from benchmarks.check import DoesNotFitError
 from benchmarks.vocabulary import Case
 from tests import budget
 from tests.budget import OutputError, compare
@@ -20,6 +18,8 @@ from . import test_correctness as correctness
 from . import test_determinism as determinism
 from . import test_graphs as graphs
 from . import test_memory as memory
+from .judging import Unavailable, judge_errors
+from .sizes import FULL, QUICK, TINY
 
 CPU = torch.device("cpu")
 
@@ -30,38 +30,8 @@ def reference(monkeypatch):
     monkeypatch.setitem(problems.OWN, "cpu", dict.fromkeys(problems.OWN["cpu"], "reference"))
 
 
-def raises():
-    raise RuntimeError("out of memory\nwith details")
-
-
-def cannot():
-    raise Unavailable("no GPU")
-
-
 def no_memory(*_):
     raise torch.OutOfMemoryError("CUDA out of memory")
-
-
-def too_large():
-    with must_fit("the check"):
-        no_memory()
-
-
-@pytest.mark.parametrize(
-    ("check", "status", "detail"),
-    [
-        (lambda: (True, "fine"), "ok", "fine"),
-        (lambda: (False, "off by 1"), "failed", "off by 1"),
-        (raises, "failed", "RuntimeError: out of memory"),
-        (cannot, "unavailable", "no GPU"),
-        (too_large, "unavailable", "the check does not fit this device's memory"),
-        (no_memory, "failed", "OutOfMemoryError: CUDA out of memory"),
-    ],
-)
-def test_an_outcome_says_what_happened(check, status, detail):
-    outcome = run_check("step", "name", check)
-    assert (outcome.status, outcome.detail) == (status, detail)
-    assert outcome.as_dict()["step"] == "step"
 
 
 def test_errors_are_judged_by_the_worst():
@@ -74,15 +44,29 @@ def test_errors_are_judged_by_the_worst():
 # ---- Correctness ---------------------------------------------------------------------------------
 
 
+ONCE = dataclasses.replace(TINY, dtypes=(torch.float32,), other_head_sizes=(24,))
+
+
 def test_every_problem_is_right_with_the_reference(reference):
-    outcomes = list(correctness.check_all(CPU, TINY))
-    assert {outcome.name.partition(":")[0] for outcome in outcomes} == set(problems.OWN["cpu"])
-    assert [o for o in outcomes if o.status != "ok"] == []
+    made = problems.all_problems(TINY)
+    assert {name.partition(":")[0] for name in made} == set(problems.OWN["cpu"])
+    found = {name: correctness.judge(make(CPU)) for name, make in made.items()}
+    assert {name: detail for name, (passed, detail) in found.items() if not passed} == {}
 
 
-def test_a_real_run_checks_more_head_sizes(reference):
-    sizes = dataclasses.replace(TINY, other_head_sizes=(24,), dtypes=(torch.float32,))
-    assert any("d 24" in p.name for p in problems.all_problems(CPU, sizes))
+@pytest.mark.parametrize("sizes", [TINY, ONCE], ids=["tiny", "another head size"])
+def test_names_are_known_before_anything_is_made_and_are_the_problems_own(sizes):
+    made = problems.all_problems(sizes)
+    assert len(set(made)) == len(made)
+    for name, make in made.items():
+        problem = make(CPU)
+        assert name == f"{problem.op}: {problem.name}"
+
+
+def test_a_real_run_checks_more_head_sizes():
+    for sizes in (QUICK, FULL):
+        for d in sizes.other_head_sizes:
+            assert any(name.endswith(f"d {d}") for name in problems.all_problems(sizes))
 
 
 def test_lengths_are_ragged_and_reach_both_ends():
@@ -116,12 +100,18 @@ def test_a_kernel_that_cannot_serve_is_not_judged(reference):
 
 
 @pytest.mark.parametrize(
-    ("part", "status"), [("exact", "unavailable"), ("scales", "unavailable"), ("own", "failed")]
+    ("part", "error"),
+    [
+        ("exact", DoesNotFitError),
+        ("scales", DoesNotFitError),
+        ("own", torch.OutOfMemoryError),
+    ],
 )
-def test_memory_that_the_check_lacks_is_not_the_kernels_fault(reference, part, status):
+def test_memory_that_the_check_lacks_is_not_the_kernels_fault(reference, part, error):
     problem = problems.head(CPU, TINY, torch.float32)
     problem = dataclasses.replace(problem, **{part: no_memory})
-    assert run_check("correctness", "head", lambda: correctness.judge(problem)).status == status
+    with pytest.raises(error):
+        correctness.judge(problem)
 
 
 def test_every_prior_is_among_the_heads():
@@ -189,9 +179,10 @@ def test_bits_are_compared_not_values():
 
 def test_calls_that_repeat_themselves_pass(reference):
     sizes = dataclasses.replace(TINY, dtypes=(torch.float32,), repeats=3)
-    outcomes = list(determinism.check_all(CPU, sizes))
-    assert len(outcomes) == 5
-    assert {outcome.status for outcome in outcomes} == {"ok"}
+    families = determinism.families(sizes)
+    assert len(families) == 5
+    for make in families.values():
+        assert determinism.repeat(make(CPU), sizes.repeats)[0]
 
 
 def test_only_fp32_attention_repeats_shorter_bags(monkeypatch):
@@ -202,8 +193,8 @@ def test_only_fp32_attention_repeats_shorter_bags(monkeypatch):
 
     for name in ("attention", "ddl", "head"):
         monkeypatch.setattr(determinism, name, longest(name))
-    monkeypatch.setattr(determinism, "repeat", lambda problems, repeats: (True, ""))
-    list(determinism.check_all(CPU, FULL))
+    for make in determinism.families(FULL).values():
+        make(CPU)
     assert set(asked) == {
         (name, dtype, 1024 if (name, dtype) == ("attention", torch.float32) else 8192)
         for name in ("attention", "ddl", "head")
@@ -295,8 +286,8 @@ def test_a_capture_is_not_tried_while_lengths_are_looked_at(monkeypatch):
         graphs.capture(torch.device("cuda"), TINY, packed=False)
 
 
-@pytest.mark.parametrize("module", [memory, graphs])
-def test_what_needs_a_gpu_says_so(module):
-    outcomes = list(module.check_all(CPU, TINY))
-    assert {outcome.status for outcome in outcomes} == {"unavailable"}
-    assert all("CUDA" in outcome.detail for outcome in outcomes)
+def test_what_needs_a_gpu_says_so():
+    with pytest.raises(Unavailable, match="CUDA"):
+        graphs.capture(CPU, TINY, packed=False)
+    with pytest.raises(Unavailable, match="CUDA"):
+        memory.judge(attention.FORWARD, "additive", CPU, TINY)

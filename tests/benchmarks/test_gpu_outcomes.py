@@ -1,0 +1,169 @@
+"""What the report says of each test on a GPU: toy tests, in a process as for the real ones."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import torch
+
+from benchmarks.gpu import checks
+from benchmarks.gpu.outcome import Outcome
+
+CPU = torch.device("cpu")
+
+TOYS = """
+import os
+import pytest
+import torch
+from benchmarks.check import DoesNotFitError
+from tests.gpu.judging import Unavailable
+from tests.gpu.settings import chosen_device, chosen_sizes
+
+def throw(error):
+    raise error
+
+JUDGES = {
+    "fine": lambda: (True, "worst: out, 1 of 2"),
+    "wrong": lambda: (False, "dq is off by 3, allowed 2"),
+    "raises": lambda: throw(RuntimeError("CUDA error: bad\\nwith details")),
+    "cannot": lambda: throw(Unavailable("no kernel")),
+    "too large": lambda: throw(DoesNotFitError("the check does not fit")),
+    "no memory": lambda: throw(torch.OutOfMemoryError("CUDA out of memory")),
+    "settings": lambda: (True, f"{chosen_device()} {chosen_sizes().name}"),
+}
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", JUDGES)
+def test_toys(name, check):
+    print("what a test prints is no outcome")
+    check(JUDGES[name])
+
+def test_of_a_helper_is_not_run():
+    raise AssertionError
+
+@pytest.fixture
+def broken():
+    raise ValueError("no inputs")
+
+@pytest.mark.gpu
+def test_alone(broken):
+    pass
+"""
+
+#: A device that fails for good in the second test, as CUDA does.
+LOST = """
+import pytest
+import torch
+
+lost = []
+
+def wait(device=None):
+    if lost:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\\nCUDA")
+
+torch.cuda.is_initialized = lambda: True
+torch.cuda.synchronize = torch.cuda.empty_cache = wait
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])
+def test_toys(name):
+    if name == "b":
+        lost.append(1)
+"""
+
+
+def run(folder, text, **options):
+    (folder / "test_graphs.py").write_text(text)
+    found = checks.outcomes("graphs", CPU, "tiny", folder, **options)
+    return {outcome.name: outcome for outcome in found}
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("toys"), TOYS)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "detail"),
+    [
+        ("fine", "ok", "worst: out, 1 of 2"),
+        ("wrong", "failed", "dq is off by 3, allowed 2"),
+        ("raises", "failed", "RuntimeError: CUDA error: bad"),
+        ("cannot", "unavailable", "no kernel"),
+        ("too large", "unavailable", "the check does not fit"),
+        ("no memory", "failed", "torch.OutOfMemoryError: CUDA out of memory"),
+        ("settings", "ok", "cpu tiny"),
+        ("test_alone", "failed", "ValueError: no inputs"),
+    ],
+)
+def test_an_outcome_says_what_happened(name, status, detail, toys):
+    assert toys[name] == Outcome("graphs", name, status, detail)
+
+
+def test_every_marked_test_has_one_outcome_and_no_other_has(toys):
+    assert len(toys) == 8
+
+
+def test_a_device_that_fails_costs_what_comes_after_it_and_no_more(tmp_path):
+    found = run(tmp_path, LOST)
+    error = "CUDA error: an illegal memory access was encountered"
+    assert [(name, o.status) for name, o in found.items()] == [
+        ("a", "ok"), ("b", "failed"), ("c", "unavailable"), ("d", "unavailable"),
+    ]  # fmt: skip
+    assert found["b"].detail == f"RuntimeError: {error}"
+    assert found["c"].detail == f"the device failed in test_toys[b]: {error}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import os; os._exit(9)", "pytest ended with 9"),
+        ("import nothing_of_that_name", "pytest ended with 2"),
+    ],
+    ids=["the process ends", "the tests cannot be read"],
+)
+def test_a_process_that_ends_otherwise_is_a_failure(text, said, tmp_path):
+    (outcome,) = run(tmp_path, text).values()
+    assert (outcome.name, outcome.status) == ("what is left of it", "failed")
+    assert outcome.detail.startswith(said)
+
+
+def test_a_caller_that_is_interrupted_leaves_no_process(tmp_path, monkeypatch):
+    started = []
+    popen = subprocess.Popen
+
+    def start(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    (tmp_path / "test_graphs.py").write_text(
+        "import time, pytest\n"
+        "pytestmark = pytest.mark.gpu\n"
+        "def test_a(): pass\n"
+        "def test_b(): time.sleep(1000)\n"
+    )
+    found = checks.outcomes("graphs", CPU, "tiny", tmp_path)
+    assert next(found).name == "test_a"
+    found.close()
+    assert started[0].poll() is not None
+
+
+def test_every_step_is_a_file_of_tests():
+    for step in checks.STEPS:
+        assert "pytest.mark.gpu" in (checks.FOLDER / f"test_{step}.py").read_text()
+
+
+@pytest.mark.slow
+def test_every_check_runs_on_the_cpu_with_the_reference_in_the_kernels_place():
+    found = [o for step in checks.STEPS for o in checks.outcomes(step, CPU, "tiny")]
+    statuses = {step: {o.status for o in found if o.step == step} for step in checks.STEPS}
+    assert statuses == {
+        "correctness": {"ok"},
+        "determinism": {"ok"},
+        "graphs": {"unavailable"},
+        "memory": {"unavailable"},
+    }
+    assert len(found) > 30
+    assert all("CUDA" in o.detail for o in found if o.status == "unavailable")
