@@ -20,7 +20,7 @@ if shutil.which("ccache"):
     os.environ.setdefault("CCACHE_NOHASHDIR", "1")
 
 HERE = Path(__file__).parent
-#: The kind of all tests in a folder; pyproject.toml says what the words mean.
+#: The kind of all tests in a folder or file; pyproject.toml says what the words mean.
 KINDS = {
     "csrc": "build",
     "csrc_cuda": "build",
@@ -28,17 +28,19 @@ KINDS = {
     "kernels": "emulator",
     "kernels_aot": "aot",
     "ops/ddl_loss/emulated": "emulator",
+    "ops/score_head/test_ptx.py": "emulator",
     "packaging": "build",
 }
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder; begin with the longest, so that none is left to one process."""
+    """Mark tests by their place; begin with the longest, so that none is left to one process."""
     for item in items:
-        for folder in item.path.relative_to(HERE).parents:
-            if folder.as_posix() in KINDS:
-                item.add_marker(KINDS[folder.as_posix()])
+        place = item.path.relative_to(HERE)
+        for known in (place, *place.parents):
+            if known.as_posix() in KINDS:
+                item.add_marker(KINDS[known.as_posix()])
     items.sort(key=_seconds, reverse=True)
 
 

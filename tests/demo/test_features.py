@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,25 @@ def compute(tmp_path: Path) -> Callable[..., Takes]:
     return call
 
 
+@pytest.fixture(scope="session")
+def first_computation(
+    original_videos: list[Path], make_extractor, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Takes, Path]:
+    """Takes, and the cache that they left: computed once for all tests."""
+    cache = tmp_path_factory.mktemp("takes") / "c"
+    clip = assign_roles(original_videos)[1]
+    settings = {"side": SIDE, "num_takes": TAKES, "num_disturbed": DISTURBED}
+    return clip_takes(clip, extractor=make_extractor(), cache=cache, **settings), cache
+
+
+@pytest.fixture
+def computed(first_computation: tuple[Takes, Path], tmp_path: Path) -> Takes:
+    """Takes, as if they had been computed in this test, with a cache that it may change."""
+    takes, cache = first_computation
+    shutil.copytree(cache, tmp_path / "c")
+    return takes
+
+
 def test_features_are_computed_once(clip: Clip, compute, make_extractor) -> None:
     first = compute(clip, make_extractor())
     extractor = make_extractor()
@@ -39,14 +60,13 @@ def test_features_are_computed_once(clip: Clip, compute, make_extractor) -> None
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
-def test_a_renamed_video_is_found_in_the_cache(
-    clip: Clip, compute, make_extractor, videos: list[Path]
-) -> None:
-    compute(clip, make_extractor())
+@pytest.mark.usefixtures("computed")
+def test_a_renamed_video_is_found_in_the_cache(compute, make_extractor, videos: list[Path]) -> None:
     videos[1] = videos[1].rename(videos[1].with_name("felines.mkv"))
     assert compute(assign_roles(videos)[1], make_extractor()).cached
 
 
+@pytest.mark.usefixtures("computed")
 @pytest.mark.parametrize(
     "change",
     [
@@ -61,13 +81,13 @@ def test_a_renamed_video_is_found_in_the_cache(
 def test_anything_that_changes_the_numbers_misses_the_cache(
     clip: Clip, compute, make_extractor, videos: list[Path], write_video, change: dict
 ) -> None:
-    compute(clip, make_extractor())
-    extractor = make_extractor(change.pop("identity", "colours"))
+    change = dict(change)
+    extractor = make_extractor(change.pop("identity", "colours"), fail_after=0)
     if change.pop("content", False):
         write_video("cats.mkv", (141, 30, 30), frames=70, height=72, width=96)
         clip = assign_roles(videos)[1]
-    assert not compute(clip, extractor, **change).cached
-    assert extractor.calls > 0
+    with pytest.raises(KeyboardInterrupt):  # it asks for features
+        compute(clip, extractor, **change)
 
 
 def _cut(content: bytes) -> bytes:
@@ -90,13 +110,13 @@ def _flip_last(content: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [_cut, _flip_first, _flip_header, _flip_last])
 def test_a_damaged_entry_is_computed_again(
     clip: Clip,
+    computed: Takes,
     compute,
     make_extractor,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    first = compute(clip, make_extractor())
     (entry,) = (tmp_path / "c").iterdir()
     content = entry.read_bytes()
     entry.write_bytes(damage(content))
@@ -104,7 +124,7 @@ def test_a_damaged_entry_is_computed_again(
     assert not again.cached
     assert f"{entry}" in caplog.text
     assert "the features are computed again" in caplog.text
-    np.testing.assert_array_equal(first.features, again.features)
+    np.testing.assert_array_equal(computed.features, again.features)
     assert compute(clip, make_extractor()).cached
 
 
@@ -131,10 +151,10 @@ def test_an_interrupted_extraction_leaves_nothing(
     assert not list(tmp_path.glob("c/*"))
 
 
+@pytest.mark.usefixtures("computed")
 def test_a_cached_video_can_still_be_too_short_for_another_part(
     compute, make_extractor, videos: list[Path]
 ) -> None:
-    compute(assign_roles(videos)[1], make_extractor())
     clip = assign_roles([videos[1], videos[2], videos[3]])[0]
     with pytest.raises(DemoError, match=r"cats\.mkv has 70 frames, but as background"):
         compute(clip, make_extractor())
@@ -173,20 +193,38 @@ def test_a_disturbed_snippet_belongs_to_the_one_it_replaces(
 # ---- cross-fades --------------------------------------------------------------------------------
 
 
+def fade_between(
+    videos: list[Path], extractor, before=(0, (2, 5)), after=(3, (0, 1)), **changes
+) -> Fades:
+    """Fade from one video's segments to another's; a video is named by its place."""
+    clips = assign_roles(videos)
+    return pair_fades(
+        (clips[before[0]], before[1]),
+        (clips[after[0]], after[1]),
+        extractor=extractor,
+        **{"side": SIDE, "count": 1, **changes},
+    )
+
+
 @pytest.fixture
 def fade(videos: list[Path], tmp_path: Path) -> Callable[..., Fades]:
-    clips = assign_roles(videos)
+    return partial(fade_between, videos, cache=tmp_path / "c")
 
-    def call(extractor, before=(0, (2, 5)), after=(3, (0, 1)), **changes) -> Fades:
-        settings = {"side": SIDE, "count": 1, "cache": tmp_path / "c", **changes}
-        return pair_fades(
-            (clips[before[0]], before[1]),
-            (clips[after[0]], after[1]),
-            extractor=extractor,
-            **settings,
-        )
 
-    return call
+@pytest.fixture(scope="session")
+def first_fade(
+    original_videos: list[Path], make_extractor, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the cache that a fade left: computed once for all tests."""
+    cache = tmp_path_factory.mktemp("fades") / "c"
+    fade_between(original_videos, make_extractor(), cache=cache)
+    return cache
+
+
+@pytest.fixture
+def faded(first_fade: Path, tmp_path: Path) -> None:
+    """Leave the cache as if a fade had been computed in this test."""
+    shutil.copytree(first_fade, tmp_path / "c")
 
 
 def test_a_fade_leads_from_one_videos_colour_to_the_others(fade, make_extractor) -> None:
@@ -221,14 +259,14 @@ def test_fades_are_computed_once_and_each_way_by_itself(fade, make_extractor) ->
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("faded")
 def test_other_fades_miss_the_cache(fade, make_extractor, change: dict) -> None:
-    fade(make_extractor())
     with pytest.raises(KeyboardInterrupt):  # it asks for features
         fade(make_extractor(fail_after=0), **change)
 
 
+@pytest.mark.usefixtures("faded")
 def test_a_cached_fade_reads_no_video(fade, make_extractor) -> None:
-    fade(make_extractor())
     read: list[str] = []
 
     def load(clip: Clip, side: int) -> np.ndarray:
