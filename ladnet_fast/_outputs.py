@@ -70,8 +70,7 @@ def check_outputs(
     if folders:
         raise OutputError(
             f"{folders[0]} is a folder, and a file of that name would be written; rename it, or "
-            "name "
-            "another place with --out"
+            "name another place with --out"
         )
     for folder in {folder for path in targets for folder in (path.parent / STATE, path.parent)}:
         _require_folder(folder)

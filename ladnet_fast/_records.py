@@ -120,8 +120,7 @@ def record_of(path: str | os.PathLike[str]) -> Record | None:
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(
             f"{where}, the record of {path}, is damaged; delete it, and the file counts as one "
-            "that "
-            f"you wrote: rm {shlex.quote(str(where))}"
+            f"that you wrote: rm {shlex.quote(str(where))}"
         ) from error
 
 

@@ -138,9 +138,8 @@ LengthRuleOption = Annotated[
     str,
     typer.Option(
         help="Frames that a video's truth has: 'num_frames', as the manifest says; 'snippets', T x "
-        "16 "
-        "(UCF-Crime); 'flow', frames - 1 rounded down to whole snippets (XD-Violence); 'auto', the "
-        "first of these that is known.",
+        "16 (UCF-Crime); 'flow', frames - 1 rounded down to whole snippets (XD-Violence); 'auto', "
+        "the first of these that is known.",
         rich_help_panel=_TRUTH,
     ),
 ]

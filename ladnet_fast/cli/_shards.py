@@ -20,8 +20,7 @@ ShardOption = Annotated[
         "--shard",
         metavar="I/N",
         help="Do part I of N (1/N to N/N), with one process or job per part. Start all of them "
-        "with "
-        "the same inputs and the same --out.",
+        "with the same inputs and the same --out.",
         show_default="what torchrun or MPI says, else all",
     ),
 ]

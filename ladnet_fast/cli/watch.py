@@ -86,8 +86,7 @@ def command(
         typer.Option(
             "--exec", metavar="COMMAND", rich_help_panel=_ALERTS,
             help="Start this program (without a shell) when an event begins and when it ends; it "
-            "gets "
-            "the line of JSON on its standard input.",
+            "gets the line of JSON on its standard input.",
         ),
     ] = None,
     exec_timeout: Annotated[

@@ -145,8 +145,7 @@ def _label_of_class(cell: str, where: str) -> Label:
         if not cell[:1].isalpha():
             raise DataError(
                 f"{where}: the class must begin with a letter, in a line 'name' or 'name class'; "
-                "got "
-                f"{cell!r}"
+                f"got {cell!r}"
             ) from None
         return 1, (cell,)  # a class that the user has named
 

@@ -173,9 +173,8 @@ class Video:
         if self.label is None:
             raise DataError(
                 f"{self.name}: its label is not known, and only scoring works without one; fill "
-                "the "
-                "manifest's column label with 0 (normal) or 1 (anomalous); where it comes from a "
-                f"list, {label_remedies()}"
+                "the manifest's column label with 0 (normal) or 1 (anomalous); where it comes from "
+                f"a list, {label_remedies()}"
             )
         return self.label
 

@@ -69,8 +69,7 @@ def watch(
     """
     if model.query_dim is not None:
         raise ValueError(
-            "model must be one that was trained without queries, since a stream of pictures has "
-            "no "
+            "model must be one that was trained without queries, since a stream of pictures has no "
             f"second modality; got one with query_dim = {model.query_dim}"
         )
     settings = Settings() if settings is None else settings

@@ -131,8 +131,7 @@ class Listing:
             if None in row or None in row.values():
                 raise ValueError(
                     f"{self.path}, row {line}: a row must have {len(header)} cells, as the header "
-                    "has; "
-                    f"{remedy}"
+                    f"has; {remedy}"
                 )
             if row["video"] in rows:
                 raise ValueError(

@@ -62,9 +62,8 @@ def make_extractor(
     made: Any = factory(named.what, device=device, engine=engine, precision=precision)
     if not is_extractor(made):
         raise ExtractorError(
-            f"the extractor {named.name!r} makes {shown(made)}, which is not an extractor: it "
-            "lacks "
-            f"{', '.join(missing(made)) or 'a call'}; update its package"
+            f"the extractor {named.name!r} makes {shown(made)}, which is not an extractor: "
+            f"it lacks {', '.join(missing(made)) or 'a call'}; update its package"
         )
     return made
 
