@@ -11,7 +11,7 @@ PIP_ARGS ?=
 # Test processes; each uses up to two threads.
 WORKERS  ?= 2
 
-.PHONY: demo test test-fast compat platforms wheel lint format hooks clean
+.PHONY: demo test test-fast compat platforms wheel docs lint format hooks clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp
@@ -37,6 +37,10 @@ wheel:
 # The wheels' other platforms, compiled as far as this machine can: pip install ziglang.
 platforms: $(VENV)/dev.stamp
 	PYTHON=$(BIN)/python PATH="$(CURDIR)/$(BIN):$$PATH" .ci/platforms $(PLATFORMS)
+
+# The site, in build/docs/index.html; a warning, such as a link that leads nowhere, is an error.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
 
 lint: $(VENV)/dev.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure

@@ -12,6 +12,8 @@ from types import ModuleType
 
 #: Modules whose package has another name.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+#: Extras that no user of the package needs.
+_DEVELOPERS = ("dev", "docs")
 
 
 class MissingExtraError(ImportError):
@@ -90,6 +92,6 @@ def extras() -> dict[str, dict[str, str]]:
         wanted, _, marker = line.partition(";")
         name = re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0].lower()
         for extra in re.findall(r"""extra\s*==\s*['"]([^'"]+)""", marker):
-            if extra != "dev":
+            if extra not in _DEVELOPERS:
                 found.setdefault(extra, {})[name] = wanted.strip()
     return found
