@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 #: Captions, and pages in their order, seen from docs/. A page that is missing here is a warning.
 CONTENTS = {
     "Start": ["quickstart", "installing", "demo"],
-    "Use": ["own-videos", "own-features", "field-data", "training", "command-line", "report",
+    "Use": ["own-videos", "own-features", "field-data", "training", "command-line", "python", "report",
             "live"],
     "Data": ["data-formats", "checking", "packing", "extractors"],
     "Understand": ["method", "kernels", "accuracy", "performance"],
