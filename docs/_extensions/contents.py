@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-#: Captions, and pages in their order, seen from docs/. A page that is missing here is a warning.
+#: Captions, and pages in their order, seen from docs/; a page that nobody placed comes last.
 CONTENTS = {
     "Start": ["quickstart", "installing", "demo"],
-    "Use": ["own-videos", "own-features", "field-data", "training", "command-line", "python", "report",
-            "live"],
+    "Use": ["own-videos", "own-features", "field-data", "training", "command-line", "python",
+            "report", "live"],
     "Data": ["data-formats", "checking", "packing", "extractors"],
     "Understand": ["method", "kernels", "accuracy", "performance"],
     "When something is off": ["faq", "troubleshooting"],
@@ -21,10 +21,8 @@ CONTENTS = {
                      "metrics", "video", "video-extractors", "video-audio", "live", "report",
                      "export")
     ],
-    "Kernels": ["/kernels/*/README", "/csrc/**", "gpu-resources",
-                "testing-gpu-code", "/tests/**"],
-    "Project": ["/README", "/CONTRIBUTING", "/*", "/benchmarks/**",
-                "/examples/**"],
+    "Kernels": ["/kernels/*/README", "/csrc/**", "gpu-resources", "testing-gpu-code", "/tests/**"],
+    "Project": ["/README", "/CONTRIBUTING", "/*", "/benchmarks/**", "/examples/**"],
 }  # fmt: skip
 
 
@@ -33,6 +31,8 @@ def _add(app: Sphinx, docname: str, source: list[str]) -> None:
         for caption, pages in CONTENTS.items():
             # A pattern that matches nothing would be a warning.
             there = [page for page in pages if "*" not in page or _matches(app, page)]
+            if caption == "Project":
+                there += _unplaced(app)
             lines = "\n".join(there)
             source[0] += (
                 f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n{lines}\n```\n"
@@ -41,6 +41,13 @@ def _add(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def _matches(app: Sphinx, pattern: str) -> bool:
     return any(fnmatch(page, pattern.removeprefix("/")) for page in app.env.found_docs)
+
+
+def _unplaced(app: Sphinx) -> list[str]:
+    """Return the pages of docs/ that no caption has."""
+    placed = {page for pages in CONTENTS.values() for page in pages}
+    pages = (page.removeprefix("docs/") for page in app.env.found_docs if page.startswith("docs/"))
+    return sorted(page for page in pages if page not in {*placed, "index"})
 
 
 def _lead_to_it(app: Sphinx, problem: Exception | None) -> None:
