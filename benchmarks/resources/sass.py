@@ -84,9 +84,11 @@ class Program:
         # Of what can be reached; networkx's releases differ about the entry's own.
         parents = {**networkx.immediate_dominators(graph, 0), 0: 0}
         graph = graph.subgraph(parents).copy()
+        # What dominates a node is left after it; few edges lead to such a one.
+        left = {node: i for i, node in enumerate(networkx.dfs_postorder_nodes(graph, 0))}
         bodies: dict[int, set[int]] = {}
         for tail, head in graph.edges:
-            if _dominates(head, tail, parents):
+            if left[head] >= left[tail] and _dominates(head, tail, parents):
                 bodies.setdefault(head, {head}).update(_body(head, tail, graph))
         return [Loop(head, frozenset(bodies[head]), self.instructions) for head in sorted(bodies)]
 
