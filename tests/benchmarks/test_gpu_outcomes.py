@@ -156,14 +156,10 @@ def test_every_step_is_a_file_of_tests():
 
 
 @pytest.mark.slow
-def test_every_check_runs_on_the_cpu_with_the_reference_in_the_kernels_place():
-    found = [o for step in checks.STEPS for o in checks.outcomes(step, CPU, "tiny")]
-    statuses = {step: {o.status for o in found if o.step == step} for step in checks.STEPS}
-    assert statuses == {
-        "correctness": {"ok"},
-        "determinism": {"ok"},
-        "graphs": {"unavailable"},
-        "memory": {"unavailable"},
-    }
-    assert len(found) > 30
-    assert all("CUDA" in o.detail for o in found if o.status == "unavailable")
+def test_steps_run_on_the_cpu_with_the_reference_in_the_kernels_place():
+    # The others are run by the test of the whole command.
+    found = {step: list(checks.outcomes(step, CPU, "tiny")) for step in ("determinism", "memory")}
+    statuses = {step: {outcome.status for outcome in each} for step, each in found.items()}
+    assert statuses == {"determinism": {"ok"}, "memory": {"unavailable"}}
+    assert len(found["determinism"]) == 10
+    assert all("CUDA" in outcome.detail for outcome in found["memory"])

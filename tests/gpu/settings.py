@@ -36,5 +36,10 @@ def chosen_device() -> torch.device:
         return device
     if not torch.cuda.is_available():
         pytest.skip("no GPU: torch.cuda.is_available() is False")
-    torch.cuda.set_device(device)
+    if device.index is not None:
+        count = torch.cuda.device_count()
+        if device.index >= count:
+            known = ", ".join(f"cuda:{index}" for index in range(count))
+            raise pytest.UsageError(f"{DEVICE} must be one of {known}; got {name!r}")
+        torch.cuda.set_device(device)
     return torch.device("cuda", torch.cuda.current_device())

@@ -11,7 +11,7 @@ from ladnet_fast.ops.ddl_loss import schema
 
 from .cases import DEFAULTS, offsets, pad, random_bags
 
-#: Those that serve CPU tensors; test_cuda.py and test_cuda_device.py have the others' tests.
+#: Those that serve CPU tensors; test_cuda.py and tests/gpu have the others' tests.
 IMPLS = [
     impl
     for impl, backend in schema.BACKENDS.items()
