@@ -27,8 +27,8 @@ TRIAL = f"{DDL}-seed0"
 def choose(demo: Path) -> dict[str, Any]:
     """Return the anomalous held-out bags at the quartiles of their frame AUC, from a demo's folder.
 
-    A rule chooses them, so nobody picked the ones that look best: a quarter of the bags is worse
-    than the first, half of them than the second, three quarters than the third.
+    A rule chooses them, so nobody picked the ones that look best. Where a quartile falls between
+    two bags, the worse one is taken.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def choose(demo: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the folder has no scores of `TRIAL`, or of fewer than three anomalous bags.
+        If the folder has no scores of `TRIAL`, or of fewer than four anomalous bags.
     """
     folder = demo / "scores" / TRIAL
     if not folder.is_dir():
@@ -60,8 +60,11 @@ def choose(demo: Path) -> dict[str, Any]:
             frames = read_frame_labels(video.frame_labels)
             scores = np.load(folder / f"{video.name}.npy", allow_pickle=False)
             found.append(_describe(video.name, scores, frames))
-    if len(found) < 3:
-        raise ValueError(f"{demo} has {len(found)} anomalous held-out bags; three or more are due")
+    if len(found) < 4:
+        raise ValueError(
+            f"{demo} has {len(found)} anomalous held-out bags, and quartiles need four or more; "
+            "give the folder that this command writes: ladnet-fast demo"
+        )
     found.sort(key=lambda bag: (bag["auc"], bag["name"]))
     run = json.loads((demo / "run.json").read_text(encoding="utf-8"))
     return {

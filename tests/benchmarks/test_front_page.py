@@ -51,7 +51,12 @@ def demo(folder, hits):
 
 
 @pytest.mark.parametrize(
-    ("hits", "quartiles"), [((8, 0, 4), (0, 4, 8)), ((1, 7, 3, 5, 8), (3, 5, 7))]
+    ("hits", "quartiles"),
+    [
+        ((8, 0, 5, 3), (0, 3, 5)),
+        ((1, 7, 3, 5, 8), (3, 5, 7)),
+        ((8, 7, 6, 5, 4, 3, 2, 1, 0), (2, 4, 6)),
+    ],
 )
 def test_the_bags_are_the_quartiles_by_auc_whatever_their_order(hits, quartiles, tmp_path):
     chosen = demo_bags.choose(demo(tmp_path, hits))
@@ -67,7 +72,7 @@ def test_the_bags_are_the_quartiles_by_auc_whatever_their_order(hits, quartiles,
 
 
 def test_what_was_chosen_is_read_as_it_was_written(tmp_path):
-    chosen = demo_bags.choose(demo(tmp_path / "demo", (2, 4, 6)))
+    chosen = demo_bags.choose(demo(tmp_path / "demo", (2, 4, 6, 8)))
     demo_bags.write(chosen, tmp_path / "bags.json")
     assert demo_bags.read(tmp_path / "bags.json") == chosen
 
@@ -78,12 +83,12 @@ def test_a_folder_that_is_no_demo_says_what_makes_one(tmp_path):
 
 
 def test_too_few_bags_have_no_quartiles(tmp_path):
-    with pytest.raises(ValueError, match="2 anomalous held-out bags"):
-        demo_bags.choose(demo(tmp_path, (3, 6)))
+    with pytest.raises(ValueError, match="3 anomalous held-out bags"):
+        demo_bags.choose(demo(tmp_path, (3, 6, 1)))
 
 
 def test_curves_and_lines_are_the_numbers(tmp_path):
-    chosen = demo_bags.choose(demo(tmp_path, (2, 4, 6)))
+    chosen = demo_bags.choose(demo(tmp_path, (2, 4, 6, 8)))
     colours = pictures.THEMES["dark"]
     for axes, bag in zip(pictures.scores_figure(chosen, colours).axes, chosen["bags"], strict=True):
         curves = [patch.get_data() for patch in axes.patches if hasattr(patch, "get_data")]
@@ -101,7 +106,7 @@ def test_curves_and_lines_are_the_numbers(tmp_path):
 
 
 def test_pictures_repeat_and_tell_their_source(tmp_path):
-    chosen = demo_bags.choose(demo(tmp_path / "demo", (2, 4, 6)))
+    chosen = demo_bags.choose(demo(tmp_path / "demo", (2, 4, 6, 8)))
     measured = growth.read()
     contents = []
     for name in ("a", "b"):
