@@ -21,12 +21,11 @@ from typing import Any
 import triton
 from triton.runtime.errors import OutOfResources
 
-from ladnet_fast._files import atomic_write_text, cache_folder
-
+from ..._files import atomic_write_text, cache_folder
 from ..launch import Launch
 from ..sources import texts
 from .configs import Config
-from .launch import KERNELS, Choose
+from .plan import KERNELS, Choose
 
 log = logging.getLogger("ladnet_fast")
 

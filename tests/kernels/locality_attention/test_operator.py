@@ -150,7 +150,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_before_a_kernel_sees_it(monkeypatch, case):
     changes, error, message = BAD[case]
-    monkeypatch.setattr(triton, "_launch", lambda: pytest.fail("a kernel was reached"))
+    monkeypatch.setattr(triton, "_plan", lambda: pytest.fail("a kernel was reached"))
     with pytest.raises(error, match=message):
         triton.forward(**GOOD | changes, prior="additive", scale=0.5, training=False)
 
