@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import _values
 from ..ops import _checks
-from . import _plain
+from . import _paths
 
 if TYPE_CHECKING:
     from .lanet import LANet
@@ -24,7 +24,7 @@ def check_fits(net: LANet, name: str, x: Tensor, layer: nn.Module) -> None:
     if x.dtype == weight.dtype and x.device == weight.device:
         return
     has, wants = (_checks.autocast_dtype(t) or t.dtype for t in (x, weight))
-    if (has == wants and x.device == weight.device) or not _plain.is_plain(net):
+    if (has == wants and x.device == weight.device) or not _paths.is_untouched(net):
         return  # somebody's own layers, or hooks on ours, may take what PyTorch's don't
     if x.device != weight.device:
         raise ValueError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..ops import _checks
+from . import _paths
 
 if TYPE_CHECKING:
     from .lanet import LANet
@@ -23,7 +24,7 @@ def check(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor) -> Tensor:
     return _checks.checked_cu_seqlens(cu_seqlens, x.shape[1], 0)
 
 
-def score(net: LANet, features: Tensor, cu_seqlens: Tensor, native: bool) -> Tensor:
+def score(net: LANet, path: _paths.Path, features: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Return the scores (1, total) of embeddings (1, total, C): no bag sees the one before it.
 
     The convolution looks back over ``kernel_size - 1`` snippets. So many rows of zeros before each
@@ -38,4 +39,4 @@ def score(net: LANet, features: Tensor, cu_seqlens: Tensor, native: bool) -> Ten
         1, features.shape[1] + (cu_seqlens.shape[0] - 1) * before, features.shape[2]
     )
     spread = spread.index_copy(1, place, features)
-    return net._score(spread, None, native).index_select(1, place)
+    return _paths.score(net, path, spread, None).index_select(1, place)

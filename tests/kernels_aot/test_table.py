@@ -6,18 +6,9 @@ import pytest
 
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
-<<<<<<< HEAD
 from benchmarks.resources import rows
 from benchmarks.resources.triton_rows import COMPILER, row_problems, source_hash
 from benchmarks.resources.triton_variants import LAYOUTS, shipped
-=======
-from benchmarks.triton_resources import report, table
-from benchmarks.triton_resources.resources import Resources
-from benchmarks.triton_resources.table import COMMAND, Row
-from benchmarks.triton_resources.toolchain import Build
-from benchmarks.triton_resources.variants import Variant, shipped
-from ladnet_fast.kernels.locality_attention.configs import Config
->>>>>>> 193ccf1 (Kernels: the field's names, a shape above each load and product, results handed in)
 
 SHIPPED = {variant.name: variant for variant in shipped()}
 REMEDY = f"run: {rows.COMMAND} triton"

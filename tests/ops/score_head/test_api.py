@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 import ladnet_fast
 from ladnet_fast import LANet
-from ladnet_fast.nn import lanet
 from ladnet_fast.ops import _triton
+from ladnet_fast.ops import score_head as head
 from ladnet_fast.ops.score_head import schema, score_head, serves
 
 from .cases import random_head
@@ -156,12 +156,12 @@ def fused(monkeypatch):
     """Let LANet find that the kernel serves; the reference stands in for it. Counts the calls."""
     seen = []
 
-    def count(*head, lengths, impl):
+    def count(*given, lengths, impl):
         seen.append(lengths)
-        return score_head(*head, lengths=lengths, impl="reference")
+        return score_head(*given, lengths=lengths, impl="reference")
 
-    monkeypatch.setattr(lanet, "serves", lambda impl, *head: True)
-    monkeypatch.setattr(lanet, "score_head", count)
+    monkeypatch.setattr(head, "serves", lambda impl, *given: True)
+    monkeypatch.setattr(head, "score_head", count)
     return seen
 
 
