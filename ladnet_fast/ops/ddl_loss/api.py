@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ... import _values
 from .. import _checks, _impl, _memory
-from . import reference, schema
+from . import definition, schema
 from .correlation import correlation_loss
 
 CHOICES = {
@@ -152,7 +152,7 @@ def ddl_loss(
     opaque = cu_seqlens is not None and torch.compiler.is_compiling()
     if impl == "reference" and not opaque and scores.device.type != "meta":
         with torch.autocast(scores.device.type, enabled=False):
-            mil, ranking, alignment = reference.ddl_terms(
+            mil, ranking, alignment = definition.ddl_terms(
                 scores, features, labels, lengths, cu_seqlens, options
             )
     else:
@@ -177,7 +177,7 @@ def check_options(
     pairing: str,
     select: str,
     detach: str,
-) -> tuple[float, float, reference.Options]:
+) -> tuple[float, float, definition.Options]:
     """Return the options of :func:`ddl_loss`, numbers as Python's, or raise ``ValueError``."""
     ranking_weight, alignment_weight, margin, eps = (
         _values.real_number(name, value, "a finite number of at least 0", least=0, most=_DOUBLE_MAX)
@@ -195,12 +195,12 @@ def check_options(
     topk_divisor = _values.whole_number("topk_divisor", topk_divisor)
     for name, choice in (("pairing", pairing), ("select", select), ("detach", detach)):
         _values.choice(name, choice, CHOICES[name])
-    options = reference.Options(float(margin), topk_divisor, float(eps), pairing, select, detach)
+    options = definition.Options(float(margin), topk_divisor, float(eps), pairing, select, detach)
     return ranking_weight, alignment_weight, options
 
 
 def _check_range(
-    either64: bool, ranking_weight: float, alignment_weight: float, options: reference.Options
+    either64: bool, ranking_weight: float, alignment_weight: float, options: definition.Options
 ) -> None:
     if either64:
         return

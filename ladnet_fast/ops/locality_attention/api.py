@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import _values
 from .. import _checks, _impl, _memory
-from . import reference, schema
+from . import definition, schema
 from .layout import lse_dtype
 
 PRIORS = ("additive", "logit", "none")
@@ -146,7 +146,7 @@ def locality_attention(
             if tensor is not None:
                 _memory.check_given(name, tensor)
         with torch.autocast(q.device.type, enabled=False):
-            out, lse = reference.locality_attention(
+            out, lse = definition.locality_attention(
                 q, k, v, prior_w, prior_b,
                 prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
             )  # fmt: skip

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from .._autograd import no_second_derivative
 from .._operator import operator
-from . import closed_form, native, triton
+from . import native, reference, triton
 from .layout import empty_lse, empty_output, lse_dtype
 
 #: impl -> the module that serves it: one file with ``why_not``, ``forward`` and ``backward``, which
 #: imports what it needs (a compiled module, Triton) at first use.
 BACKENDS: dict[str, ModuleType] = {
-    "reference": closed_form,
+    "reference": reference,
     "native": native,
     "triton": triton,
 }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import _checks, _impl, _memory
-from . import reference, schema
+from . import definition, schema
 
 _NAME = "score_head"
 
@@ -96,7 +96,7 @@ def score_head(
         for name, x in (("features", features), ("weight", weight), ("bias", bias)):
             _memory.check_given(name, x)
         with torch.autocast(features.device.type, enabled=False):
-            return reference.score_head(features, weight, bias, lengths)
+            return definition.score_head(features, weight, bias, lengths)
     given = (features, weight, bias)
     training = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     scores, _ = schema.head_forward(features, weight, bias, lengths, training, impl)

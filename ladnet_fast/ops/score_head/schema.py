@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .._autograd import no_second_derivative
 from .._operator import operator
-from . import closed_form, triton
+from . import reference, triton
 from .layout import empty_scores, empty_slopes
 
 #: impl -> the module that serves it; see the same table of locality attention.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "triton": triton}
+BACKENDS: dict[str, ModuleType] = {"reference": reference, "triton": triton}
 
 
 @operator("ladnet_fast::score_head")

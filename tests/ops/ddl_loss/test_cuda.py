@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import ladnet_fast
 import ladnet_fast.functional as LF
 from ladnet_fast import _native, doctor
-from ladnet_fast.ops.ddl_loss import closed_form, cuda, schema
+from ladnet_fast.ops.ddl_loss import cuda, reference, schema
 
 OPTIONS = {"margin": 0.1, "topk_divisor": 16, "eps": 1e-6}
 
@@ -164,8 +164,8 @@ def test_the_choice_is_traced_into_one_graph_for_all_lengths(monkeypatch):
     monkeypatch.setattr(_native, "cuda", compiled_module())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 0))
     monkeypatch.setattr(cuda, "_DEVICE", "cpu")
-    monkeypatch.setattr(cuda, "forward", closed_form.forward)
-    monkeypatch.setattr(cuda, "backward", closed_form.backward)
+    monkeypatch.setattr(cuda, "forward", reference.forward)
+    monkeypatch.setattr(cuda, "backward", reference.backward)
     counter = CompileCounterWithBackend("aot_eager")
 
     @torch.compile(fullgraph=True, dynamic=True, backend=counter)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.locality_attention import reference
+from ladnet_fast.ops.locality_attention import definition
 from tests import budget
 
 from .cases import oracle
@@ -22,7 +22,7 @@ def same_dtype_reference(
     """Return what the reference computes in the tested dtype, in the order of :data:`NAMES`."""
     leaves = [x.detach().requires_grad_() for x in (q, k, v, w, b)]
     options = {"scale": q.shape[-1] ** -0.5, **options}
-    out, _ = reference.locality_attention(*leaves, **options)
+    out, _ = definition.locality_attention(*leaves, **options)
     return (out.detach(), *torch.autograd.grad(out, leaves, grad_out, materialize_grads=True))
 
 
