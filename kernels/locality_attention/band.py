@@ -1,6 +1,6 @@
 """The prior G = exp(-|w d^2 + b|): how far it reaches, and its tiles.
 
-G depends on the distance d = |i - j| alone. Beyond a radius that :func:`band_radius` computes on
+G depends on the distance d = |i - j| alone. Beyond a radius that `band_radius` computes on
 the device, G is smaller than the rounding error of every result, so tiles farther than that from
 the diagonal are plain attention. Where w is 0 or tiny the band is the whole bag: slower, not wrong.
 """
@@ -54,7 +54,7 @@ def band_rows(start, length, radius, OWNED: tl.constexpr):
 def near_tiles(start, length, radius, OWNED: tl.constexpr, STEP: tl.constexpr):
     """Return the range [low, high) of full tiles of ``STEP`` rows that overlap the band.
 
-    The band is that of :func:`band_rows`; the ragged last tile of a bag is not counted.
+    The band is that of `band_rows`; the ragged last tile of a bag is not counted.
     """
     first, last = band_rows(start, length, radius, OWNED)
     full = length // STEP

@@ -21,7 +21,7 @@ from .configs import Config
 from .forward import attention_forward
 from .preprocess import attention_preprocess
 
-#: (kernel, prior) -> blocks, warps and stages. The kernel is a key of :data:`KERNELS`; the prior is
+#: (kernel, prior) -> blocks, warps and stages. The kernel is a key of `KERNELS`; the prior is
 #: "none" for a kernel that does not depend on it.
 Choose = Callable[[str, str], Config]
 
@@ -148,7 +148,7 @@ def plan_backward(
     precision: str,
     choose: Choose,
 ) -> BackwardPlan:
-    """Plan the backward pass; arguments that are not named here as in :func:`plan_forward`.
+    """Plan the backward pass; arguments that are not named here as in `plan_forward`.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def plan_backward(
     grad_q, grad_k, grad_v : Tensor
         (B, H, T, d), stored (B, T, H, d), to be filled.
     need_prior_grad : bool
-        Whether :meth:`BackwardPlan.prior_grads` will be asked for dw and db.
+        Whether `BackwardPlan.prior_grads` will be asked for dw and db.
     """
     grad_out, q, k, v, attended = (readable(x) for x in (grad_out, q, k, v, attended))
     lse = lse.contiguous()

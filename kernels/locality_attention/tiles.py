@@ -77,7 +77,7 @@ def store_rows(result, tile, start, length, limit, batch, head, first, H, T, D: 
 
 @triton.jit
 def store_sums(sums, values, start, length, limit, batch, head, first, H, T):
-    """Store one value per row to lse or delta, with the masks of :func:`store_rows`."""
+    """Store one value per row to lse or delta, with the masks of `store_rows`."""
     row = tl.arange(0, values.shape[0])
     base = sums_base(sums, batch, head, first, H, T) + start
     tl.store(base + row, tl.where(row < length - start, values, 0.0), mask=row < limit - start)

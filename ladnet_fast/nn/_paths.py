@@ -1,8 +1,8 @@
 """Who computes LA-Net's layers in a forward pass, and how.
 
-Attention itself, softmax and prior, is the operator :mod:`ladnet_fast.ops.locality_attention`,
+Attention itself, softmax and prior, is the operator `ladnet_fast.ops.locality_attention`,
 which chooses its backend by the network's ``impl``. The layers around it take a path that
-:func:`choose` and :func:`score` decide:
+`choose` and `score` decide:
 
 ========== ======== ===================================================== =========================
 layers     path     what computes them                                    it is taken where
@@ -10,18 +10,18 @@ layers     path     what computes them                                    it is 
 up to the  native   two chains of C++ layers: the projections; residual,  ``linear.serves`` says so
 embeddings          LayerNorm and MLP                                     (float32 on a CPU where
                                                                           they are faster), and
-                                                                          :func:`is_untouched`
+                                                                          `is_untouched`
            modules  PyTorch's modules are called                          everywhere else
 scores     native   the convolution as a thin product                     the embeddings were native
            triton   one fused kernel                                      ``score_head.serves`` says
                                                                           so (on a GPU), and
-                                                                          :func:`is_untouched`
+                                                                          `is_untouched`
            modules  PyTorch's module is called                            everywhere else
 ========== ======== ===================================================== =========================
 
 "native" and "triton" read the weights of PyTorch's modules without calling the modules. That is the
 same only while nobody has replaced, parametrised, quantised, patched or hooked one of them, hence
-:func:`is_untouched`.
+`is_untouched`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def embed(
 
 
 def score(net: LANet, path: Path, features: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the scores (B, T) of embeddings (B, T, C) that :func:`embed` made by the path.
+    """Return the scores (B, T) of embeddings (B, T, C) that `embed` made by the path.
 
     On padding they are 0 on the fused path only; the caller clears them.
     """

@@ -21,9 +21,9 @@ class LocalityAttention(nn.Module):
     query_dim : int or None
         Width of the second modality that asks the questions; None for self-attention.
     prior, prior_form, sigma, learn_prior
-        See :class:`ladnet_fast.LANet`.
+        See `ladnet_fast.LANet`.
     impl : str
-        See :class:`ladnet_fast.use_impl`.
+        See `ladnet_fast.use_impl`.
     """
 
     def __init__(

@@ -61,9 +61,9 @@ class LANet(HubMixin, nn.Module):
     dropout : float
         In [0, 1).
     prior : {"additive", "logit", "none"}
-        Where the location prior enters; see :func:`ladnet_fast.functional.locality_attention`.
+        Where the location prior enters; see `ladnet_fast.functional.locality_attention`.
     prior_form : {"gaussian", "exp_abs"}
-        Its parameters; see :class:`ladnet_fast.nn.LocationPrior`.
+        Its parameters; see `ladnet_fast.nn.LocationPrior`.
     sigma : float
         Its initial width, in squared snippets, within the range of PyTorch's default dtype. 8 is
         this project's choice, not the paper's.
@@ -72,7 +72,7 @@ class LANet(HubMixin, nn.Module):
     query_dim : int, optional
         Width of a second modality, such as audio, that asks the questions. None: self-attention.
     impl : {"auto", "reference", "native", "triton", "cuda"}
-        Who computes; see :class:`ladnet_fast.use_impl`. Weights are the same for all.
+        Which implementation computes; see `ladnet_fast.use_impl`. All have the same weights.
 
     Notes
     -----
@@ -87,7 +87,8 @@ class LANet(HubMixin, nn.Module):
     >>> scores, features = net(torch.randn(2, 200, 1024), lengths=torch.tensor([200, 64]))
     """
 
-    #: Settings of the extractor that the training features came from, where `load_model` read them.
+    #: Settings of the extractor of the training features, if `ladnet_fast.engine.load_model` read
+    #: them with the weights.
     trained_on: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -213,16 +214,17 @@ class LANet(HubMixin, nn.Module):
             _checks.check_index_vector("lengths", lengths, x.shape[0], x)
         if (query is None) != (self.query_dim is None):
             raise ValueError(
-                "query is given, but the network was made without query_dim; leave it out"
+                "query must be None, since the network was made without query_dim; got "
+                f"{type(query).__name__}. Leave it out."
                 if self.query_dim is None
-                else f"query is missing: the network was made with query_dim = {self.query_dim}; "
-                f"give (B, T, {self.query_dim})"
+                else f"query must be a tensor of shape (B, T, {self.query_dim}), since the network "
+                f"was made with query_dim = {self.query_dim}; got None"
             )
         if query is not None and self.query_dim is not None:
             _arguments.check_width("query", query, "query_dim", self.query_dim)
             if query.shape[:2] != x.shape[:2] or query.device != x.device:
                 raise ValueError(
-                    f"query must cover the snippets of x: {tuple(x.shape[:2])} on {x.device}; got "
+                    f"query must have the snippets of x, {tuple(x.shape[:2])} on {x.device}; got "
                     f"{tuple(query.shape[:2])} on {query.device}"
                 )
             _arguments.check_fits(self, "query", query, self.attention.q)
@@ -257,7 +259,7 @@ class LANet(HubMixin, nn.Module):
         dropout : float
             For training on; not stored in checkpoints.
         impl : str
-            See :class:`ladnet_fast.use_impl`.
+            See `ladnet_fast.use_impl`.
 
         Raises
         ------

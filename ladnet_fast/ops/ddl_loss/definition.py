@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Options(NamedTuple):
-    """What the losses depend on besides tensors; see :func:`ladnet_fast.functional.ddl_loss`."""
+    """What the losses depend on besides tensors; see `ladnet_fast.functional.ddl_loss`."""
 
     margin: float
     topk_divisor: int
@@ -37,7 +37,7 @@ class Bags(NamedTuple):
 def padded_bags(
     scores: Tensor, features: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None
 ) -> Bags:
-    """Bring padded or packed arguments to :class:`Bags`."""
+    """Bring padded or packed arguments to `Bags`."""
     if cu_seqlens is not None:
         sizes = cu_seqlens.diff()
         parts = sizes.tolist()

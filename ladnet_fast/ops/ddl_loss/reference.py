@@ -45,7 +45,7 @@ def forward(
     select: str,
     detach: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(terms, score_grads, feature_dynamics)`` as :mod:`.schema` describes them."""
+    """Return ``(terms, score_grads, feature_dynamics)`` as `schema` describes them."""
     options = Options(margin, topk_divisor, eps, pairing, select, detach)
     terms = torch.stack(
         definition.ddl_terms(scores, features, labels, lengths, cu_seqlens, options)
@@ -117,7 +117,7 @@ def _to_snippets(grad_r: Tensor) -> Tensor:
 
 
 def _topk_weights(values: Tensor, valid: Tensor, k: Tensor) -> Tensor:
-    """Return 1 / k[i] where :func:`.definition.topk_mean` chooses, else 0."""
+    """Return 1 / k[i] where `definition.topk_mean` chooses, else 0."""
     order = values.masked_fill(~valid, -torch.inf).argsort(dim=1, descending=True, stable=True)
     rank = torch.arange(values.shape[1], device=values.device)
     chosen = (rank < k[:, None]).to(values.dtype) / k.clamp(min=1)[:, None]

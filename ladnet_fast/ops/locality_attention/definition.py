@@ -34,7 +34,7 @@ def locality_attention(
     lengths: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return ``(out, lse)``; arguments as in :func:`ladnet_fast.functional.locality_attention`.
+    """Return ``(out, lse)``; arguments as in `ladnet_fast.functional.locality_attention`.
 
     Checked arguments only: this function trusts its caller.
     """

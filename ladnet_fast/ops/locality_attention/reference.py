@@ -43,7 +43,7 @@ def forward(
     scale: float,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(out, lse, softmax_out)`` as :mod:`.schema` describes them."""
+    """Return ``(out, lse, softmax_out)`` as `schema` describes them."""
     out, lse = definition.locality_attention(
         q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens
     )

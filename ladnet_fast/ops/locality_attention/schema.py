@@ -1,7 +1,7 @@
 """torch.library definitions of locality attention: schemas, fakes and autograd.
 
 Two operators, forward and backward, so that torch.compile and torch.export see one opaque node
-each. ``impl`` is the name of a backend that :mod:`.api` has already chosen. A second derivative is
+each. ``impl`` is the name of a backend that `api` has already chosen. A second derivative is
 refused with an error.
 """
 
@@ -42,10 +42,10 @@ def attention_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``(out, lse, softmax_out)``.
 
-    ``out`` (B, H, T, d) as :func:`~.layout.empty_output` lays it out, ``lse`` (B, H, T), and the
+    ``out`` (B, H, T, d) as `layout.empty_output` lays it out, ``lse`` (B, H, T), and the
     softmax's share of ``out`` when ``training`` with the additive prior, else an empty tensor: the
     backward pass needs <dO, A>, and A = out - G V would lose digits. Only ``out`` has a derivative;
-    :mod:`.api` detaches what else it hands out.
+    `api` detaches what else it hands out.
     """
     return BACKENDS[impl].forward(
         q, k, v, w, b, lengths, cu_seqlens, prior=prior, scale=scale, training=training

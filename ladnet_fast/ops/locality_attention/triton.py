@@ -90,7 +90,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of q, k, v, w and b; the last two None unless ``need_prior_grad``.
 
-    ``out``, ``lse`` and ``softmax_out`` are what :func:`forward` returned.
+    ``out``, ``lse`` and ``softmax_out`` are what `forward` returned.
     """
     name, attended = ("softmax_out", softmax_out) if prior == "additive" else ("out", out)
     tensors = {"q": q, "k": k, "v": v, "grad_out": grad_out, name: attended}
@@ -205,11 +205,11 @@ def _check(
     if q.dtype not in _DTYPES:
         raise TypeError(f"q must be float32, bfloat16 or float16; got {q.dtype}")
     if not 1 <= d <= MAX_HEAD_SIZE:
-        raise ValueError(f"the head size d must be from 1 to {MAX_HEAD_SIZE}; got {d}")
+        raise ValueError(f"q must have a head size d from 1 to {MAX_HEAD_SIZE}; got {d}")
     if prior not in ("additive", "logit", "none"):
-        raise ValueError(f"prior must be additive, logit or none; got {prior!r}")
+        raise ValueError(f"prior must be one of additive, logit, none; got {prior!r}")
     if lengths is not None and cu_seqlens is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other")
+        raise ValueError("lengths and cu_seqlens exclude each other; got both")
     for name, x in tensors.items():
         _expect(name, x, q, (B, H, T, d), q.dtype)
     if lse is not None:
@@ -217,7 +217,7 @@ def _check(
     if prior == "none":
         w = b = None
     elif w is None or b is None:
-        raise ValueError(f"prior={prior!r} needs w and b of shape ({H},)")
+        raise ValueError(f"w and b must have shape ({H},) with prior={prior!r}; got None")
     else:
         w, b = (
             _expect(name, x, q, (H,), lse_dtype(q.dtype)).contiguous()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def score_head(features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the scores; arguments as in :func:`ladnet_fast.ops.score_head.score_head`.
+    """Return the scores; arguments as in `ladnet_fast.ops.score_head.score_head`.
 
     Checked arguments only: this function trusts its caller.
     """

@@ -31,7 +31,7 @@ def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
 def forward(
     features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return ``(scores, slopes)`` as :mod:`.schema` describes them."""
+    """Return ``(scores, slopes)`` as `schema` describes them."""
     scores = definition.score_head(features, weight, bias, lengths).contiguous()
     if not training:
         return scores, features.new_empty(0, dtype=slope_dtype(features.dtype))

@@ -1,7 +1,7 @@
 """torch.library definitions of the score head: schemas, fakes and autograd.
 
 Two operators, forward and backward, so that torch.compile and torch.export see one opaque node
-each. ``impl`` is the name of a backend that :mod:`.api` has already chosen. A second derivative is
+each. ``impl`` is the name of a backend that `api` has already chosen. A second derivative is
 refused with an error.
 """
 

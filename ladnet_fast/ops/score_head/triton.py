@@ -37,7 +37,7 @@ def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
 def forward(
     features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return ``(scores, slopes)`` as :mod:`.schema` describes them."""
+    """Return ``(scores, slopes)`` as `schema` describes them."""
     features, weight = _check(features, weight, lengths)
     check_memory("bias", bias)
     scores, slopes = empty_scores(features), empty_slopes(features, training)
