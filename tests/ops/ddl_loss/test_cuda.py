@@ -65,7 +65,7 @@ def test_what_is_served(shape, C, dtype, working_gpu):
         ({"C": 4097}, ["1 to 4096 features, not 4097"]),
         ({"C": 0}, ["1 to 4096 features, not 0"]),
         ({"shape": (4097, 5)}, ["1 to 4096 bags, not 4097"]),
-        ({"shape": (1, 1_000_001)}, ["1 to 1000000 snippets a bag, not 1000001"]),
+        ({"shape": (1, 1_000_001)}, ["1 to 1000000 snippets per bag, not 1000001"]),
         ({"shape": (4096 * 10**6 + 1,), "C": 1}, ["packed snippets, not 4096000001"]),
         (
             {"C": 4097, "dtype": torch.int8, "score_dtype": torch.float16},
