@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "bindings/python.h"
@@ -16,14 +17,15 @@ namespace ladnet::python {
 template <class Value>
 Value choice(Call& call, const char* name,
              std::initializer_list<std::pair<const char*, Value>> choices) {
-  const auto given = call.get<std::string>(name);
+  const auto given = call.get<std::string_view>(name);
   for (const auto& [word, value] : choices) {
     if (given == word) return value;
   }
   std::string words;
   for (const auto& [word, value] : choices)
     words += (words.empty() ? "" : ", ") + std::string(word);
-  throw std::invalid_argument(name + (" must be one of " + words) + "; got '" + given + "'");
+  throw std::invalid_argument(name + (" must be one of " + words) + "; got '" + std::string(given) +
+                              "'");
 }
 
 inline Dtype dtype(Call& call, const char* name) {

@@ -16,6 +16,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace ladnet::python {
@@ -66,11 +67,12 @@ inline void from_python(PyObject* given, bool* value) {
   *value = given == Py_True;
 }
 
-inline void from_python(PyObject* given, std::string* value) {
+// A view of Python's own string, which lives as long as the call.
+inline void from_python(PyObject* given, std::string_view* value) {
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(given, &size);
   if (text == nullptr) throw ErrorIsSet();
-  value->assign(text, static_cast<size_t>(size));
+  *value = std::string_view(text, static_cast<size_t>(size));
 }
 
 template <class T>
