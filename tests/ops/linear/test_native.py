@@ -208,7 +208,7 @@ BAD_PROJECTIONS = {
     "no outputs": ((X, [W[:0]], [B[:0]], None), ValueError, "without zeros"),
     "weight dtype": ((X, [W.half()], [B], None), TypeError, "a weight must be torch.float32"),
     "bias": ((X, [W], [B[:2]], None), ValueError, r"a bias must have shape \(3,\)"),
-    "count": ((X, [W, W], [B], None), ValueError, "as many"),
+    "count": ((X, [W, W], [B], None), ValueError, "equally many"),
     "none": ((X, [], [], None), ValueError, "at least one"),
     "lengths size": ((X, [W], [B], torch.tensor([5])), ValueError, r"lengths must have shape"),
     "lengths value": ((X, [W], [B], torch.tensor([5, 6])), ValueError, r"from 0 to T = 5"),
