@@ -21,7 +21,7 @@ import ladnet_fast.functional as LF
 from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.functional import DDLTerms
 from ladnet_fast.nn import LANetOutput, LocalityAttention
-from ladnet_fast.ops.locality_attention.reference import location_prior
+from ladnet_fast.ops.locality_attention.definition import location_prior
 from ladnet_fast.ops.score_head import score_head
 
 # ---- Attention -----------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Triton kernels, one folder an operator; installed as ``ladnet_fast.kernels``."""
+"""Triton kernels, one folder per operator; installed as ``ladnet_fast.kernels``."""

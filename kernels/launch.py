@@ -1,4 +1,4 @@
-"""What a Triton kernel is launched with, apart from launching it."""
+"""A launch of a Triton kernel as data: planned in one place, run or compiled in others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 class Launch:
     """One launch of one kernel.
 
-    Planning a launch reads shapes, strides and dtypes and no memory, so that a plan for any GPU can
-    be made, compiled and looked at on a machine without one.
+    Planning a launch reads shapes, strides and dtypes, but no memory: launches for any GPU can be
+    planned and compiled on a machine without one.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ class Launch:
     grid : tuple of int
         Programs along each axis.
     arguments, constexprs : dict
-        What it is called with at run time, and what it is compiled for, by name.
+        By name, what the kernel is called with at run time and what it is compiled with.
     num_warps, num_stages : int
-        Warps a program; depth of the software pipeline.
+        Warps per program; stages of the software pipeline.
     """
 
     kernel: Any
@@ -33,7 +33,7 @@ class Launch:
     num_stages: int
 
     def run(self) -> None:
-        """Launch; nothing happens for an empty grid."""
+        """Launch the kernel; an empty grid launches nothing."""
         if 0 in self.grid:
             return
         self.kernel[self.grid](

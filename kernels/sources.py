@@ -1,4 +1,4 @@
-"""The text that a kernel is compiled from."""
+"""The source text that a kernel is compiled from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import triton.language as tl
 
 @cache
 def texts(kernel: Any) -> dict[str, str]:
-    """Return the texts of a kernel, and of what it calls and which constants it reads, by name.
+    """Return by name the source of a kernel, of the functions it calls and of constants it reads.
 
-    Triton's own key of a function will not do where a name has to last: it depends on which
-    functions of the process were asked for theirs before.
+    Triton's own cache key of a function is not used, because it may differ from process to process:
+    it depends on which other functions' keys were computed before.
     """
     found: dict[str, str] = {}
     waiting = [kernel]

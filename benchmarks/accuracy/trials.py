@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.ddl_loss.reference import feature_dynamics, topk_mean
+from ladnet_fast.ops.ddl_loss.definition import feature_dynamics, topk_mean
 
 from .grid import TrialConfig
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, SHARED_BYTES
 
 from ladnet_fast._files import atomic_write_text
+from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, SHARED_BYTES
 
 from . import triton_rules
 from .cuda_rows import ARCHITECTURES

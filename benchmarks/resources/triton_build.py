@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import triton
-from ladnet_fast.kernels.sources import texts
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
+
+from ladnet_fast.kernels.sources import texts
 
 from . import cubins, sass
 

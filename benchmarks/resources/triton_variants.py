@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+
 from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention import configs
 from ladnet_fast.kernels.locality_attention.configs import Config
-from ladnet_fast.kernels.locality_attention.launch import plan_backward, plan_forward
+from ladnet_fast.kernels.locality_attention.plan import plan_backward, plan_forward
+from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
 from .triton_build import Build
 
@@ -120,14 +122,13 @@ class Variant:
             "precision": "tf32" if self.precision == "tf32" else "ieee",
             "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
         }
-        training = self.mode != "inference"
-        forward = plan_forward(x, x, x, w, b, lengths, cu_seqlens, training=training, **options)
+        bags, out, lse = (lengths, cu_seqlens), empty_output(x), empty_lse(x)
         if self.kernel == "forward":
-            return forward.launches["forward"]
+            kept = out if self.mode == "additive" else None
+            return plan_forward(x, x, x, w, b, *bags, out, lse, kept, **options)["forward"]
         backward = plan_backward(
-            x, x, x, x, w, b, forward.softmax_out, forward.out, forward.lse, lengths, cu_seqlens,
-            need_prior_grad=True, **options,
-        )  # fmt: skip
+            x, x, x, x, w, b, out, lse, *bags, out, out, out, need_prior_grad=True, **options
+        )
         return backward.launches[self.kernel]
 
 

@@ -1,9 +1,7 @@
 // Python's view of csrc/cpu/attention.h. A tensor is (pointer, batch, head and row stride).
 #include "cpu/attention.h"
 
-#include <stdexcept>
-#include <string>
-
+#include "bindings/choices.h"
 #include "bindings/methods.h"
 
 namespace attention = ladnet::attention;
@@ -20,25 +18,13 @@ attention::Tensor tensor(python::Call& call, const char* name) {
   return result;
 }
 
-ladnet::Dtype dtype(const std::string& name) {
-  if (name == "float32") return ladnet::Dtype::kFloat32;
-  if (name == "float64") return ladnet::Dtype::kFloat64;
-  if (name == "bfloat16") return ladnet::Dtype::kBFloat16;
-  if (name == "float16") return ladnet::Dtype::kFloat16;
-  throw std::invalid_argument("unknown dtype '" + name + "'");
-}
-
-attention::Prior prior(const std::string& name) {
-  if (name == "none") return attention::Prior::kNone;
-  if (name == "additive") return attention::Prior::kAdditive;
-  if (name == "logit") return attention::Prior::kLogit;
-  throw std::invalid_argument("unknown prior '" + name + "'");
-}
-
 PyObject* make_problem(python::Call& call) {
   attention::Problem problem;
-  problem.dtype = dtype(call.get<std::string>("dtype"));
-  problem.prior = prior(call.get<std::string>("prior"));
+  problem.dtype = python::dtype(call, "dtype");
+  problem.prior = python::choice<attention::Prior>(call, "prior",
+                                                   {{"additive", attention::Prior::kAdditive},
+                                                    {"logit", attention::Prior::kLogit},
+                                                    {"none", attention::Prior::kNone}});
   problem.scale = call.get<double>("scale");
   python::unpack(call.get<PyObject*>("shape"), &problem.batches, &problem.heads, &problem.T,
                  &problem.d);

@@ -57,8 +57,9 @@ PyMODINIT_FUNC PyInit__cpu() {
       method<available_instruction_sets>(
           "available_instruction_sets",
           "Names that LADNET_CPU accepts on this processor, the slowest first."),
-      method<has_bf16_dot>("has_bf16_dot",
-                           "Whether bf16 products use an instruction of their own."),
+      method<has_bf16_dot>(
+          "has_bf16_dot",
+          "Whether the processor has an instruction for bf16 products, which is then used."),
   };
   python::add_attention(methods);
   python::add_ddl(methods);

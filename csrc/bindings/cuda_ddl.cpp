@@ -69,7 +69,7 @@ PyObject* backward(python::Call& call) {
   const int device = call.get<int>("device");
   const auto stream = call.get<CUstream_st*>("stream");
   const double eps = call.get<double>("eps");
-  const auto detach = ddl::choice<ddl::Detach>(call, "detach");
+  const ddl::Detach detach = ddl::detach_of(call);
   const auto* const grad_terms = call.get<const float*>("grad_terms");
   const auto* const score_grads = call.get<const float*>("score_grads");
   const auto* const feature_dynamics = call.get<const float*>("feature_dynamics");

@@ -34,7 +34,7 @@ PyObject* forward(python::Call& call) {
 PyObject* backward(python::Call& call) {
   const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
   const double eps = call.get<double>("eps");
-  const auto detach = ddl::choice<ddl::Detach>(call, "detach");
+  const ddl::Detach detach = ddl::detach_of(call);
   const int threads = call.get<int>("threads");
   const void* const grad_terms = call.get<const void*>("grad_terms");
   const void* const score_grads = call.get<const void*>("score_grads");

@@ -92,9 +92,12 @@ PyObject* make_chain(python::Call& call) {
   problem.partitions = call.get<int64_t>("partitions");
   call.finish();
   if (problem.layers.empty() || static_cast<int64_t>(problem.layers.size()) > linear::kMaxLayers) {
-    throw std::invalid_argument("a chain has from 1 to 16 layers");
+    throw std::invalid_argument("layers must be from 1 to 16; got " +
+                                std::to_string(problem.layers.size()));
   }
-  if (problem.partitions < 1) throw std::invalid_argument("partitions must be at least 1");
+  if (problem.partitions < 1)
+    throw std::invalid_argument("partitions must be at least 1; got " +
+                                std::to_string(problem.partitions));
   return python::hold(std::move(problem), kChain);
 }
 
@@ -158,7 +161,7 @@ void ladnet::python::add_linear(Methods& methods) {
   methods.push_back(
       method<forward>("linear_forward", "Fill the outputs, and `pre` of layers that have one."));
   methods.push_back(method<backward>(
-      "linear_backward", "Fill the gradients; `parameters` is empty or has one entry a layer."));
+      "linear_backward", "Fill the gradients; `parameters` is empty or has one entry per layer."));
   methods.push_back(method<advise_huge_pages>("prefer_huge_pages",
                                               "Advice for memory that is about to be written."));
   methods.push_back(method<processor_vendor>("processor_vendor", "'amd', 'intel' or 'other'."));

@@ -16,6 +16,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace ladnet::python {
@@ -28,8 +29,7 @@ struct ErrorIsSet {};
   throw ErrorIsSet();
 }
 
-// ---- One value
-// -----------------------------------------------------------------------------------
+// ---- One value ---------------------------------------------------------------------------------
 
 inline void from_python(PyObject* given, int64_t* value) {
   *value = PyLong_AsLongLong(given);
@@ -67,11 +67,12 @@ inline void from_python(PyObject* given, bool* value) {
   *value = given == Py_True;
 }
 
-inline void from_python(PyObject* given, std::string* value) {
+// A view of Python's own string, which lives as long as the call.
+inline void from_python(PyObject* given, std::string_view* value) {
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(given, &size);
   if (text == nullptr) throw ErrorIsSet();
-  value->assign(text, static_cast<size_t>(size));
+  *value = std::string_view(text, static_cast<size_t>(size));
 }
 
 template <class T>
@@ -81,8 +82,7 @@ T converted(PyObject* value) {
   return result;
 }
 
-// ---- Tuples and lists
-// ----------------------------------------------------------------------------
+// ---- Tuples and lists --------------------------------------------------------------------------
 
 inline Py_ssize_t size_of(PyObject* sequence) {
   if (!PyTuple_Check(sequence) && !PyList_Check(sequence)) {
@@ -110,10 +110,10 @@ void unpack(PyObject* sequence, Values*... values) {
   (from_python(item_of(sequence, i++), values), ...);
 }
 
-// ---- Objects of C++ that Python holds
-// ------------------------------------------------------------
+// ---- C++ objects that Python holds -------------------------------------------------------------
 
-// `kind` must outlive the object: a literal. It is what tells one kind from another.
+// `kind` is the name by which `held` tells kinds apart; a literal, since it must outlive the
+// object.
 template <class T>
 PyObject* hold(T value, const char* kind) {
   auto owned = std::make_unique<T>(std::move(value));
@@ -135,8 +135,7 @@ const T& held(PyObject* capsule, const char* kind) {
   return *static_cast<const T*>(value);
 }
 
-// ---- A call
-// --------------------------------------------------------------------------------------
+// ---- A call ------------------------------------------------------------------------------------
 
 class Call {
  public:
@@ -166,7 +165,7 @@ class Call {
     return value == nullptr ? otherwise : converted<T>(value);
   }
 
-  // To be called when all that is wanted was read: whatever is left is an error.
+  // Call it when all arguments were read: one that is left over is an error.
   void finish() const {
     if (next_ != positional_ || found_ != named_) {
       raise(PyExc_TypeError, "an argument was given that this function does not have");
@@ -174,7 +173,7 @@ class Call {
   }
 
  private:
-  // Names usually come in the order in which they are read: the search goes on behind the last one.
+  // Starts behind the argument found last: callers usually name them in the order of reading.
   PyObject* find(const char* name) {
     for (Py_ssize_t step = 0; step < named_; ++step) {
       const Py_ssize_t i = (start_ + step) % named_;
@@ -196,7 +195,7 @@ class Call {
   Py_ssize_t found_ = 0;
 };
 
-// Lets other threads of Python run while it lives.
+// Releases the GIL for its lifetime.
 class Released {
  public:
   Released() : state_(PyEval_SaveThread()) {}
@@ -208,7 +207,7 @@ class Released {
   PyThreadState* state_;
 };
 
-// What Python calls in the place of `body`.
+// The function that Python calls: runs `body`, turns C++ exceptions into Python's.
 template <PyObject* (*body)(Call&)>
 PyObject* entry(PyObject*, PyObject* const* given, Py_ssize_t positional,
                 PyObject* names) noexcept {
@@ -230,7 +229,7 @@ PyObject* entry(PyObject*, PyObject* const* given, Py_ssize_t positional,
 
 template <PyObject* (*body)(Call&)>
 PyMethodDef method(const char* name, const char* doc) {
-  // By way of a pointer to any function: the convention of the call is told by the flags.
+  // Cast by way of void (*)(): the flags say which signature the function has.
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&entry<body>)),
           METH_FASTCALL | METH_KEYWORDS, doc};
 }

@@ -14,9 +14,9 @@ struct Bag {
   int64_t length;
 };
 
-// Lists the bags of a (batches, T) layout. `lengths` has one entry a batch entry, `cu_seqlens` has
-// `offsets` entries and belongs to batch entry 0; at most one of them is given, and without either
-// every bag has T snippets. Values are trusted: Python has checked them.
+// Lists the bags of a (batches, T) layout. `lengths` has one entry per batch entry, `cu_seqlens`
+// has `offsets` entries and belongs to batch entry 0; at most one of them is given, and without
+// either every bag has T snippets. Values are trusted: Python has checked them.
 inline std::vector<Bag> list_bags(int64_t batches, int64_t T, const int64_t* lengths,
                                   const int64_t* cu_seqlens, int64_t offsets) {
   std::vector<Bag> bags;

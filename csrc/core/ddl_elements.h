@@ -32,8 +32,8 @@ LADNET_HOST_DEVICE int64_t ranking_count(int64_t length, int64_t divisor, Select
   return select == Select::kAll || k > steps ? steps : k;
 }
 
-// Which elements of a bag a top-k chose: all above the threshold, and those equal to it up to the
-// index of the last tie that still fits, so that the lowest indices win.
+// Which elements of a bag a top-k chose: all above the threshold, and of those equal to it the ones
+// with an index up to `last_tie`, so that the lowest indices are chosen.
 template <class A>
 struct Cut {
   Key<A> threshold;
@@ -47,7 +47,7 @@ LADNET_HOST_DEVICE bool is_chosen(K threshold, Index last_tie, K key, Index inde
 
 // ---- MIL: binary cross entropy of a bag's score p ----------------------------------------------
 
-// Logarithms end at -100, where NaN stays NaN.
+// At least -100, as in torch.nn.BCELoss; a NaN stays NaN.
 LADNET_HOST_DEVICE double clamped_log(double log_p) {
   return log_p < -100.0 ? -100.0 : log_p;
 }
@@ -77,7 +77,7 @@ LADNET_HOST_DEVICE double hinge_slope(double margin, double e_anomalous, double 
 
 // ---- Alignment: -ds log(df + eps) --------------------------------------------------------------
 
-// d|u| / du, 0 at 0; NaN counts as 0, the loss itself carries it.
+// d|u| / du, 0 at 0; 0 for NaN, which shows in the loss already.
 template <class A>
 LADNET_HOST_DEVICE A sign(A u) {
   return u > A(0) ? A(1) : (u < A(0) ? A(-1) : A(0));
@@ -115,7 +115,8 @@ struct RowNorm {
   A inverse;
 };
 
-// df beside a row of zeros, given both rows' inverse norms: the cosine is 0, a NaN stays NaN.
+// df between a row of zeros and another row: 1, since the cosine counts as 0. Takes both rows'
+// inverse norms, so that a NaN stays NaN.
 template <class A>
 LADNET_HOST_DEVICE A zero_row_dynamics(A inverse, A inverse_next) {
   return A(1) + A(0) * (inverse + inverse_next);

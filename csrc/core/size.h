@@ -1,4 +1,4 @@
-// Sizes that refuse to overflow.
+// Arithmetic on sizes that throws where it would overflow.
 #pragma once
 
 #include <stdint.h>

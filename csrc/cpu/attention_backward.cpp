@@ -1,11 +1,11 @@
 // Plans the backward pass so that no two threads write the same gradient and the bits do not depend
 // on how many threads there are.
 //
-// Keys own their gradients; the gradient of the queries is a sum over keys. The keys of a bag and
-// head are cut into a number of parts that depends on the sizes alone, in proportion to its share
-// of the work: a long bag among many short ones is not left to one thread. One part: a thread does
-// the whole bag in memory of its own. Several: each part fills a buffer of its own, as many at a
-// time as there are threads, and the buffers are added up in the order of the parts.
+// Each key's gradients are written by one thread; the gradient of a query is a sum over keys. The
+// keys of a bag and head are cut into parts, whose number depends on the sizes alone and grows with
+// the bag's share of the work, so that a long bag among many short ones is shared by all threads. A
+// bag of one part is computed by one thread in its own memory. Of a bag with several parts each
+// fills its own buffer of query gradients, and the buffers are added in the order of the parts.
 #include <algorithm>
 #include <cstring>
 
@@ -15,8 +15,8 @@
 namespace ladnet::attention {
 namespace {
 
-constexpr int64_t kPartKeys = 512;  // fewer would pay more for buffers than for products
-constexpr int64_t kParts = 64;      // of all bags and heads that are cut, where they are that long
+constexpr int64_t kPartKeys = 512;  // per part, at least: with fewer, adding buffers would dominate
+constexpr int64_t kParts = 64;      // in all, for all bags and heads that are cut
 constexpr int64_t kChunkPanels = 32;
 
 struct PriorGradient {
@@ -126,7 +126,7 @@ class BackwardPlan {
     shared_ = Buffer(shared);
     slot_memory_ = Buffer(checked_product(slot_bytes_, static_cast<int64_t>(slots_)));
     gradients_.resize(whole_.size() + parts_.size());
-    // The longest first: at the end no thread waits for one that has begun late.
+    // The longest first, so that no thread starts a long one at the end while the others wait.
     for (size_t at = 0; at < whole_.size(); ++at) order_.push_back(at);
     const auto length_of = [&](size_t at) { return segments_[whole_[at]].bag.length; };
     std::stable_sort(order_.begin(), order_.end(),

@@ -1,9 +1,9 @@
 // Backward pass: a run of keys of one bag and head against all of its queries.
 //
-// Probabilities come back from the saved log-sum-exp. With rows = queries and columns = keys no
-// product needs a transposed operand: P and dS are left operands of dQ by rows, and of dV and dK by
-// columns. delta = <dO, A> uses A, what the softmax alone gave, because out - G V would lose
-// digits.
+// Probabilities are computed again from the saved log-sum-exp. With rows = queries and columns =
+// keys no product needs a transposed operand: P and dS are left operands, by rows for dQ and by
+// columns for dV and dK. delta = <dO, A> uses the saved A = softmax(S) V, since out - G V would
+// lose digits.
 #pragma once
 
 #include "cpu/attention_forward.h"
@@ -224,11 +224,11 @@ class BackwardRun {
       }
     }
     if (__builtin_expect(head.length == 1, 0)) {
-      // The softmax of one logit is constant. A product, so that NaN stays.
+      // The softmax of one logit is constant, so dS is 0; by a product, so that a NaN stays.
       for (int h = 0; h < kWide; ++h) slopes[h] *= Real(0);
     }
     if (wanted && logit) {
-      // Keys beyond the end have probabilities, which no product reads, but this sum would.
+      // Keys beyond the end have probabilities here. No product reads them, but this sum would.
       for (int i = 0; i < kRows && j0 + kWide > head.length; ++i) {
         for (int64_t j = head.length - j0; j < kWide; ++j) slopes[i * kStride + j] = 0;
       }

@@ -6,10 +6,11 @@
 namespace ladnet::attention {
 namespace {
 
-// The exponent beyond which the prior is left out. For outputs and for the gradients of q, k and v
-// that is where it is under the rounding of every result: 4e-11 for sums of fp32, 3e-20 for fp64.
-// The gradients of w and b are sums of nothing but the prior, so they are cut that far below its
-// peak, exp(-|b|) where w and b agree in sign and 1 where they differ, unless it underflows there.
+// The exponent |w d^2 + b| beyond which the prior is left out. For outputs and the gradients of q,
+// k and v it is chosen so that the prior is smaller than the rounding error of every result: 4e-11
+// for sums in fp32, 3e-20 in fp64. The gradients of w and b have no other summands than the prior,
+// so for them the prior is left out where it is that much smaller than its largest value. That is
+// exp(-|b|) where w and b agree in sign and 1 where they differ, unless it underflows.
 double cut_of(const TableNeeds& needs, double w, double b) {
   const bool wide = needs.real_type == TableType::kFloat64;
   const double cut = wide ? 45.0 : 24.0;

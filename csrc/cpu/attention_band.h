@@ -8,15 +8,14 @@
 
 namespace ladnet::attention {
 
-// No distance beyond this and below `length` has |w d^2 + b| <= cut; -1 if none has at all. Not the
-// first beyond which
-// the prior falls: for w < 0 < b it grows before it dies. NaN and infinities reach everywhere, so
-// that they show.
+// The largest distance below `length` with |w d^2 + b| <= cut; -1 if there is none. The largest,
+// not the first behind which the prior falls: for w < 0 < b it grows before it falls. With a NaN or
+// infinite w or b the band is everything, so that the result shows it.
 int64_t band_radius(double w, double b, int64_t length, double cut);
 
 enum class TableType { kFloat32, kFloat64, kBFloat16 };
 
-// What a pass reads of the prior; see Band.
+// Which tables of the prior a pass reads; see Band.
 struct TableNeeds {
   bool gain;       // additive
   bool gain_log2;  // logit
@@ -25,8 +24,8 @@ struct TableNeeds {
   TableType real_type;  // of the logits and slopes
 };
 
-// The tables of one head, as far as `length` snippets can be apart; `margin` is how much farther a
-// kernel may read: the rows and columns of a tile.
+// The tables of one head, for all distances between `length` snippets, and `margin` entries more on
+// both sides, which a kernel may read: the rows and columns of a tile.
 class BandTables {
  public:
   BandTables(double w, double b, int64_t length, int64_t margin, const TableNeeds& needs);

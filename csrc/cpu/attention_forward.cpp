@@ -1,8 +1,9 @@
-// Plans the forward pass: who packs the keys, and which rows a thread takes at a time.
+// Plans the forward pass: who packs the keys, and how many rows a thread takes at a time.
 //
-// A short bag is one item of work: a thread packs its keys, which then lie in its own cache, and
-// takes all its rows. Keys of a long bag are packed once by all threads, and its rows are cut into
-// blocks. How rows are cut changes no bit of the result, so the plan may look at the thread count.
+// A short bag is one item of work: one thread packs its keys, which then lie in that thread's
+// cache, and computes all its rows. The keys of a long bag are packed once by all threads, and its
+// rows are cut into blocks. Cutting rows changes no bit of the result, so it may depend on the
+// thread count.
 #include <algorithm>
 
 #include "cpu/attention_kernels.h"

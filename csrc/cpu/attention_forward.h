@@ -1,10 +1,10 @@
 // Forward pass: one block of query rows against all keys of its bag.
 //
 // Per block of keys: logits in registers, 2^(logit - m) in the product's epilogue, then the product
-// with the values. m is lazy: it rises only when a row exceeds it by 2^kSlack, and then to an
-// integer, so that what has been summed is multiplied by a power of two, which is exact. After the
-// last key the sums are divided out and the prior's banded product is added to the same
-// accumulators (additive prior); the logit prior was added to the logits of the tiles near the
+// with the values. m is the running maximum, raised lazily: only where a logit exceeds it by kSlack
+// in base 2, and then to an integer, so that earlier sums are rescaled by a power of two, exactly.
+// After the last key the outputs are divided by the sums, and the additive prior's banded product
+// is added to the same accumulators. The logit prior is added to the logits of tiles near the
 // diagonal.
 #pragma once
 
@@ -123,7 +123,7 @@ class ForwardBlock {
     Element* queries;
     Real* out;  // tiles
     Element* probabilities;
-    Real* sums;   // a vector a row, added up at the end
+    Real* sums;   // one vector per row, added up at the end
     Real* shift;  // m
     Real* limit;  // m + kSlack: what a logit may reach without a rescale
     Real* stage;

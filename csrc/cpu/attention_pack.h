@@ -59,8 +59,7 @@ void write_row(const Real* from, int64_t t, int64_t d, const MutableRows& rows) 
   }
 }
 
-// ---- Panels: a transpose
-// -------------------------------------------------------------------------
+// ---- Panels: a transpose ------------------------------------------------------------------------
 
 // A 16-byte square of 4 x 4 or 2 x 2 units.
 template <class Unit>

@@ -1,4 +1,5 @@
-// What the planning code (attention.cpp) and the kernels of each instruction set say to each other.
+// The interface between the planning code (attention_*.cpp) and the kernels of each instruction
+// set.
 //
 // Plain data and function pointers, no standard library: the kernels' translation units include
 // this file with the flags of their instruction set.
@@ -94,7 +95,7 @@ struct BackwardHead {
   double scale;
   Band band;
   ConstRows q, k, v, grad_out;
-  ConstRows attended;  // what the softmax alone gave
+  ConstRows attended;  // A = softmax(S) V
   const void* lse;
   MutableRows grad_q, grad_k, grad_v;
   // Panels, filled by pack_queries and pack_keys.
@@ -117,8 +118,9 @@ struct BackwardKernels {
   void (*widen_rows)(ConstRows rows, int64_t d, int64_t first, int64_t last, void* to);
   void (*pack_queries)(const BackwardHead& head, int64_t first, int64_t last);
   void (*pack_keys)(const BackwardHead& head, int64_t first, int64_t last);
-  // Keys of panels first .. last - 1: their gradients, what they give to the gradient of all
-  // queries (tiles that are overwritten), and to the gradients of w and b (added up in fp64).
+  // For the keys of panels first .. last - 1: writes their gradients and their shares of the
+  // gradient of all queries (tiles that are overwritten), and adds their shares of the gradients of
+  // w and b (in fp64).
   void (*run)(const BackwardHead& head, int64_t first, int64_t last, void* grad_queries,
               double prior_gradient[2], void* scratch);
   void (*finish_queries)(const BackwardHead& head, int64_t first, int64_t last,

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kCombineChunk = 1 << 15;
 
-// From this size on the gradient is written past the caches: nobody finds it there anyway.
+// Gradients of this size or more are written past the caches, which could not hold them anyway.
 constexpr int64_t kStreamBytes = 16 << 20;
 
 template <class A>

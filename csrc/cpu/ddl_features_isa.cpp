@@ -27,8 +27,8 @@ constexpr bool kSame<A, A> = true;
 
 constexpr int64_t kCacheLine = 64;
 
-// Distance at which rows are asked for before they are needed. The processor's own prefetching
-// stops at pages and is thrown off by the bursts in which rows are measured.
+// How far ahead rows are prefetched. The processor's own prefetching stops at the ends of pages,
+// and the bursts in which rows are measured disturb it.
 constexpr int64_t kPrefetchBytes = 16 << 10;
 
 // A row with what it takes to bring it to length 1. Whole vectors are read at `whole`, which is the
@@ -90,8 +90,8 @@ LADNET_INLINE A sum_of_squares(const F* x, int64_t width, A* copy) {
   return sum_row<A>(even + odd);
 }
 
-// The rows around the one at work, measured a few at a time: a square root and a division wait for
-// the whole sum before them, and only other rows can fill that time.
+// The rows around the current one, measured several at a time: a square root and a division wait
+// for the whole sum before them, and meanwhile the processor can work on other rows.
 template <class F>
 class Window {
  public:

@@ -1,4 +1,4 @@
-// Forward pass of the losses: dynamics of the features, top-k a bag, terms and score gradients.
+// Forward pass of the losses: dynamics of the features, top-k per bag, terms and score gradients.
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -13,7 +13,7 @@
 namespace ladnet::ddl {
 namespace {
 
-// A longer bag has all threads to itself; shorter ones are shared out.
+// All threads work on one bag that is longer than this; each thread takes whole shorter bags.
 constexpr int64_t kLongBag = 1 << 16;
 
 // Snippets a thread takes at a time in the last pass.
@@ -37,7 +37,7 @@ void measure_dynamics(const Batch& batch, const Plan& plan, int threads, A* dyna
   });
 }
 
-// What a bag contributes, from its scores alone.
+// A bag's contributions to the terms that depend on its scores alone.
 template <class A>
 struct BagScores {
   Chosen<A> mil;

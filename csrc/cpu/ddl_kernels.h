@@ -56,7 +56,7 @@ struct BagSlopes {
   A eps;
 };
 
-// Where a bag's gradients go; all null when nobody wants them.
+// Where a bag's gradients are written; all null if they are not needed.
 template <class A>
 struct ScoreGradients {
   A* mil;

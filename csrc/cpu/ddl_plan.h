@@ -30,7 +30,7 @@ class Plan {
 
   const std::vector<Bag>& bags() const { return bags_; }
 
-  // Where a bag starts in arrays that hold one value a snippet.
+  // Where a bag starts in arrays that hold one value per snippet.
   int64_t offset(const Bag& bag) const { return bag.batch * batch_.T + bag.first; }
 
   // Length with padding.

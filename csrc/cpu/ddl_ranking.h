@@ -9,7 +9,7 @@ namespace ladnet::ddl {
 
 struct Ranking {
   double loss;
-  std::vector<double> slopes;  // d loss / d E, one a bag
+  std::vector<double> slopes;  // d loss / d E, one per bag
 };
 
 // 0 without slopes where one of the classes is absent.

@@ -1,7 +1,7 @@
 // A radix select with digits of one bit: the k-th largest key is built from its top bit down, each
-// bit kept if at least k keys reach the candidate. Counting is one compare and one subtraction a
-// vector, no scatter and no dependence between neighbours, so that even 32 passes beat a histogram;
-// and most bags are done after a few, as soon as exactly k keys reach the candidate.
+// bit kept if at least k keys reach the candidate. Counting is one compare and one subtraction per
+// vector, without a scatter or a dependence between neighbours, so that even 32 passes are faster
+// than a histogram. Most bags need a few: the search ends when exactly k keys reach the candidate.
 #include "cpu/ddl_topk.h"
 
 #include <algorithm>

@@ -33,9 +33,9 @@ InstructionSet choose() {
     if (name_of(set) == forced) return set;
     names += (names.empty() ? "" : ", ") + name_of(set);
   }
-  throw std::runtime_error("the environment variable LADNET_CPU asks for '" + std::string(forced) +
-                           "', which this processor or this build lacks; it can be one of: " +
-                           names + ". Unset it to take the best.");
+  throw std::runtime_error("the environment variable LADNET_CPU must be one of " + names +
+                           " on this processor and in this build; got '" + forced +
+                           "'. Unset it to take the best.");
 }
 
 }  // namespace

@@ -42,8 +42,8 @@ struct Problem {
   const int64_t* lengths;  // (B,) or null
   int threads;
   std::vector<LayerSpec> layers;
-  // Of the batch in the backward pass, at most. Bits depend on it: a property of the machine, not
-  // of how many threads are set.
+  // The most partitions of a batch in the backward pass. The bits of results depend on it, so it is
+  // a property of the machine, not of the number of threads that are set.
   int64_t partitions = 16;
 };
 

@@ -10,7 +10,7 @@
 namespace ladnet::linear {
 namespace {
 
-constexpr int64_t kPartitionRows = 128;  // at least, before there is a second one
+constexpr int64_t kPartitionRows = 128;  // per partition, at least
 constexpr int64_t kSummedRows = 16;      // rows of a weight's gradient that one item sums
 
 // Floats of a partition's sums.
@@ -50,7 +50,7 @@ void add_partitions(const float* from, int64_t partitions, int64_t step, int64_t
   }
 }
 
-// Sums of all partitions, given away row by row.
+// Adds up all partitions; an item of work is a few rows of one weight's gradient.
 struct Row {
   int64_t from;
   float* to;

@@ -1,8 +1,8 @@
 // One block of rows through a chain of linear layers, forward and backward.
 //
-// Between two layers a block is a matrix in scratch whose rows are padded to whole tiles. The
-// backward pass keeps little: GELU's argument is read again, the input of LayerNorm is computed
-// again, with the bits of the forward pass.
+// Between two layers a block is a matrix in scratch whose rows are padded to whole tiles. For the
+// backward pass only GELU's argument is stored; the input of LayerNorm is computed again, with the
+// same bits as in the forward pass.
 #pragma once
 
 #include "cpu/linear_product.h"
@@ -64,8 +64,7 @@ void apply_weight(const Layer& layer, const float* const* input, int64_t count, 
   }
 }
 
-// ---- Forward
-// -------------------------------------------------------------------------------------
+// ---- Forward ------------------------------------------------------------------------------------
 
 void finish_row(const Layer& layer, RowIndex at, float* row) {
   const int64_t width = layer.outputs;
@@ -109,8 +108,7 @@ void forward(const ForwardBlock& block) {
   }
 }
 
-// ---- Backward
-// ------------------------------------------------------------------------------------
+// ---- Backward -----------------------------------------------------------------------------------
 
 class Backward {
  public:

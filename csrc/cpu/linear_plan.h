@@ -13,11 +13,11 @@ LADNET_DECLARE_FOR_EACH_SET(extern const linear::Kernels linear_kernels;)
 
 namespace linear {
 
-// The snippets that are no padding, bag after bag.
+// The snippets that are not padding, bag by bag.
 std::vector<RowIndex> list_rows(const Problem& problem);
 
-// Rows of a block: enough that a weight is used often while it is near, and small batches still
-// give every thread something to do.
+// Rows per block: enough to reuse a weight often while it is in cache, but few enough that a small
+// batch has a block for every thread.
 int64_t block_rows(int64_t row_count);
 
 // The layers with their weights packed for an instruction set.

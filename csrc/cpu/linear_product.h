@@ -52,8 +52,7 @@ void product(const float* left, int64_t left_panels, const float* right, int64_t
   }
 }
 
-// ---- Panels
-// --------------------------------------------------------------------------------------
+// ---- Panels -------------------------------------------------------------------------------------
 
 // One panel of the transpose of `count` rows: element (k, i) from rows[i][k].
 template <int64_t kWidth>

@@ -27,8 +27,7 @@ LADNET_INLINE void copy_row(const float* from, int64_t width, float* to) {
   memcpy(to, from, static_cast<size_t>(width) * sizeof(float));
 }
 
-// ---- GELU
-// ----------------------------------------------------------------------------------------
+// ---- GELU ---------------------------------------------------------------------------------------
 
 // The standard normal distribution function Phi. Phi(-t) for t >= 0 is 2^-p(t): p is close to a
 // parabola, and a polynomial of degree 10, fitted for this project on [0, 9], leaves an error of
@@ -74,15 +73,13 @@ void gelu_grad_row(const float* pre, int64_t width, float* grad) {
   }
 }
 
-// ---- Dropout
-// -------------------------------------------------------------------------------------
+// ---- Dropout ------------------------------------------------------------------------------------
 
 LADNET_INLINE void drop_row(const uint8_t* keep, float scale, int64_t width, float* row) {
   for (int64_t j = 0; j < width; ++j) row[j] *= static_cast<float>(keep[j]) * scale;
 }
 
-// ---- LayerNorm
-// -----------------------------------------------------------------------------------
+// ---- LayerNorm ----------------------------------------------------------------------------------
 
 LADNET_INLINE void add_row(const float* x, int64_t width, float* row) {
   for (int64_t j = 0; j < width; j += kLanes<float>) {

@@ -1,4 +1,5 @@
-// Large results are written once: with small pages the kernel's page faults cost more than that.
+// Huge pages for large results: with small ones, page faults cost more than writing the result
+// once.
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +10,7 @@
 
 namespace ladnet {
 
-// Asks for huge pages where the memory is worth it. A wish: where it is refused, nothing changes.
+// Asks the system for huge pages where the memory is large enough; it may refuse.
 inline void prefer_huge_pages(void* data, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr int64_t kPage = int64_t{1} << 21;

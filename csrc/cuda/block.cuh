@@ -49,7 +49,8 @@ __device__ __forceinline__ T reduce(T value, Operation operation) {
   return value;
 }
 
-// Whether any group of the warp says so; a group larger than a warp must agree within itself.
+// Whether the condition holds for any group of the warp. In a group larger than a warp it must be
+// the same for all lanes.
 template <int kLanes>
 __device__ __forceinline__ bool any_group(bool predicate) {
   if constexpr (kLanes >= kWarp) return predicate;

@@ -23,7 +23,7 @@ __device__ __forceinline__ double sum_of_bag(const Batch& batch, int64_t bag, in
                                              const Workspace& workspace) {
   const double* const sums =
       workspace.sums + quantity * workspace.slots + first_slot(batch, bag, chunk);
-  double sum = sums[0];  // a bag without steps has a sum too: 0
+  double sum = sums[0];  // also of a bag without steps: 0
   for (int64_t i = 1; i < chunks_of(count, chunk); ++i) sum += sums[i];
   return sum;
 }
@@ -53,7 +53,7 @@ __device__ __forceinline__ Classes judge_each(const Batch& batch, const bool* la
   for (int64_t bag = threadIdx.x; bag < batch.bags; bag += kJudgeThreads) {
     const int64_t length = bag_span(batch, bag).length;
     const bool anomalous = labels[bag];
-    // A bag without snippets, which only checked calls refuse, has no score: 0 / 0 shows in MIL.
+    // An empty bag, which only checked calls refuse, has no score: 0 / 0 makes MIL NaN.
     const int64_t chosen = length > 0 ? mil_count(length, options.topk_divisor, anomalous) : 0;
     const double p =
         sum_of_bag(batch, bag, length, kScores, chunk, workspace) / static_cast<double>(chosen);
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kJudgeThreads)
   }
 }
 
-// Hinges of one bag with all of the other class: its slope, and its share of the loss.
+// The hinges of one bag with all bags of the other class: its slope and its share of the loss.
 __global__ void __launch_bounds__(kPairThreads)
     pairs_kernel(const Batch batch, const bool* __restrict__ labels, const Options options,
                  const Workspace workspace) {

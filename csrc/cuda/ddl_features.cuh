@@ -221,7 +221,7 @@ void differentiate(const Batch& batch, float eps, int64_t strip, cudaStream_t st
   });
 }
 
-// One file a type, so that they compile side by side.
+// One file per type, so that they compile in parallel.
 #define LADNET_INSTANTIATE_FEATURES(F)                                                     \
   template void measure_dynamics<F>(const Batch&, int64_t, cudaStream_t, float*);          \
   template void differentiate<F>(const Batch&, float, int64_t, cudaStream_t, const float*, \

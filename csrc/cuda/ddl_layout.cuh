@@ -1,9 +1,9 @@
 // Where bags, snippets and chunks lie, as the kernels see it.
 //
 // Snippets are numbered through the whole batch, padding included: snippet t of bag b is b T + t in
-// padded batches and cu_seqlens[b] + t in packed ones; arrays with one value a snippet are indexed
-// by that number. Values of lengths and cu_seqlens are not trusted: what lies outside the arrays is
-// cut off, because checking them would mean waiting for the device.
+// padded batches and cu_seqlens[b] + t in packed ones; arrays with one value per snippet are
+// indexed by that number. Values of lengths and cu_seqlens are not trusted but clamped into the
+// arrays: checking them on the host would mean waiting for the device.
 #pragma once
 
 #include <stdint.h>

@@ -77,10 +77,10 @@ template <class F, int kLanes_, int kValues_>
 struct Shape {
   using Feature = F;
   static constexpr int kLanes = kLanes_;
-  static constexpr int kValues = kValues_;  // fp32 registers a lane
+  static constexpr int kValues = kValues_;  // fp32 registers per lane
   static constexpr int kWidth = kLanes * kValues;
   static constexpr int kVectors = kValues / kPerVector<F>;
-  static constexpr int kThreads = 128;  // a block
+  static constexpr int kThreads = 128;  // per block
   static constexpr int kGroups = kThreads / kLanes;
 
   __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }

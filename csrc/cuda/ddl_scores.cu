@@ -12,7 +12,7 @@ namespace {
 using ladnet::gpu::Add;
 using ladnet::gpu::reduce;
 
-constexpr int kTile = 256;  // snippets a block looks at together, one a thread
+constexpr int kTile = 256;  // snippets that a block looks at together, one per thread
 constexpr int kTermThreads = 512;
 constexpr int64_t kSnippetsPerPart = 1024;
 constexpr int64_t kMostParts = 8192;

@@ -2,8 +2,8 @@
 //
 // A radix select: the k-th largest key is found digit by digit, each from a histogram of that digit
 // over the keys which agree with the digits before. A block does that for a bag of up to `chunk`
-// snippets in one kernel. A longer bag is spread over a block a chunk, and the steps between which
-// the blocks must know of each other become kernels: count, pick, count, pick .., sum.
+// snippets in one kernel. A longer bag is cut into chunks, one block per chunk, and each step that
+// needs the results of all blocks is a kernel: count, pick, count, pick .., sum.
 #include <limits.h>
 
 #include "cuda/block.cuh"
@@ -146,7 +146,7 @@ __device__ __forceinline__ double sum_chosen(const Task& task, int64_t begin, in
   return reduce<kThreads>(sum, Add{});
 }
 
-// ---- Bags of at most a chunk: a block each -----------------------------------------------------
+// ---- Bags of at most one chunk: one block per bag ----------------------------------------------
 
 __global__ void __launch_bounds__(kThreads)
     select_kernel(const Batch batch, const bool* __restrict__ labels, const Counts counts,
@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// ---- Longer bags: a block a chunk --------------------------------------------------------------
+// ---- Longer bags: one block per chunk ----------------------------------------------------------
 
 // A chunk of a bag that is split; `used` is false for slots without one.
 struct Chunk {

@@ -40,7 +40,7 @@ struct Workspace {
   double* energies;       // (bags,)
   double* pair_losses;    // (bags,) pairing all_pairs
   int64_t* order;         // (bags,) pairing one_to_one: anomalous bags, then normal ones
-  double* sums;           // (2, slots) of the chosen, a chunk
+  double* sums;           // (2, slots) sums of the chosen values, one per chunk
   uint32_t* histograms;   // (2, slots, kDigits), only where bags may be split
   double* alignment;      // (parts,) of the alignment loss
   int64_t slots;

@@ -1,4 +1,4 @@
-// The one way in which kernels are launched, and every launch checked.
+// The one function that launches kernels; it checks every launch.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -17,8 +17,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
 using cuda_on_cpu::launch;
 #endif
 
-// Launches a kernel of `threads` threads a block without dynamic shared memory. A launch that was
-// refused throws; what a kernel does wrong later is reported by the stream's next synchronisation.
+// Launches a kernel with `threads` threads per block, without dynamic shared memory. Throws if the
+// launch is refused; errors inside of the kernel are reported by the stream's next synchronisation.
 template <class Kernel, class... Arguments>
 void launch_checked(const char* name, Kernel kernel, dim3 grid, unsigned threads,
                     cudaStream_t stream, const Arguments&... arguments) {

@@ -1,4 +1,4 @@
 """Locality attention on GPUs: forward and backward passes in Triton.
 
-Importing this package imports nothing; :mod:`.launch` and the kernels import Triton.
+Importing this package does not import Triton; importing ``plan`` or a kernel does.
 """

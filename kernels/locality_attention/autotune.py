@@ -1,9 +1,9 @@
 """Configurations measured on the GPU at hand: LADNET_AUTOTUNE=1.
 
-Only the shipped candidates compete, each of which compiles without spills. A choice is made once
-for a kernel, a dtype and head size, and a size of problem in powers of two; it is kept in a JSON
-file in the cache folder, so that later runs measure nothing and choose the same. Bits of a result
-depend on the configuration: runs that must agree to the last bit share the file or leave this off.
+Only the shipped candidates are measured, all of which compile without spills. A choice holds for
+one kernel, dtype, head size, and sizes rounded up to powers of two. It is kept in a JSON file in
+the cache folder, so that later runs choose the same without measuring. The last bits of a result
+depend on the configuration: runs that must agree in them share the file, or leave this off.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from typing import Any
 import triton
 from triton.runtime.errors import OutOfResources
 
-from ladnet_fast._files import atomic_write_text, cache_folder
-
+from ..._files import atomic_write_text, cache_folder
 from ..launch import Launch
 from ..sources import texts
 from .configs import Config
-from .launch import KERNELS, Choose
+from .plan import KERNELS, Choose
 
 log = logging.getLogger("ladnet_fast")
 
-#: File -> what it holds; a process reads each file once.
+#: File -> its entries; a process reads each file once.
 _known: dict[Path, dict[str, Any]] = {}
 
 
@@ -51,18 +50,18 @@ def chooser(
     Parameters
     ----------
     plan
-        Makes the launches of the pass at hand, by kernel name.
+        Returns the launches of the pass that is about to run, by kernel name.
     candidates
-        What may be chosen for a kernel and a prior, the shipped configuration first.
+        Returns the configurations of a kernel and a prior, the one from the table first.
     device : str
-        The GPU's name: every kind of GPU has a file of its own.
+        The GPU's name; each kind of GPU has its own file.
     problem : str
-        What else a choice depends on: :func:`describe`.
+        What else a choice depends on, from `describe`.
 
     Raises
     ------
     RuntimeError
-        If not one candidate fits the GPU, or the file is not what this module writes.
+        If no candidate fits the GPU, or the file is not one that this module wrote.
     """
     path = cache_folder() / f"triton-{re.sub(r'[^A-Za-z0-9]+', '-', device).lower()}.json"
     if path not in _known:
@@ -77,7 +76,7 @@ def chooser(
         key = f"{kernel} prior={prior} {problem} {_build(kernel)}"
         if key not in entries or Config(**entries[key]["config"]) not in offered:
             found = _fastest(kernel, prior, plan, candidates)
-            # Other processes may have added theirs in the meantime.
+            # Read again: other processes may have added entries in the meantime.
             entries.update({**_read(path), key: found})
             atomic_write_text(path, json.dumps(entries, indent=1, sort_keys=True) + "\n")
         return Config(**entries[key]["config"])
@@ -86,7 +85,7 @@ def chooser(
 
 
 def describe(precision: str, head_size: int, layout: str, **sizes: int) -> str:
-    """Return a problem's name; ``sizes`` are rounded up to powers of two, so that few differ."""
+    """Return a name of the problem; ``sizes`` are rounded up to powers of two to have few names."""
     rounded = {name: 1 << (max(size, 1) - 1).bit_length() for name, size in sizes.items()}
     return " ".join(
         [
@@ -107,7 +106,7 @@ def _say_no_choice(kernel: str, prior: str, problem: str) -> None:
 
 
 def _build(kernel: str) -> str:
-    """Name the kernel's source, with all that it calls, and the compiler."""
+    """Return a name of what was compiled: the kernel's source with all it calls, and Triton."""
     source = hashlib.sha256(json.dumps(texts(KERNELS[kernel])).encode()).hexdigest()[:16]
     return f"source={source} triton={triton.__version__}"
 
@@ -141,7 +140,7 @@ def _fastest(
         try:
             times[config] = measure(plan(choose)[kernel].run)
         except OutOfResources:
-            # A GPU with less shared memory than its architecture's usual; the others still serve.
+            # This GPU has less shared memory than others of its architecture: leave it out.
             continue
     if not times:
         raise RuntimeError(

@@ -8,22 +8,23 @@ import triton.language as tl
 def locate(lengths, cu_seqlens, H, T, bags, tiles, BLOCK: tl.constexpr):
     """Find the bag, the head and the rows of this program.
 
-    The grid has one axis of batches x heads x ``tiles`` programs. Packed bags never tell the host
-    how long they are: bag n is given the tiles from ``cu_seqlens[n] // BLOCK + n`` on, which is
-    always enough for it, so that ``tiles = T // BLOCK + bags`` is known from shapes alone. A
-    program finds its bag by bisection; one that got no rows has ``start >= length``.
+    The grid has one axis of batches x heads x ``tiles`` programs. The host does not know how long
+    packed bags are, since their lengths are on the device. So bag n gets the tiles from number
+    ``cu_seqlens[n] // BLOCK + n`` on: always enough of them, and their number for all bags together
+    is ``tiles = T // BLOCK + bags``, known from shapes. A program finds its bag by bisection; a
+    program without rows has ``start >= length``.
 
-    Values are clamped into the tensor: what an unchecked length on the device breaks is the result,
-    not another tensor's memory.
+    lengths and cu_seqlens are clamped into the tensor: wrong values make a wrong result, but never
+    an access outside of it.
 
     Returns
     -------
     start : int32
-        The program's first row, counted from the first of its bag.
+        The program's first row, counted from the first row of its bag.
     length, limit : int32
-        Rows of the bag, and rows including padding, which the program has to clear.
+        Rows of the bag; rows of the bag with its padding, which the program stores as 0.
     first, batch, head : int32
-        Where the bag begins in the tensor.
+        The bag's first row along T, its batch entry and the head.
     """
     program = tl.program_id(0)
     tile = program % tiles
@@ -35,6 +36,7 @@ def locate(lengths, cu_seqlens, H, T, bags, tiles, BLOCK: tl.constexpr):
         high = bags - 1
         while low < high:
             middle = (low + high + 1) // 2
+            # a scalar, as every load here
             begins = tl.load(cu_seqlens + middle) // BLOCK + middle
             low = tl.where(begins <= tile, middle, low)
             high = tl.where(begins <= tile, high, middle - 1)
@@ -43,7 +45,7 @@ def locate(lengths, cu_seqlens, H, T, bags, tiles, BLOCK: tl.constexpr):
         length = end - first
         limit = length
         start = (tile - first // BLOCK - low) * BLOCK
-        # Negative only where offsets fall or do not begin at 0.
+        # Negative only if cu_seqlens is wrong: it decreases, or does not start at 0.
         start = tl.where(start < 0, length, start)
     else:
         batch = head // H

@@ -1,8 +1,8 @@
 """The prior G = exp(-|w d^2 + b|): how far it reaches, and its tiles.
 
-G depends on the distance d alone. Beyond a radius that :func:`band_radius` finds on the device it
-is under the rounding of every result, and tiles farther than that from the diagonal are plain
-attention. Where w is 0 or tiny the band is the whole bag, and the result is exact all the same.
+G depends on the distance d = |i - j| alone. Beyond a radius that `band_radius` computes on
+the device, G is smaller than the rounding error of every result, so tiles farther than that from
+the diagonal are plain attention. Where w is 0 or tiny the band is the whole bag: slower, not wrong.
 """
 
 import triton
@@ -10,23 +10,24 @@ import triton.language as tl
 
 from .tiles import LOG2_E
 
-#: Beyond this exponent G is under 4e-11, which no sum in fp32 notices. The CPU kernels cut there.
+#: Where |w d^2 + b| exceeds this, G is under 4e-11, too small to change a sum in fp32. The CPU
+#: kernels cut at the same exponent.
 CUT = tl.constexpr(24.0)
 
 
 @triton.jit
 def band_radius(w, b, length):
-    """Return a distance beyond which no pair of rows has |w d^2 + b| <= CUT; -1 if none has at all.
+    """Return the radius R: |w d^2 + b| > CUT at every distance d > R; -1 if at every distance.
 
-    The largest such distance and not the first, since for w < 0 < b or b < 0 < w the prior grows
-    before it dies. At most ``length``. Where w or b is NaN or infinite the band is everything, so
-    that they show.
+    The last distance where G matters, not the first where it doesn't: for w < 0 < b or b < 0 < w
+    the prior grows with d before it falls. At most ``length``. Where w or b is NaN or infinite the
+    band is the whole bag, so that the result shows it.
     """
-    # What w d^2 + b may lose to rounding in fp32 where b is huge.
+    # The second term bounds what rounding to fp32 takes from w d^2 + b where b is huge.
     cut = CUT + tl.abs(b) * 2.4e-7
     divisor = tl.where(w == 0, 1.0, w)
     farthest = tl.maximum((cut - b) / divisor, (-cut - b) / divisor)  # d^2
-    # Upwards: one more distance costs nothing, one less might.
+    # Rounded up: a radius that is too large costs little time, one too small loses a part of G.
     radius = tl.sqrt(tl.maximum(farthest, 0.0)) * 1.000001 + 1.0
     longest = length.to(tl.float32)
     radius = tl.where(radius < longest, radius, 0.0).to(tl.int32) + tl.where(
@@ -40,7 +41,10 @@ def band_radius(w, b, length):
 
 @triton.jit
 def band_rows(start, length, radius, OWNED: tl.constexpr):
-    """Return the rows [low, high) within ``radius`` of the ``OWNED`` rows from ``start`` on."""
+    """Return the range [low, high) of rows near the ``OWNED`` rows from ``start`` on.
+
+    Near are rows within ``radius``; the range is empty where that is -1.
+    """
     low = tl.maximum(start - radius, 0)
     high = tl.minimum(start + OWNED + radius, length)
     return low, tl.where(radius < 0, low, high)
@@ -48,7 +52,10 @@ def band_rows(start, length, radius, OWNED: tl.constexpr):
 
 @triton.jit
 def near_tiles(start, length, radius, OWNED: tl.constexpr, STEP: tl.constexpr):
-    """Return the full tiles [low, high) of ``STEP`` rows that hold any of :func:`band_rows`."""
+    """Return the range [low, high) of full tiles of ``STEP`` rows that overlap the band.
+
+    The band is that of `band_rows`; the ragged last tile of a bag is not counted.
+    """
     first, last = band_rows(start, length, radius, OWNED)
     full = length // STEP
     low = tl.minimum(first // STEP, full)
@@ -58,9 +65,9 @@ def near_tiles(start, length, radius, OWNED: tl.constexpr, STEP: tl.constexpr):
 
 @triton.jit
 def prior_tile(first_row, first_column, w, b, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return G, the argument w d^2 + b, and d^2 of a tile, each (ROWS, COLUMNS) in fp32.
+    """Return G, its argument w d^2 + b, and d^2 of a tile, each [ROWS, COLUMNS] in fp32.
 
-    d^2 in floating point: as an int32 it would overflow from a distance of 46,341 on.
+    d is squared in floating point: an int32 would overflow from d = 46,341 on.
     """
     row = (first_row - first_column + tl.arange(0, ROWS)).to(tl.float32)
     column = tl.arange(0, COLUMNS).to(tl.float32)
@@ -72,10 +79,11 @@ def prior_tile(first_row, first_column, w, b, ROWS: tl.constexpr, COLUMNS: tl.co
 
 @triton.jit
 def prior_slopes(grad, prior, argument, distance2):
-    """Return what a tile adds to dw and db, a sum a row: dG G (-sign(w d^2 + b)), with d^2 for dw.
+    """Return a tile's shares of dw and db, one sum per row: [ROWS] each.
 
-    ``grad`` is dG. The sign of a NaN is NaN, so that it shows.
+    With ``grad`` = dG, db sums dG G (-sign(w d^2 + b)) and dw the same times d^2.
     """
+    # The last factor is 0 where the argument is 0, and NaN where it is NaN: the gradient shows it.
     slope = grad * prior
     slope = tl.where(argument > 0, -slope, tl.where(argument < 0, slope, argument * 0.0))
     return tl.sum(slope * distance2, 1), tl.sum(slope, 1)

@@ -1,4 +1,4 @@
-"""The shipped table of configurations, as :mod:`.configs` reads it.
+"""The shipped table of configurations, as `configs` reads it.
 
 Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for
 each of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,

@@ -28,9 +28,9 @@ class Config:
     ``block_m`` rows of queries, ``block_n`` rows of keys, ``block_band`` columns of a tile of the
     banded product; 0 where a kernel has no such block.
 
-    ``one_far_loop``, of the backward kernels with the logit prior alone: tiles before the near ones
-    and behind them pass through one loop, which runs twice, instead of a loop each. Which is
-    shorter is the compiler's doing: where registers are short the second of two loops is not.
+    ``one_far_loop``, for the backward kernels with the logit prior alone: the tiles before and
+    behind the near ones go through one loop that runs twice, instead of two loops. Where registers
+    are short the compiler makes the second of two loops longer than the first; one loop avoids it.
     """
 
     block_m: int
@@ -62,15 +62,15 @@ def lookup(
     Parameters
     ----------
     kernel
-        One of :data:`KERNELS`.
+        One of `KERNELS`.
     prior
-        "additive", "logit" or "none", as the kernel is compiled: the preprocess kernel of "logit"
-        and the queries' kernel of "additive" are those of "none".
+        The prior that the kernel is compiled for, "additive", "logit" or "none". For "logit" the
+        preprocess kernel is that of "none"; so is the queries' kernel for "additive".
     architecture
         Ten times the major compute capability plus the minor, at least 80; "hip" for AMD GPUs;
         "interpreter" for Triton's interpreter.
     precision
-        One of :data:`PRECISIONS`: "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
+        One of `PRECISIONS`: "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
     head_size
         From 1 to 256.
 
@@ -87,9 +87,9 @@ def lookup(
 def candidates(
     kernel: str, *, prior: str, architecture: int | str, precision: str, head_size: int
 ) -> tuple[Config, ...]:
-    """Return what autotuning tries; the first is what :func:`lookup` returns.
+    """Return the configurations that autotuning measures; `lookup` returns the first.
 
-    Arguments and errors as there.
+    Arguments and errors are those of `lookup`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
@@ -99,7 +99,7 @@ def candidates(
     if (86, family, kernel, prior, size) not in table:
         compiled = sorted({f"{name} {kind}" for _, _, name, kind, _ in table})
         raise ValueError(
-            f"there is no kernel {kernel!r} for prior {prior!r}; there are: {', '.join(compiled)}"
+            f"kernel and prior must be one of {', '.join(compiled)}; got {kernel!r} and {prior!r}"
         )
     if architecture == "interpreter":
         return (_without_unused(_INTERPRETER, kernel, prior),)
@@ -132,16 +132,16 @@ def head_class(head_size: int) -> int:
 
 
 def architecture_row(architecture: int | str) -> int:
-    """Return the architecture whose rows serve another one.
+    """Return the architecture whose rows of the table serve this one.
 
-    The nearest of the same family, which has the same kind of tensor core, and no more shared
-    memory than the GPU at hand: 87 is served as 80, 89 as 86, 103 as 100, 121 as 120. GPUs newer
-    than the table get the rows of 86, which need least.
+    The nearest of the same family, with the same kind of tensor core and at most as much shared
+    memory: 87 is served as 80, 89 as 86, 103 as 100, 121 as 120. GPUs newer than the table get the
+    rows of 86, which need the least shared memory.
 
     Raises
     ------
     ValueError
-        If it is below 80 or no number: the kernels need bf16 tensor cores and asynchronous copies.
+        If it is no integer from 80 on; the kernels need bf16 tensor cores and asynchronous copies.
     """
     if not isinstance(architecture, int) or architecture < 80:
         raise ValueError(

@@ -1,4 +1,9 @@
-"""The forward pass: flash attention, and the prior for nothing."""
+"""The forward pass: flash attention; the prior is computed near the diagonal alone.
+
+Names are those of the flash-attention papers and Triton's tutorials: a program owns the ``BLOCK_M``
+queries from row ``start_m`` on and walks over tiles of ``BLOCK_N`` keys; ``m_i``, ``l_i`` and
+``acc`` are the running maximum, sum and output of each query's softmax.
+"""
 
 import triton
 import triton.language as tl
@@ -18,38 +23,43 @@ from .tiles import (
 
 @triton.jit
 def _attend(
-    acc, total, peak, q, k_base, v_base, k_row, v_row, start, key, length, factor, w, b,
+    acc, l_i, m_i, q, k_base, v_base, k_row, v_row, start_m, start_n, length, qk_scale, w, b,
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     PRECISION: tl.constexpr, MASKED: tl.constexpr, LOGIT: tl.constexpr,
 ):  # fmt: skip
-    """Add the keys from ``key`` on to a running softmax in base 2: sums, their total, the maximum.
+    """Take the keys from ``start_n`` on into the running softmax; return ``acc``, ``l_i``, ``m_i``.
 
-    ``factor`` is scale * log2(e), at least 0.
+    ``m_i`` is the running maximum of a query's logits in base 2, ``l_i`` the running sum of
+    2^(logit - m_i), ``acc`` that of 2^(logit - m_i) v. ``qk_scale`` is scale * log2(e), at least 0.
     """
-    k = load_rows(k_base, key, length, k_row, BLOCK_N, D, BLOCK_D, MASKED)
-    logits = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    # [BLOCK_N, BLOCK_D]
+    k = load_rows(k_base, start_n, length, k_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
+    # [BLOCK_M, BLOCK_N] = [BLOCK_M, BLOCK_D] x [BLOCK_D, BLOCK_N]
+    qk = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     if LOGIT:
-        prior, _, _ = prior_tile(start, key, w, b, BLOCK_M, BLOCK_N)
-        logits = logits * factor + prior * LOG2_E
+        prior, _, _ = prior_tile(start_m, start_n, w, b, BLOCK_M, BLOCK_N)
+        qk = qk * qk_scale + prior * LOG2_E
     elif MASKED:
-        logits = logits * factor
+        qk = qk * qk_scale
     if MASKED:
-        # After the factor, which may be 0.
-        inside = key + tl.arange(0, BLOCK_N) < length
-        logits = tl.where(inside[None, :], logits, -float("inf"))
+        # Masked only after scaling: a scale of 0 would turn -inf into NaN.
+        inside = start_n + tl.arange(0, BLOCK_N) < length
+        qk = tl.where(inside[None, :], qk, -float("inf"))
     if LOGIT or MASKED:
-        higher = tl.maximum(peak, tl.max(logits, 1))
-        p = tl.exp2(logits - higher[:, None])
+        m_ij = tl.maximum(m_i, tl.max(qk, 1))
+        p = tl.exp2(qk - m_ij[:, None])
     else:
-        # The factor goes into the subtraction: one fused instruction an element.
-        higher = tl.maximum(peak, tl.max(logits, 1) * factor)
-        p = tl.exp2(logits * factor - higher[:, None])
-    decay = tl.exp2(peak - higher)
-    total = total * decay + tl.sum(p, 1)
-    acc = acc * decay[:, None]
-    v = load_rows(v_base, key, length, v_row, BLOCK_N, D, BLOCK_D, MASKED)
+        # Scaled here rather than above: scale and subtraction are one fused multiply-add.
+        m_ij = tl.maximum(m_i, tl.max(qk, 1) * qk_scale)
+        p = tl.exp2(qk * qk_scale - m_ij[:, None])
+    alpha = tl.exp2(m_i - m_ij)
+    l_i = l_i * alpha + tl.sum(p, 1)
+    acc = acc * alpha[:, None]
+    # [BLOCK_N, BLOCK_D]
+    v = load_rows(v_base, start_n, length, v_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
+    # [BLOCK_M, BLOCK_D] += [BLOCK_M, BLOCK_N] x [BLOCK_N, BLOCK_D]
     acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
-    return acc, total, higher
+    return acc, l_i, m_ij
 
 
 @triton.jit(do_not_specialize=NEVER_SPECIALIZED)
@@ -64,17 +74,17 @@ def attention_forward(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_BAND: tl.constexpr,
 ):  # fmt: skip
     """Fill ``BLOCK_M`` rows of out and lse, and of softmax_out where it is given."""
-    start, length, limit, first, batch, head = locate(
+    start_m, length, limit, first, batch, head = locate(
         lengths, cu_seqlens, H, T, bags, tiles, BLOCK_M
     )
     acc = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
-    total = tl.zeros((BLOCK_M,), tl.float32)
-    # Addresses of results are computed where they are used: over the loops they cost registers.
-    if start >= length:
-        store_rows(out, acc, start, length, limit, batch, head, first, H, T, D)
-        store_sums(lse, total, start, length, limit, batch, head, first, H, T)
+    l_i = tl.zeros((BLOCK_M,), tl.float32)
+    # The addresses of results are computed at each store: kept over the loops they cost registers.
+    if start_m >= length:
+        store_rows(out, acc, start_m, length, limit, batch, head, first, H, T, D)
+        store_sums(lse, l_i, start_m, length, limit, batch, head, first, H, T)
         if softmax_out is not None:
-            store_rows(softmax_out, acc, start, length, limit, batch, head, first, H, T, D)
+            store_rows(softmax_out, acc, start_m, length, limit, batch, head, first, H, T, D)
         return
 
     q_base = input_base(q, batch, head, first, q_batch, q_head, q_row, UNIT)
@@ -82,9 +92,10 @@ def attention_forward(
     v_base = input_base(v, batch, head, first, v_batch, v_head, v_row, UNIT)
     k_row *= UNIT
     v_row *= UNIT
-    factor = scale * LOG2_E
-    peak = tl.full((BLOCK_M,), -float("inf"), tl.float32)
-    rows = load_rows(q_base, start, length, q_row * UNIT, BLOCK_M, D, BLOCK_D, True)
+    qk_scale = scale * LOG2_E
+    m_i = tl.full((BLOCK_M,), -float("inf"), tl.float32)
+    # [BLOCK_M, BLOCK_D]
+    q_tile = load_rows(q_base, start_m, length, q_row * UNIT, BLOCK_M, D, BLOCK_D, MASKED=True)
     full = length // BLOCK_N
     tail = (length + BLOCK_N - 1) // BLOCK_N - full  # 0 or 1
 
@@ -92,6 +103,7 @@ def attention_forward(
     b_head = 0.0
     radius = -1
     if PRIOR != "none":
+        # scalars
         w_head = tl.load(w + head)
         b_head = tl.load(b + head)
         radius = band_radius(w_head, b_head, length)
@@ -99,38 +111,43 @@ def attention_forward(
     low = full
     high = full
     if PRIOR == "logit":
-        low, high = near_tiles(start, length, radius, BLOCK_M, BLOCK_N)
+        low, high = near_tiles(start_m, length, radius, BLOCK_M, BLOCK_N)
+    # Far tiles: those before the near ones, and with the logit prior those behind them.
     for tile in tl.range(0, low):
-        acc, total, peak = _attend(
-            acc, total, peak, rows, k_base, v_base, k_row, v_row, start, tile * BLOCK_N,
-            length, factor, w_head, b_head,
-            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
+        acc, l_i, m_i = _attend(
+            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
+            length, qk_scale, w_head, b_head,
+            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=False, LOGIT=False,
         )  # fmt: skip
     if PRIOR == "logit":
         for tile in tl.range(high, full):
-            acc, total, peak = _attend(
-                acc, total, peak, rows, k_base, v_base, k_row, v_row, start, tile * BLOCK_N,
-                length, factor, w_head, b_head,
-                D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, False, False,
+            acc, l_i, m_i = _attend(
+                acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
+                length, qk_scale, w_head, b_head,
+                D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=False, LOGIT=False,
             )  # fmt: skip
-    # Near tiles, then the ragged tail. It is no branch of its own: as one it costs registers.
+    # Near tiles, and in the same loop the ragged tail: code of its own would cost registers.
     for i in tl.range(low, high + tail):
         tile = tl.where(i < high, i, full)
-        acc, total, peak = _attend(
-            acc, total, peak, rows, k_base, v_base, k_row, v_row, start, tile * BLOCK_N,
-            length, factor, w_head, b_head,
-            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, True, PRIOR == "logit",
+        acc, l_i, m_i = _attend(
+            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
+            length, qk_scale, w_head, b_head,
+            D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=True, LOGIT=PRIOR == "logit",
         )  # fmt: skip
 
-    acc = acc / total[:, None]
+    acc = acc / l_i[:, None]
     if softmax_out is not None:
-        store_rows(softmax_out, acc, start, length, limit, batch, head, first, H, T, D)
+        store_rows(softmax_out, acc, start_m, length, limit, batch, head, first, H, T, D)
     if PRIOR == "additive":
-        low, high = band_rows(start, length, radius, BLOCK_M)
-        for key in tl.range(low, high, BLOCK_BAND):
-            values = load_rows(v_base, key, length, v_row, BLOCK_BAND, D, BLOCK_D, True)
-            prior, _, _ = prior_tile(start, key, w_head, b_head, BLOCK_M, BLOCK_BAND)
-            acc = tl.dot(prior.to(values.dtype), values, acc, input_precision=PRECISION)
-    store_rows(out, acc, start, length, limit, batch, head, first, H, T, D)
-    sums = (peak + tl.log2(total)) * LN_2
-    store_sums(lse, sums, start, length, limit, batch, head, first, H, T)
+        low, high = band_rows(start_m, length, radius, BLOCK_M)
+        for start_n in tl.range(low, high, BLOCK_BAND):
+            # [BLOCK_BAND, BLOCK_D]
+            v_tile = load_rows(
+                v_base, start_n, length, v_row, BLOCK_BAND, D, BLOCK_D, MASKED=True
+            )  # fmt: skip
+            prior, _, _ = prior_tile(start_m, start_n, w_head, b_head, BLOCK_M, BLOCK_BAND)
+            # [BLOCK_M, BLOCK_D] += [BLOCK_M, BLOCK_BAND] x [BLOCK_BAND, BLOCK_D]
+            acc = tl.dot(prior.to(v_tile.dtype), v_tile, acc, input_precision=PRECISION)
+    store_rows(out, acc, start_m, length, limit, batch, head, first, H, T, D)
+    lse_i = (m_i + tl.log2(l_i)) * LN_2
+    store_sums(lse, lse_i, start_m, length, limit, batch, head, first, H, T)

@@ -1,4 +1,4 @@
-"""The backward pass, first: delta, and with the additive prior the gradients of w and b."""
+"""The backward pass, first kernel: delta; additive: also each program's share of dw and db."""
 
 import triton
 import triton.language as tl
@@ -10,7 +10,7 @@ from .tiles import NEVER_SPECIALIZED, input_base, load_rows, store_sums
 
 @triton.jit
 def store_partials(partials, dw, db):
-    """Store what this program adds to dw and db, where :mod:`.launch` adds them up in order."""
+    """Store this program's shares of dw and db, [programs, 2]; the host adds them in order."""
     slot = partials + tl.program_id(0).to(tl.int64) * 2
     tl.store(slot, dw)
     tl.store(slot + 1, db)
@@ -27,16 +27,16 @@ def attention_preprocess(
     PRIOR: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_BAND: tl.constexpr,
 ):  # fmt: skip
-    """Fill ``BLOCK_M`` rows of delta = <dO, A>; additive: one pair of partials of dw and db.
+    """Fill ``BLOCK_M`` rows of delta_i = <dO_i, A_i>; additive: one pair of partials of dw and db.
 
-    ``attended`` is A, the softmax's share of the output.
+    ``attended`` is A = softmax(S) V, the output without the additive prior's share.
     """
-    start, length, limit, first, batch, head = locate(
+    start_m, length, limit, first, batch, head = locate(
         lengths, cu_seqlens, H, T, bags, tiles, BLOCK_M
     )
-    if start >= length:
+    if start_m >= length:
         zeros = tl.zeros((BLOCK_M,), tl.float32)
-        store_sums(delta, zeros, start, length, limit, batch, head, first, H, T)
+        store_sums(delta, zeros, start_m, length, limit, batch, head, first, H, T)
         if PRIOR == "additive":
             store_partials(partials, 0.0, 0.0)
         return
@@ -44,30 +44,37 @@ def attention_preprocess(
     base = input_base(
         grad_out, batch, head, first, grad_out_batch, grad_out_head, grad_out_row, UNIT
     )
-    grad_rows = load_rows(base, start, length, grad_out_row * UNIT, BLOCK_M, D, BLOCK_D, True)
+    # [BLOCK_M, BLOCK_D]
+    do = load_rows(base, start_m, length, grad_out_row * UNIT, BLOCK_M, D, BLOCK_D, MASKED=True)
     base = input_base(
         attended, batch, head, first, attended_batch, attended_head, attended_row, UNIT
     )
-    rows = load_rows(base, start, length, attended_row * UNIT, BLOCK_M, D, BLOCK_D, True)
-    sums = tl.sum(grad_rows.to(tl.float32) * rows.to(tl.float32), 1)
-    store_sums(delta, sums, start, length, limit, batch, head, first, H, T)
+    # [BLOCK_M, BLOCK_D]
+    a = load_rows(base, start_m, length, attended_row * UNIT, BLOCK_M, D, BLOCK_D, MASKED=True)
+    delta_i = tl.sum(do.to(tl.float32) * a.to(tl.float32), 1)
+    store_sums(delta, delta_i, start_m, length, limit, batch, head, first, H, T)
 
     if PRIOR == "additive":
         v_base = input_base(v, batch, head, first, v_batch, v_head, v_row, UNIT)
+        # scalars
         w_head = tl.load(w + head)
         b_head = tl.load(b + head)
         radius = band_radius(w_head, b_head, length)
         dw = tl.zeros((BLOCK_M,), tl.float32)
         db = tl.zeros((BLOCK_M,), tl.float32)
-        low, high = band_rows(start, length, radius, BLOCK_M)
-        for key in tl.range(low, high, BLOCK_BAND):
-            # Rows and keys outside of the bag are 0 in both factors: dP is 0 there.
-            values = load_rows(v_base, key, length, v_row * UNIT, BLOCK_BAND, D, BLOCK_D, True)
-            grad_p = tl.dot(grad_rows, tl.trans(values), input_precision=PRECISION)
+        low, high = band_rows(start_m, length, radius, BLOCK_M)
+        for start_n in tl.range(low, high, BLOCK_BAND):
+            # [BLOCK_BAND, BLOCK_D]
+            v_tile = load_rows(
+                v_base, start_n, length, v_row * UNIT, BLOCK_BAND, D, BLOCK_D, MASKED=True
+            )
+            # [BLOCK_M, BLOCK_BAND] = [BLOCK_M, BLOCK_D] x [BLOCK_D, BLOCK_BAND]; 0 outside of the
+            # bag, where rows of do and of v were loaded as 0.
+            dp = tl.dot(do, tl.trans(v_tile), input_precision=PRECISION)
             prior, argument, distance2 = prior_tile(
-                start, key, w_head, b_head, BLOCK_M, BLOCK_BAND
+                start_m, start_n, w_head, b_head, BLOCK_M, BLOCK_BAND
             )  # fmt: skip
-            more_w, more_b = prior_slopes(grad_p, prior, argument, distance2)
+            more_w, more_b = prior_slopes(dp, prior, argument, distance2)
             dw += more_w
             db += more_b
         store_partials(partials, tl.sum(dw, 0), tl.sum(db, 0))

@@ -1,7 +1,7 @@
-"""Tiles of rows between memory and registers, and the parameters that never specialise a kernel.
+"""Loads and stores of tiles of rows, and the list of parameters that never specialise a kernel.
 
-Every address is computed in 64 bits. A head size that is no power of two is padded by masks on the
-way in and out, so no copy of the inputs is made.
+Every address is computed in 64 bits. A head size D that is no power of two is padded to BLOCK_D by
+masks at each load and store, so no copy of the inputs is made.
 """
 
 import triton
@@ -10,8 +10,9 @@ import triton.language as tl
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
 
-#: Sizes and strides of all kernels. Strides come in units of ``UNIT`` elements, a constant: so the
-#: compiler knows how they are aligned, and yet no value of them makes it compile again.
+#: Sizes and strides of all kernels; no value of them makes Triton compile a kernel again. Strides
+#: are passed in units of ``UNIT`` elements, which is a constant: it tells the compiler how the
+#: addresses are aligned.
 NEVER_SPECIALIZED = (
     *(f"{x}_{axis}" for x in ("q", "k", "v", "grad_out", "attended")
       for axis in ("batch", "head", "row")),
@@ -39,13 +40,14 @@ def load_rows(
     base, start, length, row_stride,
     ROWS: tl.constexpr, D: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
-    """Load rows ``start .. start + ROWS - 1`` as (ROWS, BLOCK_D).
+    """Load rows ``start .. start + ROWS - 1`` as [ROWS, BLOCK_D].
 
-    With ``MASKED`` rows from ``length`` on are not read, and 0: they may hold NaN, which 0 * NaN
-    would spread.
+    With ``MASKED`` rows from ``length`` on are not read but set to 0: padding may hold NaN, and
+    0 * NaN would be NaN.
     """
     row = start + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK_D)
+    # [ROWS, BLOCK_D], as every load below
     address = base + row[:, None].to(tl.int64) * row_stride + column[None, :]
     if MASKED and D < BLOCK_D:
         return tl.load(address, mask=(row < length)[:, None] & (column < D)[None, :], other=0.0)
@@ -58,10 +60,10 @@ def load_rows(
 
 @triton.jit
 def store_rows(result, tile, start, length, limit, batch, head, first, H, T, D: tl.constexpr):
-    """Store a tile of a bag's rows below ``limit``; those from ``length`` on become 0.
+    """Store a tile of a bag's rows below ``limit``; those from ``length`` on are stored as 0.
 
-    Results are stored (B, T, H, d) without gaps. Rows are counted from the tile's first: numbers
-    that a load of the same rows has computed would be kept in registers over all loops between.
+    Results lie (B, T, H, d) in memory without gaps. Rows are counted from the tile's first one:
+    row numbers shared with an earlier load would stay in registers over all loops in between.
     """
     row = tl.arange(0, tile.shape[0])
     column = tl.arange(0, tile.shape[1])
@@ -75,7 +77,7 @@ def store_rows(result, tile, start, length, limit, batch, head, first, H, T, D: 
 
 @triton.jit
 def store_sums(sums, values, start, length, limit, batch, head, first, H, T):
-    """Store one value a row to lse or delta, as :func:`store_rows` does."""
+    """Store one value per row to lse or delta, with the masks of `store_rows`."""
     row = tl.arange(0, values.shape[0])
     base = sums_base(sums, batch, head, first, H, T) + start
     tl.store(base + row, tl.where(row < length - start, values, 0.0), mask=row < limit - start)

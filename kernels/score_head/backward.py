@@ -36,12 +36,12 @@ def score_head_backward(
     BLOCK_C: tl.constexpr,
     BLOCK_TAPS: tl.constexpr,
 ):
-    """Fill GRAD_X (B, T, C), and a program's row of WEIGHT_PARTS and BIAS_PARTS.
+    """Fill GRAD_X (B, T, C), and the program's row of WEIGHT_PARTS and BIAS_PARTS.
 
-    Programs share the blocks of all bags out among themselves, in order; along the grid's second
-    axis they own channels. X, WEIGHT, LENGTHS and SLOPES as in the forward kernel; GRAD (B, T), the
-    gradient of the scores; WEIGHT_PARTS (programs, C, TAPS) and BIAS_PARTS (programs,), float32.
-    With SPLIT the gradient enters products as a sum of two numbers of X's type.
+    Along the grid's first axis each program owns a run of consecutive blocks of BLOCK_T rows, along
+    the second BLOCK_C channels. X, WEIGHT, LENGTHS and SLOPES as in the forward kernel; GRAD
+    (B, T), the gradient of the scores; WEIGHT_PARTS (programs, C, TAPS) and BIAS_PARTS (programs,),
+    float32. With SPLIT the gradient enters each product as the sum of two numbers of X's type.
     """
     T = T.to(tl.int64)
     C = channels * UNIT
@@ -54,6 +54,7 @@ def score_head_backward(
     tap = tl.arange(0, BLOCK_TAPS)
     blocks_per_bag = tl.cdiv(T, BLOCK_T)
     if NEED_INPUT:
+        # [BLOCK_TAPS, BLOCK_C]
         weight = tl.load(
             WEIGHT + channel[None, :] * TAPS + tap[:, None],
             mask=known[None, :] & (tap < TAPS)[:, None],
@@ -69,34 +70,39 @@ def score_head_backward(
         first = (block % blocks_per_bag) * BLOCK_T
         length = T
         if HAS_LENGTHS:
+            # a scalar
             length = tl.minimum(tl.load(LENGTHS + bag).to(tl.int64), T)
-        # Inside a block, 32 bits are enough: offsets from its first row, and how many are left.
+        # Inside a block rows are counted in 32 bits, from its first one.
         valid = row < rows_left(first, length, BLOCK_T)
         # Row t went through tap i into logit t + TAPS - 1 - i, whose gradient is grad[t, i].
         ahead = row[:, None] + (TAPS - 1 - tap)[None, :]
         met = (ahead < rows_left(first, length, BLOCK_T + TAPS)) & (tap < TAPS)[None, :]
         at = bag * T + first
+        # [BLOCK_T, BLOCK_TAPS] each
         grad = tl.load(GRAD + at + ahead, mask=met, other=0.0).to(tl.float32)
         grad *= tl.load(SLOPES + at + ahead, mask=met, other=0.0)
-        # Tensor cores multiply 16-bit numbers: two of them hold twice the digits.
+        # Tensor cores multiply 16-bit numbers; high + low has twice the digits of one of them.
         high = grad.to(X.dtype.element_ty)
         if SPLIT:
             low = (grad - high.to(tl.float32)).to(X.dtype.element_ty)
         if NEED_PARAMETERS:
             rows = X + bag * batch_stride + first * row_stride + row * row_stride
+            # [BLOCK_T, BLOCK_C]
             x = tl.load(
                 rows[:, None] + channel[None, :], mask=valid[:, None] & known[None, :], other=0.0
             )
             columns = tl.trans(x)
+            # [BLOCK_C, BLOCK_TAPS] += [BLOCK_C, BLOCK_T] x [BLOCK_T, BLOCK_TAPS], twice
             weight_grad = tl.dot(columns, high, weight_grad, input_precision="ieee")
             if SPLIT:
                 weight_grad = tl.dot(columns, low, weight_grad, input_precision="ieee")
             bias_grad += tl.sum(tl.where((tap == TAPS - 1)[None, :], grad, 0.0), 1)
         if NEED_INPUT:
+            # [BLOCK_T, BLOCK_C] = [BLOCK_T, BLOCK_TAPS] x [BLOCK_TAPS, BLOCK_C], twice
             grad_x = tl.dot(high, weight, input_precision="ieee")
             if SPLIT:
                 grad_x = tl.dot(low, weight, grad_x, input_precision="ieee")
-            # Padding gets 0 even where a weight is not finite.
+            # Padding gets 0, also where a weight is NaN or infinite.
             grad_x = tl.where(valid[:, None], grad_x, 0.0).to(GRAD_X.dtype.element_ty)
             tl.store(
                 GRAD_X + at * C + row[:, None] * C + channel[None, :],

@@ -30,11 +30,11 @@ def score_head_forward(
     BLOCK_C: tl.constexpr,
     BLOCK_TAPS: tl.constexpr,
 ):
-    """Fill SCORES (B, T), and SLOPES (B, T), d score / d logit, with SAVE_SLOPES.
+    """Fill SCORES (B, T); with SAVE_SLOPES also SLOPES (B, T), d score / d logit.
 
     X (B, T, C) has unit stride along C; its strides and C are given in units of UNIT elements.
     WEIGHT (C, TAPS), BIAS (1,), LENGTHS (B,) int64. A program reads BLOCK_T rows and writes the
-    BLOCK_T - (TAPS - 1) scores for which it has seen all taps.
+    BLOCK_T - (TAPS - 1) scores whose taps are all among these rows.
     """
     OUTPUTS: tl.constexpr = BLOCK_T - (TAPS - 1)
     T = T.to(tl.int64)
@@ -45,37 +45,42 @@ def score_head_forward(
     first = (block % blocks_per_bag) * OUTPUTS
     length = T
     if HAS_LENGTHS:
+        # a scalar
         length = tl.minimum(tl.load(LENGTHS + bag).to(tl.int64), T)
 
     row = tl.arange(0, BLOCK_T)
     tap = tl.arange(0, BLOCK_TAPS)
-    # Inside a block, 32 bits are enough: offsets from the first row read, which may lie before the
-    # bag, and how many rows are left.
+    # Inside a block rows are counted in 32 bits, from the first one that is read. That one lies
+    # before the bag in a bag's first block.
     start_row = first - (TAPS - 1)
     left = rows_left(start_row, length, BLOCK_T)
     readable = (row < left) & (row >= tl.maximum(-start_row, 0).to(tl.int32))
     row_stride = x_stride_t.to(tl.int64) * UNIT
     rows = X + bag * (x_stride_b.to(tl.int64) * UNIT) + start_row * row_stride + row * row_stride
     products = tl.zeros([BLOCK_T, BLOCK_TAPS], dtype=tl.float32)
-    # A block of padding reads nothing.
+    # A block of nothing but padding skips the loop.
     for start in range(0, tl.where(first < length, C, 0), BLOCK_C):
         channel = start + tl.arange(0, BLOCK_C)
         known = channel < C
+        # [BLOCK_T, BLOCK_C]
         x = tl.load(
             rows[:, None] + channel[None, :], mask=readable[:, None] & known[None, :], other=0.0
         )
+        # [BLOCK_C, BLOCK_TAPS]
         weight = tl.load(
             WEIGHT + channel[:, None] * TAPS + tap[None, :],
             mask=known[:, None] & (tap < TAPS)[None, :],
             other=0.0,
         )
+        # [BLOCK_T, BLOCK_TAPS] += [BLOCK_T, BLOCK_C] x [BLOCK_C, BLOCK_TAPS]
         products = tl.dot(x, weight, products, input_precision="ieee")
 
-    # Output j is the sum over taps i of products[j + i, i].
+    # Output j is the sum over taps i of products[j + i, i]: [BLOCK_T, BLOCK_TAPS], then [BLOCK_T].
     source = tl.minimum(row[:, None] + tap[None, :], BLOCK_T - 1)
     diagonals = tl.gather(products, source, 0)
-    # Where a feature is NaN, so are the columns beyond the taps.
+    # Columns beyond the taps are masked: a NaN feature makes them NaN, although their weight is 0.
     logit = tl.sum(tl.where((tap < TAPS)[None, :], diagonals, 0.0), 1)
+    # a scalar
     logit += tl.load(BIAS).to(tl.float32)
     score = tl.sigmoid(logit)
 
@@ -85,6 +90,6 @@ def score_head_forward(
     score_type = SCORES.dtype.element_ty
     tl.store(SCORES + at, tl.where(valid, score, 0.0).to(score_type), mask=written)
     if SAVE_SLOPES:
-        # Not score (1 - score): that has no digits left where the score rounds to 1.
+        # Not score (1 - score), which is 0 where the score rounds to 1.
         slope = score * tl.sigmoid(-logit)
         tl.store(SLOPES + at, tl.where(valid, slope, 0.0), mask=written)

@@ -16,7 +16,9 @@ from torch import Tensor
 from .._tensors import save_tensors
 from .._values import path as checked_path
 from ..nn import LANet
-from ..nn.checkpoint import (
+from ..nn.hub import options_in_state_dict
+from ..nn.weight_files import read_weights_file
+from ..nn.weight_layouts import (
     authors_layout,
     check_fits,
     is_authors_layout,
@@ -25,8 +27,6 @@ from ..nn.checkpoint import (
     unknown_options,
     unwrapped,
 )
-from ..nn.hub import options_in_state_dict
-from ..nn.weight_files import read_weights_file
 from .checkpoint import FORMAT as CHECKPOINT_FORMAT
 from .coercion import ConfigError
 from .config import Config, load_config, read_sections

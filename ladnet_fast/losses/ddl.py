@@ -46,7 +46,7 @@ def preset_options(name: str) -> dict[str, Any]:
 class DDLLoss(nn.Module):
     """Compute the losses of Discriminative Dynamics Learning: MIL, ranking and alignment.
 
-    The options are those of :func:`ladnet_fast.functional.ddl_loss`, where the equations stand. The
+    The options are those of `ladnet_fast.functional.ddl_loss`, where the equations stand. The
     module has no parameters and no state.
 
     Its defaults are not the function's, which are the paper's form: no ranking, and an alignment
@@ -118,7 +118,7 @@ class DDLLoss(nn.Module):
         lengths: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
     ) -> DDLTerms:
-        """Return the losses of a batch; see :func:`ladnet_fast.functional.ddl_loss`."""
+        """Return the losses of a batch; see `ladnet_fast.functional.ddl_loss`."""
         return ddl_loss(
             scores,
             features,

@@ -41,8 +41,8 @@ class WithLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """Return ``scores`` (B, T) and ``features`` (B, T, C), with ``labels`` (B,) ``loss`` first.
 
-        Arguments otherwise as :meth:`ladnet_fast.LANet.forward` takes them; ``loss`` is
-        :attr:`ladnet_fast.DDLTerms.total`.
+        Arguments otherwise as `ladnet_fast.LANet.forward` takes them; ``loss`` is
+        `ladnet_fast.DDLTerms.total`.
         """
         scores, features = self.net(x, lengths, query)
         output = {"scores": scores, "features": features}

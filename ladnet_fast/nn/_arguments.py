@@ -1,4 +1,4 @@
-"""Checks of what LANet is made of and called with."""
+"""Checks of LANet's options and of what it is called with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .. import _values
 from ..ops import _checks
-from . import _plain
+from . import _paths
 
 if TYPE_CHECKING:
     from .lanet import LANet
@@ -24,33 +24,33 @@ def check_fits(net: LANet, name: str, x: Tensor, layer: nn.Module) -> None:
     if x.dtype == weight.dtype and x.device == weight.device:
         return
     has, wants = (_checks.autocast_dtype(t) or t.dtype for t in (x, weight))
-    if (has == wants and x.device == weight.device) or not _plain.is_plain(net):
+    if (has == wants and x.device == weight.device) or not _paths.is_untouched(net):
         return  # somebody's own layers, or hooks on ours, may take what PyTorch's don't
     if x.device != weight.device:
         raise ValueError(
-            f"{name} is on {x.device}, but the network's weights are on {weight.device}; "
+            f"{name} must be on {weight.device}, where the network's weights are; got {x.device}. "
             + _meeting_place(name, x.device, weight.device)
         )
     cast = (has, wants) != (x.dtype, weight.dtype)
     of_norm = net.norm.weight.dtype == weight.dtype
     raise TypeError(
-        f"{name} is {x.dtype}, but the network's weights are {weight.dtype}"
-        f"{' (autocast leaves float64 as it is)' if cast else ''}; convert it with "
+        f"{name} must be {weight.dtype}, as the network's weights are; got {x.dtype}"
+        f"{' (autocast leaves float64 as it is)' if cast else ''}. Convert it with "
         f"{name}.to({'net.norm.weight.dtype' if of_norm else weight.dtype}), or the network "
-        f"with net.to({x.dtype})"
+        f"with net.to({x.dtype})."
     )
 
 
 def _meeting_place(name: str, given: torch.device, weights: torch.device) -> str:
-    """Say how input and weights come to one device; nothing can be moved off the meta device."""
+    """Say how input and weights come to one device; tensors on meta have no data to move."""
     if given.type == "meta":
-        return f"for shapes alone move the network, net.to('meta'), else give {name} with data"
+        return f"For shapes alone move the network, net.to('meta'); else give {name} with data."
     if weights.type == "meta":
         return (
-            f"make the network's memory with net.to_empty(device={str(given)!r}) and load its "
-            f"state dict"
+            f"Give the network memory with net.to_empty(device={str(given)!r}) and load its "
+            f"state dict."
         )
-    return f"move it with {name}.to({str(weights)!r})"
+    return f"Move it with {name}.to({str(weights)!r})."
 
 
 def checked_widths(mlp_dims: Sequence[int]) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ def checked_widths(mlp_dims: Sequence[int]) -> tuple[int, ...]:
         _values.whole_number(f"mlp_dims[{i}]", mlp_dims[i]) for i in range(len(mlp_dims))
     )
     if not widths:
-        raise ValueError("mlp_dims is empty; give the output width of at least one layer")
+        raise ValueError("mlp_dims must hold the output width of at least one layer; got it empty")
     return widths
 
 
@@ -75,6 +75,7 @@ def check_width(name: str, x: Tensor, option: str, width: int) -> None:
     _checks.check_floating(name, x, 3, f"(B, T, {width})")
     if x.shape[2] != width:
         raise ValueError(
-            f"{name} has {x.shape[2]} features a snippet, but the network was made with "
-            f"{option} = {width}; pass {option}={x.shape[2]} to LANet or give other features"
+            f"{name} must have {width} features per snippet, since the network was made with "
+            f"{option} = {width}; got {x.shape[2]} features. Pass {option}={x.shape[2]} to LANet, "
+            f"or give other features."
         )

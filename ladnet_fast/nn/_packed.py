@@ -1,4 +1,4 @@
-"""LA-Net on bags that are packed end to end, as they are, without padding."""
+"""LA-Net on bags that are packed end to end, without padding."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..ops import _checks
+from . import _paths
 
 if TYPE_CHECKING:
     from .lanet import LANet
@@ -16,26 +17,27 @@ if TYPE_CHECKING:
 def check(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor) -> Tensor:
     """Return the offsets as int64; raise where they don't fit x (1, total, D)."""
     if lengths is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other: give the one for your layout")
+        raise ValueError(_checks.BOTH_LAYOUTS)
     _checks.check_index_vector("cu_seqlens", cu_seqlens, None, x)
     if x.shape[0] != 1:
-        raise ValueError(f"cu_seqlens packs all bags along T, so B must be 1; got B = {x.shape[0]}")
+        raise ValueError(f"x must have B = 1 beside cu_seqlens; got B = {x.shape[0]}")
     return _checks.checked_cu_seqlens(cu_seqlens, x.shape[1], 0)
 
 
-def score(net: LANet, features: Tensor, cu_seqlens: Tensor, native: bool) -> Tensor:
+def score(net: LANet, path: _paths.Path, features: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Return the scores (1, total) of embeddings (1, total, C): no bag sees the one before it.
 
-    The convolution looks back over ``kernel_size - 1`` snippets. So many rows of zeros before each
-    bag are what it finds before a bag that stands alone; it is computed once for all bags.
+    The convolution looks back over ``kernel_size - 1`` snippets, and before a bag that stands alone
+    it finds zeros. So that many rows of zeros are put before each bag, and one convolution computes
+    all bags.
     """
     before = net.kernel_size - 1
     rows = torch.arange(features.shape[1], device=features.device)
-    # Bags of length zero end where they begin: the last bag that begins here owns the row.
+    # Several bags begin at a row if all but the last are empty: the row belongs to the last.
     bag = torch.searchsorted(cu_seqlens, rows, right=True) - 1
     place = rows + (bag + 1) * before
     spread = features.new_zeros(
         1, features.shape[1] + (cu_seqlens.shape[0] - 1) * before, features.shape[2]
     )
     spread = spread.index_copy(1, place, features)
-    return net._score(spread, None, native).index_select(1, place)
+    return _paths.score(net, path, spread, None).index_select(1, place)

@@ -1,4 +1,4 @@
-"""Whether a network can be held in memory, asked before PyTorch tries."""
+"""Whether a network's weights fit in memory, checked before PyTorch allocates them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def check_affordable(
     }
     largest = max(sizes, key=lambda name: sizes[name])
     raise ValueError(
-        f"{largest} = {sizes[largest]} makes the network too large: its weights take "
-        f"{_bytes(needed)}, and {_limit(held)}; give smaller sizes"
+        f"{largest} must be smaller: the network's weights would take {_bytes(needed)}, and "
+        f"{_limit(held)}; got {sizes[largest]}"
     )
 
 

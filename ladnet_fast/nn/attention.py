@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..ops import linear
 from ..ops.locality_attention import locality_attention
 from .prior import LocationPrior
 
@@ -22,9 +21,9 @@ class LocalityAttention(nn.Module):
     query_dim : int or None
         Width of the second modality that asks the questions; None for self-attention.
     prior, prior_form, sigma, learn_prior
-        See :class:`ladnet_fast.LANet`.
+        See `ladnet_fast.LANet`.
     impl : str
-        See :class:`ladnet_fast.use_impl`.
+        See `ladnet_fast.use_impl`.
     """
 
     def __init__(
@@ -60,30 +59,10 @@ class LocalityAttention(nn.Module):
     ) -> Tensor:
         """Map x (B, T, feature_dim) and query (B, T, query_dim) to (B, T, feature_dim)."""
         q, k, v = self.q(query), self.k(x), self.v(x)
-        hidden: Tensor = self.o(self._attend(q, k, v, lengths, cu_seqlens))
+        hidden: Tensor = self.o(self.attend(q, k, v, lengths, cu_seqlens))
         return hidden
 
-    def attend_natively(
-        self,
-        x: Tensor,
-        query: Tensor | None,
-        lengths: Tensor | None,
-        cu_seqlens: Tensor | None = None,
-    ) -> Tensor:
-        """Compute what ``o`` is applied to, (B, T, hidden_dim), with native projections.
-
-        Only where :func:`ladnet_fast.ops.linear.serves`; ``query`` is None for self-attention.
-        """
-        layers = [self.q, self.k, self.v]
-        weights, biases = [m.weight for m in layers], [m.bias for m in layers]
-        if query is None:
-            q, k, v = linear.projections(x, weights, biases, lengths)  # one pass over x
-        else:
-            (q,) = linear.projections(query, weights[:1], biases[:1], lengths)
-            k, v = linear.projections(x, weights[1:], biases[1:], lengths)
-        return self._attend(q, k, v, lengths, cu_seqlens)
-
-    def _attend(
+    def attend(
         self,
         q: Tensor,
         k: Tensor,
@@ -91,6 +70,7 @@ class LocalityAttention(nn.Module):
         lengths: Tensor | None,
         cu_seqlens: Tensor | None,
     ) -> Tensor:
+        """Return what ``o`` is applied to, from projected q, k, v: all (B, T, hidden_dim)."""
         q, k, v = (self._heads(x) for x in (q, k, v))
         w, b = (None, None) if self.prior is None else self.prior()
         out = locality_attention(

@@ -1,4 +1,4 @@
-"""LANet in a folder that moves: weights, options and a model card, and the way to the Hub and back.
+"""LANet as a folder: weights, options and a model card; upload to the Hub and download from it.
 
 The files are those of huggingface_hub's ``PyTorchModelHubMixin``: ``model.safetensors``,
 ``config.json`` and ``README.md``. Folders need no package but the core's; only what goes to or
@@ -41,7 +41,7 @@ _Net = TypeVar("_Net", bound="HubMixin")
 
 
 class HubMixin:
-    """``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` of :class:`LANet`."""
+    """``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` of `LANet`."""
 
     def save_pretrained(
         self,
@@ -65,7 +65,7 @@ class HubMixin:
             the features), ``license`` (an identifier of the Hub's) and ``notes``.
         repo_id, push_to_hub, push_options
             With ``push_to_hub=True`` the folder is also uploaded, by default to its own name;
-            further options as for :meth:`push_to_hub`.
+            further options as for `push_to_hub`.
 
         Returns
         -------
@@ -105,12 +105,12 @@ class HubMixin:
         device: str | torch.device = "cpu",
         **options: Any,
     ) -> _Net:
-        """Load a network that :meth:`save_pretrained` wrote or that a training run left.
+        """Load a network that `save_pretrained` wrote or that a training run left.
 
         Parameters
         ----------
         pretrained_model_name_or_path : path-like or str
-            A folder, of :meth:`save_pretrained` or of a finished training run; or the name of a
+            A folder, of `save_pretrained` or of a finished training run; or the name of a
             repository on the Hub, ``owner/name``.
         revision, cache_dir, token, force_download, local_files_only
             As huggingface_hub takes them. Offline (``local_files_only=True`` or HF_HUB_OFFLINE=1)
@@ -118,7 +118,7 @@ class HubMixin:
         device : str or torch.device
             Where to put it.
         **options
-            Options of :class:`LANet` instead of the saved ones, such as ``dropout``; and ``impl``,
+            Options of `LANet` instead of the saved ones, such as ``dropout``; and ``impl``,
             which is not saved.
 
         Returns
@@ -173,7 +173,7 @@ class HubMixin:
         repo_id : str
             ``owner/name``, or ``name`` for one's own.
         card : mapping, optional
-            See :meth:`save_pretrained`.
+            See `save_pretrained`.
         **options
             ``private``, ``token``, ``branch``, ``commit_message`` and ``create_pr``, as
             huggingface_hub takes them.
@@ -183,14 +183,14 @@ class HubMixin:
         str
             The commit's address.
         """
-        _hub()  # its absence should not be told after the weights were written
+        _hub()  # raises where the package is missing, before the weights are written
         with _files.temporary_folder(_files.cache_folder()) as folder:
             self.save_pretrained(folder, card=card)
             return _upload(folder, repo_id, **options)
 
 
 def options_of(net: LANet) -> dict[str, Any]:
-    """Return the options that make a network like ``net``; ``impl`` belongs to the machine."""
+    """Return the options that make a network like ``net``, without ``impl``."""
     attention = net.attention
     prior = attention.prior
     options: dict[str, Any] = {
@@ -211,7 +211,7 @@ def options_of(net: LANet) -> dict[str, Any]:
 def describe_in_state_dict(
     module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]
 ) -> None:
-    """Let a state dict say how its network was made, as its metadata; a hook of LANet.
+    """Put the network's options into its state dict's metadata; a hook of LANet.
 
     Its entries stay what they are. ``torch.save`` keeps the metadata, also through
     ``torch.nn.DataParallel``.
@@ -220,7 +220,7 @@ def describe_in_state_dict(
 
 
 def options_in_state_dict(state: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the options that a state dict says; None where it has lost or never had them."""
+    """Return the options in a state dict's metadata; None where there are none."""
     metadata = getattr(state, "_metadata", None)
     if not isinstance(metadata, Mapping):
         return None
@@ -253,8 +253,8 @@ def _saved_options(weights: Path, config: Path, metadata: Mapping[str, str]) -> 
     except json.JSONDecodeError as error:
         raise ValueError(f"{place}: the options are no JSON ({error})") from error
     if not isinstance(options, dict):
-        raise ValueError(f"{place}: the options must be an object, got {type(options).__name__}")
-    # Who computes was the choice of the machine that trained.
+        raise ValueError(f"{place}: the options must be an object; got {type(options).__name__}")
+    # impl was chosen for the machine that trained.
     return {name: value for name, value in _known(options, str(place)).items() if name != "impl"}
 
 
@@ -326,7 +326,7 @@ def _card(options: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     unknown = sorted(told.keys() - set(_CARD_ENTRIES))
     if unknown:
         raise ValueError(
-            f"card has the entries {', '.join(unknown)}; it may have {', '.join(_CARD_ENTRIES)}"
+            f"card must have no entries but {', '.join(_CARD_ENTRIES)}; got {', '.join(unknown)}"
         )
     unsaid = "Not stated."
     licence = [f"license: {json.dumps(str(told['license']))}"] if "license" in told else []
@@ -343,7 +343,7 @@ def _card(options: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         "",
         "# LA-Net",
         "",
-        "Scores every snippet of a video for anomaly, trained with one label a video:",
+        "Scores every snippet of a video for anomaly, trained with one label per video:",
         "[arXiv 2208.05636](https://arxiv.org/abs/2208.05636).",
         "",
         "```python",
@@ -355,7 +355,7 @@ def _card(options: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         "",
         "## Features",
         "",
-        f"{options['feature_dim']} numbers a snippet. {told.get('extractor', unsaid)}",
+        f"{options['feature_dim']} numbers per snippet. {told.get('extractor', unsaid)}",
         "",
         "## Data",
         "",

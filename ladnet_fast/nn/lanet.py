@@ -9,14 +9,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import _values
-from ..ops import _checks, _impl, _memory, linear
+from ..ops import _checks, _impl, _memory
 from ..ops.locality_attention.api import PRIORS
-from ..ops.score_head import score_head, serves
-from . import _arguments, _packed, _plain
+from . import _arguments, _packed, _paths
 from ._size import check_affordable
 from .attention import LocalityAttention
 from .hub import HubMixin, describe_in_state_dict
@@ -63,9 +61,9 @@ class LANet(HubMixin, nn.Module):
     dropout : float
         In [0, 1).
     prior : {"additive", "logit", "none"}
-        Where the location prior enters; see :func:`ladnet_fast.functional.locality_attention`.
+        Where the location prior enters; see `ladnet_fast.functional.locality_attention`.
     prior_form : {"gaussian", "exp_abs"}
-        Its parameters; see :class:`ladnet_fast.nn.LocationPrior`.
+        Its parameters; see `ladnet_fast.nn.LocationPrior`.
     sigma : float
         Its initial width, in squared snippets, within the range of PyTorch's default dtype. 8 is
         this project's choice, not the paper's.
@@ -74,7 +72,7 @@ class LANet(HubMixin, nn.Module):
     query_dim : int, optional
         Width of a second modality, such as audio, that asks the questions. None: self-attention.
     impl : {"auto", "reference", "native", "triton", "cuda"}
-        Who computes; see :class:`ladnet_fast.use_impl`. Weights are the same for all.
+        Which implementation computes; see `ladnet_fast.use_impl`. All have the same weights.
 
     Notes
     -----
@@ -89,7 +87,8 @@ class LANet(HubMixin, nn.Module):
     >>> scores, features = net(torch.randn(2, 200, 1024), lengths=torch.tensor([200, 64]))
     """
 
-    #: Settings of the extractor that the training features came from, where `load_model` read them.
+    #: Settings of the extractor of the training features, if `ladnet_fast.engine.load_model` read
+    #: them with the weights.
     trained_on: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
@@ -194,82 +193,18 @@ class LANet(HubMixin, nn.Module):
         if lengths is not None:
             lengths = _checks.checked_lengths(lengths, x.shape[1], 0)
             valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # [B, T]
-        native = self._layers_are_native(x, query)
-        compute = self._features_natively if native else self._features
-        features = compute(x, query, lengths, valid, cu_seqlens)
+        path = _paths.choose(self, x, query)
+        features = _paths.embed(self, path, x, query, lengths, valid, cu_seqlens)
         if cu_seqlens is not None:
-            return LANetOutput(_packed.score(self, features, cu_seqlens, native), features)
-        scores = self._score(features, lengths, native)
+            return LANetOutput(_packed.score(self, path, features, cu_seqlens), features)
+        scores = _paths.score(self, path, features, lengths)
         if valid is not None:
             scores = torch.where(valid, scores, 0)
         return LANetOutput(scores, features)
 
-    def _features(
-        self,
-        x: Tensor,
-        query: Tensor | None,
-        lengths: Tensor | None,
-        valid: Tensor | None,
-        cu_seqlens: Tensor | None,
-    ) -> Tensor:
-        if valid is not None:
-            x = torch.where(valid[..., None], x, 0)
-            query = query if query is None else torch.where(valid[..., None], query, 0)
-        x = self.norm(x + self.attention(x, x if query is None else query, lengths, cu_seqlens))
-        features: Tensor = self.mlp(x)  # [B, T, C]
-        return features if valid is None else torch.where(valid[..., None], features, 0)
-
-    def _layers_are_native(self, x: Tensor, query: Tensor | None) -> bool:
-        inputs = (x,) if query is None else (x, query)
-        return (
-            linear.serves(self.attention.impl, *inputs, *self.parameters())
-            and _plain.is_plain(self)
-            and 1 + _plain.linear_layers(self.mlp) <= linear.MAX_LAYERS  # and attention's output
-        )
-
-    def _features_natively(
-        self,
-        x: Tensor,
-        query: Tensor | None,
-        lengths: Tensor | None,
-        valid: Tensor | None,
-        cu_seqlens: Tensor | None,
-    ) -> Tensor:
-        layers = [self.attention.o, *(m for m in self.mlp if isinstance(m, nn.Linear))]
-        return linear.residual_mlp(
-            self.attention.attend_natively(x, query, lengths, cu_seqlens),
-            x,
-            (self.norm.weight, self.norm.bias, self.norm.eps),
-            [m.weight for m in layers],
-            [m.bias for m in layers],
-            _plain.dropout_of(self.mlp),
-            lengths,
-        )
-
-    def _score(
-        self, features: Tensor, lengths: Tensor | None = None, native: bool = False
-    ) -> Tensor:
-        if native:
-            return self._score_natively(features)
-        if type(self.classifier) is nn.Conv1d and self.classifier.bias is not None:
-            head = (features, self.classifier.weight, self.classifier.bias)
-            if serves(self.attention.impl, *head) and _plain.is_plain(self):
-                return score_head(*head, lengths=lengths, impl=self.attention.impl)
-        causal = F.pad(features.transpose(1, 2), (self.kernel_size - 1, 0))  # [B, C, K - 1 + T]
-        return torch.sigmoid(self.classifier(causal)).squeeze(1)
-
-    def _score_natively(self, features: Tensor) -> Tensor:
-        # With one output channel the convolution is a thin product and a sum along diagonals. The
-        # bias enters with the last tap, which every snippet has: the snippet itself.
-        before, T = self.kernel_size - 1, features.shape[1]
-        weight, bias = self.classifier.weight[0].mT, self.classifier.bias
-        assert bias is not None  # _plain.is_plain
-        (taps,) = linear.projections(features, [weight], [F.pad(bias, (before, 0))], None)
-        taps = F.pad(taps, (0, 0, before, 0))  # [B, K - 1 + T, K]
-        logits = taps[:, :T, 0]
-        for i in range(1, before + 1):
-            logits = logits + taps[:, i : i + T, i]
-        return torch.sigmoid(logits)
+    def _score(self, features: Tensor) -> Tensor:
+        """Return the scores (B, T) of embeddings (B, T, C) of whole bags, however they came."""
+        return _paths.score(self, "modules", features, None)
 
     def _check(self, x: Tensor, lengths: Tensor | None, query: Tensor | None) -> None:
         _arguments.check_width("x", x, "feature_dim", self.feature_dim)
@@ -279,16 +214,17 @@ class LANet(HubMixin, nn.Module):
             _checks.check_index_vector("lengths", lengths, x.shape[0], x)
         if (query is None) != (self.query_dim is None):
             raise ValueError(
-                "query is given, but the network was made without query_dim; leave it out"
+                "query must be None, since the network was made without query_dim; got "
+                f"{type(query).__name__}. Leave it out."
                 if self.query_dim is None
-                else f"query is missing: the network was made with query_dim = {self.query_dim}; "
-                f"give (B, T, {self.query_dim})"
+                else f"query must be a tensor of shape (B, T, {self.query_dim}), since the network "
+                f"was made with query_dim = {self.query_dim}; got None"
             )
         if query is not None and self.query_dim is not None:
             _arguments.check_width("query", query, "query_dim", self.query_dim)
             if query.shape[:2] != x.shape[:2] or query.device != x.device:
                 raise ValueError(
-                    f"query must cover the snippets of x: {tuple(x.shape[:2])} on {x.device}; got "
+                    f"query must have the snippets of x, {tuple(x.shape[:2])} on {x.device}; got "
                     f"{tuple(query.shape[:2])} on {query.device}"
                 )
             _arguments.check_fits(self, "query", query, self.attention.q)
@@ -323,7 +259,7 @@ class LANet(HubMixin, nn.Module):
         dropout : float
             For training on; not stored in checkpoints.
         impl : str
-            See :class:`ladnet_fast.use_impl`.
+            See `ladnet_fast.use_impl`.
 
         Raises
         ------
@@ -333,7 +269,7 @@ class LANet(HubMixin, nn.Module):
             If the entries are not those of that network (the message lists the differences), or the
             file is damaged or holds pickled objects.
         """
-        from .checkpoint import read_authors_checkpoint
+        from .weight_layouts import read_authors_checkpoint
 
         options, state = read_authors_checkpoint(source)
         net = cls(**options, dropout=dropout, impl=impl)  # type: ignore[arg-type]

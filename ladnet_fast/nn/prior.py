@@ -15,7 +15,7 @@ SMALLEST_SIGMA, LARGEST_SIGMA = 1e-12, 1e30
 
 
 def check_sigma(sigma: float) -> float:
-    """Return the width of a prior as a float; ValueError if it can't be one."""
+    """Return sigma as a float; ``ValueError`` if it is not a number in the allowed range."""
     number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
     if not (number and SMALLEST_SIGMA <= sigma <= LARGEST_SIGMA):  # NaN is in no range
         raise ValueError(
@@ -26,13 +26,13 @@ def check_sigma(sigma: float) -> float:
 
 
 class LocationPrior(nn.Module):
-    r"""Hold the parameters of :math:`G_{ij} = \exp(-|w (i - j)^2 + b|)`, one pair a head.
+    r"""Hold the parameters of :math:`G_{ij} = \exp(-|w (i - j)^2 + b|)`, one pair per head.
 
     ``form="gaussian"`` is LA-Net's prior :math:`\exp(-(i - j)^2 / (2 \sigma))`, sigma not squared
     (slide 8 of the authors' ICME 2022 presentation): one state-dict entry ``raw_sigma`` (H,) with
     sigma = softplus(raw_sigma), so sigma stays positive. ``form="exp_abs"`` has the entries ``w``
     and ``b`` (H,), of any sign, as in the authors' released code; it starts at the same Gaussian.
-    Whether sigma is learned, and its value, the paper's sources do not say.
+    The paper's sources do not say whether sigma is learned, nor its value.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Weights from a file that any program may have written; nothing that it holds is ever run."""
+"""Reading weights from a file of unknown origin; no code that it may hold is ever run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], Mapping[Any, Any]]:
         raise
     except OSError:
         raise
-    # A dtype that this PyTorch has not, a header that can't be: safetensors has no error for all.
+    # An unknown dtype, an impossible header: safetensors has no common error for these.
     except Exception as error:
         _refuse(path, error, f"{path} is not a whole safetensors file; copy it again")
 
@@ -86,7 +86,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], Mapping[Any, Any]]:
 def _read_torch(path: Path) -> Mapping[Any, Any]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch's, on how to run what we refuse
+            warnings.simplefilter("ignore")  # PyTorch's advice on loading what we refuse
             _check_archive(path)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsFileError:
@@ -103,7 +103,7 @@ def _read_torch(path: Path) -> Mapping[Any, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Look into a ZIP archive before PyTorch does, which neither checks its bytes nor its kind."""
+    """Check kind and checksums of a ZIP archive, which PyTorch does not."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -147,7 +147,7 @@ def _refuse_objects(path: Path, names: list[str], error: BaseException | None = 
 
 
 def _refuse(path: Path, error: Exception, message: str) -> NoReturn:
-    """Raise the message; but a file that is whole may need more memory than there is."""
+    """Raise the message; the error itself if there was not enough memory for the file."""
     if is_out_of_memory(error) and (asked_bytes(error) or 0) <= path.stat().st_size:
         raise error
     raise WeightsFileError(message) from error

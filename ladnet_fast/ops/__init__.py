@@ -1,1 +1,1 @@
-"""Operators: one folder each, holding its door (``api``), schema, reference and backends."""
+"""Operators: one folder each, with its entry point ``api``, schema, definition and backends."""

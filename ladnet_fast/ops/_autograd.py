@@ -12,9 +12,9 @@ def no_second_derivative(name: str, remedy: str) -> Callable[..., NoReturn]:
     Parameters
     ----------
     name : str
-        The subject of the message, such as ``"ddl_loss has"``.
+        The operator and a verb, the beginning of the message, such as ``"ddl_loss has"``.
     remedy : str
-        What autograd differentiates as often as you like.
+        What has second derivatives, for the message.
     """
 
     def refuse(ctx: Any, *grads: Any) -> NoReturn:

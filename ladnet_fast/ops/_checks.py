@@ -1,4 +1,4 @@
-"""Checks of arguments that several operators share.
+"""Checks of arguments that several operators have in common.
 
 Shapes, dtypes and devices are checked where the call is traced. Values (of ``lengths``,
 ``cu_seqlens`` and ``labels``) are checked inside small operators of their own, so that compiled and
@@ -17,6 +17,9 @@ from . import _memory
 from ._operator import operator
 
 _INTEGERS = (torch.int32, torch.int64)
+#: What is wrong where both are given; the layouts are described in the functions' docstrings.
+BOTH_LAYOUTS = "lengths and cu_seqlens exclude each other; got both. Give the one for your layout."
+_EMPTY_BAG = ". An empty bag has no loss: leave it out of the batch."
 _FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -57,7 +60,7 @@ def _check_dense(name: str, tensor: Tensor) -> None:
 
 
 def _conversion(name: str, tensor: Tensor) -> str:
-    """Return the method that makes a tensor of another dtype one that is served."""
+    """Return the method, for the message, that converts a tensor to a dtype that is allowed."""
     if tensor.is_complex():
         return f"abs(), or with {name}.real for the real part"
     return "dequantize()" if tensor.is_quantized else "float()"
@@ -79,12 +82,12 @@ def check_index_vector(name: str, tensor: object, size: int | None, like: Tensor
         )
     if size is not None and tensor.shape[0] != size:
         raise ValueError(
-            f"{name} must have one entry a bag: {size} for this batch; got {tensor.shape[0]}"
+            f"{name} must have one entry per bag, {size} for this batch; got {tensor.shape[0]}"
         )
     if tensor.device != like.device:
         raise ValueError(
-            f"{name} is on {tensor.device}, the other tensors on {like.device}; "
-            f"move it with {name}.to({str(like.device)!r})"
+            f"{name} must be on {like.device}, as the other tensors are; got {tensor.device}. "
+            f"Move it with {name}.to({str(like.device)!r})."
         )
     return tensor
 
@@ -93,13 +96,13 @@ def check_label_vector(tensor: object) -> Tensor:
     """Return ``tensor`` if it is a dense vector of real numbers, as labels are, else raise."""
     if not isinstance(tensor, Tensor):
         raise TypeError(
-            f"labels must be a tensor of shape (N,), one 0 or 1 a bag; got "
+            f"labels must be a tensor of shape (N,), one 0 or 1 per bag; got "
             f"{type(tensor).__name__}. Build it with torch.tensor([...])."
         )
     _check_dense("labels", tensor)
     if tensor.dim() != 1 or tensor.is_complex() or tensor.is_quantized:
         raise TypeError(
-            f"labels must be a tensor of shape (N,), one 0 or 1 a bag; got {tensor.dtype} of "
+            f"labels must be a tensor of shape (N,), one 0 or 1 per bag; got {tensor.dtype} of "
             f"shape {tuple(tensor.shape)}"
         )
     return tensor
@@ -130,10 +133,9 @@ def checked_lengths(lengths: Tensor, limit: int, least: int) -> Tensor:
         bad = (lengths < least) | (lengths > limit)
         if bad.any():
             bag = _first(bad)
-            empty = " (an empty bag has no loss: leave it out of the batch)" if least else ""
             raise ValueError(
-                f"lengths[{bag}] is {int(lengths[bag])}; every length must be from {least} to "
-                f"T = {limit}{empty if lengths[bag] <= 0 else ''}"
+                f"lengths[{bag}] must be from {least} to T = {limit}; got {int(lengths[bag])}"
+                + (_EMPTY_BAG if least and lengths[bag] <= 0 else "")
             )
     return lengths.to(torch.int64, copy=True)
 
@@ -152,7 +154,9 @@ def checked_cu_seqlens(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
     _memory.check_memory("cu_seqlens", cu_seqlens)
     if _values_wanted(cu_seqlens):
         if cu_seqlens.shape[0] == 0:
-            raise ValueError("cu_seqlens is empty; it needs N + 1 entries for N bags, the first 0")
+            raise ValueError(
+                "cu_seqlens must have N + 1 entries for N bags, the first 0; got it empty"
+            )
         if int(cu_seqlens[0]) != 0 or int(cu_seqlens[-1]) != total:
             raise ValueError(
                 f"cu_seqlens must start at 0 and end at the number of packed snippets, {total}; "
@@ -163,13 +167,9 @@ def checked_cu_seqlens(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
         if bad.any():
             bag = _first(bad)
             raise ValueError(
-                f"cu_seqlens gives bag {bag} {int(sizes[bag])} snippets (from "
-                f"{int(cu_seqlens[bag])} to {int(cu_seqlens[bag + 1])}); "
-                + (
-                    "lengths of at least 1 are needed: an empty bag has no loss, leave it out"
-                    if least
-                    else "it must never decrease"
-                )
+                f"cu_seqlens must {'rise from bag to bag' if least else 'never decrease'}; got "
+                f"{int(cu_seqlens[bag])} and then {int(cu_seqlens[bag + 1])} for bag {bag}"
+                + (_EMPTY_BAG if least else "")
             )
     return cu_seqlens.to(torch.int64, copy=True)
 
@@ -188,8 +188,7 @@ def checked_labels(labels: Tensor) -> Tensor:
         if bad.any():
             bag = _first(bad)
             raise ValueError(
-                f"labels[{bag}] is {labels[bag].item()}; a bag's label must be 0 (normal) or "
-                f"1 (anomalous)"
+                f"labels[{bag}] must be 0 (normal) or 1 (anomalous); got {labels[bag].item()}"
             )
     return labels.to(torch.bool, copy=True)
 

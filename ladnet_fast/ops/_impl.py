@@ -1,9 +1,9 @@
-"""Which implementation serves a call.
+"""Which implementation computes a call.
 
-A call or module names an implementation or says ``"auto"``; then :class:`use_impl` decides, then
-the environment variable ``LADNET_IMPL``. A named implementation never falls back: where it cannot
-serve, the error lists every reason. ``"auto"`` takes the first that can and logs, once for each
-reason, why a faster one could not. On devices for which there are no kernels it warns, once.
+The argument ``impl`` of the call or module decides; if it is ``"auto"``, `use_impl` does,
+then the environment variable ``LADNET_IMPL``. A named implementation never falls back: where it
+cannot serve, the error lists every reason. ``"auto"`` takes the fastest one that can serve and logs
+each reason why a faster one cannot, once. On devices that have no kernels it warns, once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ IMPLS = ("auto", "reference", "native", "triton", "cuda")
 logger = logging.getLogger("ladnet_fast")
 _logged: set[str] = set()
 _warned: set[str] = set()
-#: Type of device -> implementations that "auto" tries there, the fastest first. ROCm's is "cuda".
+#: Type of device -> implementations that "auto" tries there, the fastest first. ROCm's GPUs are of
+#: the type "cuda", too.
 _FASTEST = {"cpu": ("native",), "cuda": ("triton", "cuda")}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -34,14 +35,14 @@ class ImplUnavailableError(RuntimeError):
 
 
 def check_impl(name: str, *, argument: str = "impl") -> str:
-    """Return ``name`` if it is one of :data:`IMPLS`, else raise ``ValueError``."""
+    """Return ``name`` if it is one of `IMPLS`, else raise ``ValueError``."""
     if not isinstance(name, str) or name not in IMPLS:
         raise ValueError(f"{argument} must be one of {', '.join(IMPLS)}; got {name!r}")
     return name
 
 
-# Plain module state rather than a ContextVar: torch.compile guards on it, so that a compiled
-# function follows a later change. None means that nothing was said.
+# A module variable rather than a ContextVar: torch.compile guards on it, so that a compiled
+# function follows a later change. None: use_impl is not in effect.
 _override: str | None = None
 _environment: str = check_impl(
     os.environ.get("LADNET_IMPL", "auto") or "auto",
@@ -50,7 +51,7 @@ _environment: str = check_impl(
 
 
 class use_impl:  # noqa: N801 - used like torch.no_grad
-    """Choose the implementation for every call in a block that does not name its own.
+    """Choose the implementation for all calls in a block whose own ``impl`` is "auto".
 
     The setting belongs to the process, like ``torch.backends`` flags, not to a thread. Blocks nest;
     ``use_impl("auto")`` inside another block restores automatic choice.
@@ -107,8 +108,8 @@ def is_exporting() -> bool:
 def constant_in_graphs(function: _Function) -> _Function:
     """Mark a function whose result a compiled graph may take for a constant.
 
-    What :func:`torch.compiler.assume_constant_result` does, without its import of the compiler,
-    which takes longer than all of this package.
+    As `torch.compiler.assume_constant_result`, but without importing the compiler, which
+    takes longer than importing this package.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
@@ -166,14 +167,14 @@ def _explain(op: str, name: str, reasons: list[str]) -> str:
 
 
 def _warn_once(kind: str) -> None:
-    """Say what it costs, once for each kind of device for which there are no kernels."""
+    """Warn, once for each type of device without kernels, of what the reference costs there."""
     if kind in (*_FASTEST, "meta") or kind in _warned:
         return
     _warned.add(kind)
     warnings.warn(
         f"ladnet_fast has no kernels for {kind} devices: PyTorch's operators compute the reference "
         "there. Its results are the same; attention takes memory that grows with the square of the "
-        "number of snippets (10,000 of them: 400 MB a bag and head, several times over). Long "
+        "number of snippets (10,000 of them: 400 MB per bag and head, several times over). Long "
         'videos are scored in less on the CPU: net.cpu(). impl="reference" says that this is meant',
         stacklevel=2,
     )

@@ -1,8 +1,8 @@
-"""Whether a tensor's memory holds what its shape promises.
+"""Whether a tensor's storage is as large as its shape needs.
 
-PyTorch trusts that it does, and so would the kernels; but ``tensor.untyped_storage().resize_()``
-takes memory away under a tensor's feet, as schemes that shard or offload weights do, and reading
-on ends the process. Looked at wherever an address is taken.
+It may be smaller: ``tensor.untyped_storage().resize_()``, which schemes that shard or offload
+weights call, frees memory of a tensor that still exists. A kernel that reads such a tensor crashes
+the process, so this is checked wherever a tensor's address is taken.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def check_memory(name: str, tensor: Tensor) -> None:
     held = tensor.untyped_storage().nbytes()
     if held < needed:
         raise ValueError(
-            f"{name} of shape {tuple(tensor.shape)} needs {needed} bytes of memory, but its "
-            f"storage holds {held}: something resized it, such as untyped_storage().resize_(); "
-            f"restore the storage, or give a tensor that owns its memory"
+            f"{name} must have {needed} bytes of memory behind its shape {tuple(tensor.shape)}; "
+            f"got a storage of {held}. Something resized it, such as untyped_storage().resize_(): "
+            f"restore the storage, or give a tensor that owns its memory."
         )
 
 
 def check_given(name: str, tensor: Tensor) -> None:
-    """Call :func:`check_memory` on what a caller gave, where that has memory to be looked at.
+    """Call `check_memory` on an argument, if it is a tensor with memory.
 
-    Tensors of a graph that is being traced have none yet (its operators look when they run), and
-    those that stand for others in ``torch.func``'s transforms have none of their own.
+    Tensors of a graph that is being traced have none yet; its operators check them when they run.
+    Tensors that stand for others in ``torch.func``'s transforms have none of their own.
     """
     if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return
-    if type(tensor) in (Tensor, torch.nn.Parameter):  # other classes may be without storage
+    if type(tensor) in (Tensor, torch.nn.Parameter):  # other classes may have no storage
         check_memory(name, tensor)

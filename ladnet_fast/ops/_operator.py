@@ -2,9 +2,10 @@
 
 ``torch.compile``, ``torch.export``, ``torch.func``, fake tensors and dispatch modes need an
 operator that they can see: one opaque node with a schema, a fake and a registered gradient. An
-eager call on ordinary CPU tensors needs none of that, and pays for it: dispatching to Python and
-back costs more than the kernel where bags are short, and the first call imports PyTorch's compiler.
-So such a call runs the same function, and the same gradient as a :class:`torch.autograd.Function`.
+eager call on ordinary CPU tensors needs none of that and would pay for it: where bags are short,
+dispatching to Python and back costs more than the kernel, and the first call imports PyTorch's
+compiler. So such a call runs the same function directly, and its gradient as a
+`torch.autograd.Function`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:
 
 
 class Operator:
-    """A function as an operator of torch.library; see :func:`operator`.
+    """A function as an operator of torch.library; see `operator`.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class Operator:
         self.__doc__ = function.__doc__
 
     def register_fake(self, fake: Callable[..., Any]) -> Callable[..., Any]:
-        """Say what shapes and dtypes the results have, as :func:`torch.library.register_fake`."""
+        """Say what shapes and dtypes the results have, as `torch.library.register_fake`."""
         self._definition.register_fake(fake)
         return fake
 
@@ -57,7 +58,7 @@ class Operator:
         *,
         setup_context: Callable[..., Any] | None = None,
     ) -> None:
-        """Say what the gradient is, as :func:`torch.library.register_autograd`.
+        """Say what the gradient is, as `torch.library.register_autograd`.
 
         Without ``setup_context`` the operator is a gradient itself, and ``backward`` refuses.
         """
@@ -80,7 +81,7 @@ class Operator:
 
 
 def _need_gradient(arguments: Iterable[Any]) -> bool | None:
-    """Whether a tensor wants a gradient; None where one is not an ordinary tensor on the CPU."""
+    """Whether any tensor requires a gradient; None if any is not an ordinary tensor on the CPU."""
     need = False
     for argument in arguments:
         if isinstance(argument, Tensor):
@@ -96,7 +97,7 @@ def _need_gradient(arguments: Iterable[Any]) -> bool | None:
 
 
 def _is_observed() -> bool:
-    """Whether somebody beside autograd wants to see the call."""
+    """Whether anything but autograd has to see the call: a dispatch mode, a transform, a tracer."""
     return (
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
@@ -175,7 +176,7 @@ def _flat(values: Iterable[Any]) -> tuple[list[Any], _Form]:
 
 
 def _nested(flat: Iterable[Any], form: _Form) -> list[Any]:
-    """Undo :func:`_flat`."""
+    """Undo `_flat`."""
     left = iter(flat)
     return [next(left) if size is None else [next(left) for _ in range(size)] for size in form]
 
@@ -191,9 +192,9 @@ class _Call:
 
 
 class _Context:
-    """What the registered functions take for autograd's context: it speaks of lists as lists.
+    """Autograd's context as the registered functions know it: lists of tensors are lists.
 
-    Autograd's own keeps the attributes, not this object, which would keep it alive in turn.
+    Autograd's own context keeps the attributes, not this object: they would keep each other alive.
     """
 
     def __init__(self, ctx: Any, form: _Form) -> None:

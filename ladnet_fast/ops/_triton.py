@@ -1,4 +1,4 @@
-"""Whether Triton can run kernels here: what the backends that use it ask."""
+"""Whether Triton can run kernels here; asked by the backends that use it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _cached_machine_problem(index: int | None) -> str | None:
 
 @functools.cache
 def _launcher_problem() -> str | None:
-    """Return why Triton cannot launch: it compiles its launcher, in C, at the first need."""
+    """Return why Triton cannot launch; it compiles its launcher, in C, at the first launch."""
     from triton.runtime import driver
 
     try:

@@ -39,14 +39,14 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("_cuda", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-sizes = dict(bags=3, T=20000, width=8, dtype=0, batch_stride=160000, row_stride=8)
+sizes = dict(bags=3, T=20000, width=8, dtype="float32", batch_stride=160000, row_stride=8)
 batch = module.DdlBatch(**sizes, scores=0, features=0, lengths=0, cu_seqlens=0)
 """
 
 LAUNCH = """
 try:
     module.ddl_backward(
-        batch, device=0, stream=0, eps=1e-6, detach=0, grad_terms=0, score_grads=0,
+        batch, device=0, stream=0, eps=1e-6, detach="none", grad_terms=0, score_grads=0,
         feature_dynamics=0, grad_scores=0, grad_features=0,
     )
 except RuntimeError as error:

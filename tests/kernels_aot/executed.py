@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from ladnet_fast.kernels.launch import Launch
-from ladnet_fast.kernels.locality_attention.launch import Choose, plan_backward, plan_forward
 from torch import Tensor
+
+from ladnet_fast.kernels.launch import Launch
+from ladnet_fast.kernels.locality_attention.plan import Choose, plan_backward, plan_forward
+from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
 from ..emulators.ptx_on_cpu.triton_aot import CompiledKernel, compile_for_sm80
 
@@ -79,15 +81,16 @@ def run_both_passes(
     options = _options(case, prior, precision, choose)
     w, b = (None, None) if prior == "none" else (case.w, case.b)
     qkv = (case.q, case.k, case.v)
-    forward = plan_forward(*qkv, w, b, **case.bags, training=True, **options)
-    _execute(forward.launches)
+    out, lse, softmax_out = _forward_results(case, prior)
+    _execute(plan_forward(*qkv, w, b, *case.bags.values(), out, lse, softmax_out, **options))
+    attended = out if softmax_out is None else softmax_out
+    grads = [empty_output(case.q) for _ in range(3)]
     backward = plan_backward(
-        case.grad_out, *qkv, w, b, forward.softmax_out, forward.out, forward.lse, **case.bags,
+        case.grad_out, *qkv, w, b, attended, lse, *case.bags.values(), *grads,
         need_prior_grad=prior != "none", **options,
     )  # fmt: skip
-    _execute(backward.launches, keep=("out", "softmax_out", "lse"))
-    grads = (backward.grad_q, backward.grad_k, backward.grad_v)
-    return (forward.out, *grads, *backward.prior_grads(), forward.lse)
+    _execute(backward.launches, keep=("lse",))
+    return (out, *grads, *backward.prior_grads(), lse)
 
 
 def plan_forward_pass(
@@ -95,11 +98,12 @@ def plan_forward_pass(
 ) -> Launch:
     """Return the launch of the forward pass, its results full of NaN."""
     w, b = (None, None) if prior == "none" else (case.w, case.b)
-    plan = plan_forward(
-        case.q, case.k, case.v, w, b, **case.bags, training=training,
+    out, lse, softmax_out = _forward_results(case, prior)
+    launch = plan_forward(
+        case.q, case.k, case.v, w, b, *case.bags.values(),
+        out, lse, softmax_out if training else None,
         **_options(case, prior, precision, choose),
-    )  # fmt: skip
-    launch = plan.launches["forward"]
+    )["forward"]  # fmt: skip
     _poison(launch, ())
     return launch
 
@@ -110,6 +114,12 @@ def compile_launch(launch: Launch) -> CompiledKernel:
         launch.kernel, launch.arguments, launch.constexprs,
         num_warps=launch.num_warps, num_stages=launch.num_stages,
     )  # fmt: skip
+
+
+def _forward_results(case: Problem, prior: str) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return tensors for out, lse, and with the additive prior softmax_out."""
+    softmax_out = empty_output(case.q) if prior == "additive" else None
+    return empty_output(case.q), empty_lse(case.q), softmax_out
 
 
 def _options(case: Problem, prior: str, precision: str, choose: Choose) -> dict[str, Any]:

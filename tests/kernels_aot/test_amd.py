@@ -7,11 +7,11 @@ import pytest
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
 import triton
-from ladnet_fast.kernels.locality_attention import configs
 from triton.backends.compiler import GPUTarget
 
 from benchmarks.resources import triton_build
 from benchmarks.resources.triton_variants import Variant
+from ladnet_fast.kernels.locality_attention import configs
 
 #: MI300: CDNA 3, wavefronts of 64 lanes. A workgroup of CDNA 1 to 3 and of RDNA has 64 KB.
 TARGET = GPUTarget("hip", "gfx942", 64)

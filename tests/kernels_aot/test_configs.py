@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from ladnet_fast.kernels.locality_attention import configs
 from ladnet_fast.kernels.locality_attention.configs import Config, architecture_row, lookup
 

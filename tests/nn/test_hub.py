@@ -103,7 +103,7 @@ def test_the_card_says_what_it_was_told(tmp_path):
         "Not for",
     ):
         assert part in text
-    with pytest.raises(ValueError, match=r"card has the entries metrics; it may have data"):
+    with pytest.raises(ValueError, match=r"card must have no entries but data.*; got metrics"):
         network().save_pretrained(tmp_path, card={"metrics": {}})
 
 
@@ -120,7 +120,7 @@ def test_a_card_that_somebody_wrote_stays_unless_another_is_given(tmp_path):
     [
         ('{"feature_dim": 6, "depth": 3}', "gives depth, which this version of LANet does not"),
         ("{", "no JSON"),
-        ("[]", "must be an object, got list"),
+        ("[]", "must be an object; got list"),
         ('{"feature_dim": 7}', "the weights don't fit the options"),
     ],
 )

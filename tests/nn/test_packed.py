@@ -92,7 +92,7 @@ def test_native_layers_serve_packed_bags(monkeypatch: pytest.MonkeyPatch) -> Non
     ("changed", "error", "message"),
     [
         ({"lengths": torch.tensor([4])}, ValueError, "exclude each other"),
-        ({"x": torch.randn(2, 4, 6)}, ValueError, "B must be 1"),
+        ({"x": torch.randn(2, 4, 6)}, ValueError, "x must have B = 1"),
         ({"cu_seqlens": torch.tensor([0, 3])}, ValueError, "end at the number of packed snippets"),
         ({"cu_seqlens": torch.tensor([0, 3, 2, 4])}, ValueError, "never decrease"),
         ({"cu_seqlens": torch.tensor([0.0, 4.0])}, TypeError, "cu_seqlens"),

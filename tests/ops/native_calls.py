@@ -37,7 +37,7 @@ class Recorder:
 
 
 def record(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Put a :class:`Recorder` in the place of the compiled module."""
+    """Put a `Recorder` in the place of the compiled module."""
     recorder = Recorder(_native.cpu)
     monkeypatch.setattr(_native, "cpu", recorder)
     return recorder

@@ -31,9 +31,9 @@ def test_a_storage_that_is_gone_or_a_byte_short_is_named(calls):
         said |= {"attended"} if call["argument"] == "softmax_out" else set()
         said |= {"grad_out"} if call["argument"] == "grad_out" else set()
         assert call["error"] == "ValueError", call
-        assert any(call["text"].startswith(f"{name} of shape") for name in said), call
-        assert f"holds {call['kept']}" in call["text"], call
-        assert f"needs {call['needed']} bytes" in call["text"], call
+        must = f"must have {call['needed']} bytes of memory"
+        assert any(call["text"].startswith(f"{name} {must}") for name in said), call
+        assert f"got a storage of {call['kept']}." in call["text"], call
 
 
 def test_a_storage_that_just_reaches_is_served(calls):

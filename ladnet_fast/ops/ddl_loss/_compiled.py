@@ -1,7 +1,6 @@
 """What the compiled backends share: how tensors are checked and handed to their modules.
 
-Every address that reaches a module comes from a tensor that was checked here. The modules number
-the choices alike, because csrc/core does.
+Every address that reaches a module comes from a tensor that was checked here.
 """
 
 from __future__ import annotations
@@ -15,11 +14,13 @@ from torch import Tensor
 
 from .._memory import check_memory
 
-# Numbers that csrc/core gives to the same names.
-DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
-PAIRINGS = {"batch_mean": 0, "all_pairs": 1, "one_to_one": 2}
-SELECTS = {"topk": 0, "all": 1}
-DETACHES = {"none": 0, "score": 1, "feature": 2}
+#: The dtypes of features, by the names that the modules take.
+DTYPES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+}
 
 
 def check_call(
@@ -33,13 +34,14 @@ def check_call(
     """Raise ``ValueError`` unless shapes fit each other and the backend ``name`` can serve."""
     packed = cu_seqlens is not None
     if packed and lengths is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other")
+        raise ValueError("lengths and cu_seqlens exclude each other; got both")
     if scores.dim() != (1 if packed else 2) or scores.numel() == 0:
         layout = "(total,)" if packed else "(B, T)"
         raise ValueError(f"scores must be {layout} and not empty; got {tuple(scores.shape)}")
     if features.dim() != scores.dim() + 1 or features.shape[:-1] != scores.shape:
         raise ValueError(
-            f"features must be {(*scores.shape, 'C')}, one row a score; got {tuple(features.shape)}"
+            f"features must be {(*scores.shape, 'C')}, one row per score; "
+            f"got {tuple(features.shape)}"
         )
     reasons = why_not(scores, features)
     if features.device != scores.device:
@@ -61,7 +63,7 @@ class Batch:
     module
         ``ladnet_fast._cpu`` or ``ladnet_fast._cuda``.
     scores, features, lengths, cu_seqlens
-        As :mod:`.schema` describes them, and as :func:`check_call` has found them good.
+        As `schema` describes them, and as `check_call` has found them good.
 
     Raises
     ------
@@ -109,7 +111,7 @@ class Batch:
         )
 
     def labels(self, labels: Tensor) -> Tensor:
-        """Return labels as the modules want them: bool, one a bag."""
+        """Return labels as the modules read them: bool, one per bag."""
         check_memory("labels", labels)
         return contiguous(
             "labels", labels.to(torch.bool), (self.bags,), torch.bool, self.scores.device
@@ -135,7 +137,7 @@ class Batch:
 def contiguous(
     name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Return a tensor without gaps; ``ValueError`` unless it is what a module will read."""
+    """Return the tensor, contiguous; ``ValueError`` unless dtype, shape and device are these."""
     if tuple(tensor.shape) != shape or tensor.dtype != dtype or tensor.device != device:
         raise ValueError(
             f"{name} must be {dtype} of shape {shape} on {device}; got {tensor.dtype} of shape "
@@ -146,7 +148,7 @@ def contiguous(
 
 
 def checked_divisor(topk_divisor: int) -> int:
-    """Return a divisor that fits the modules' integers; ``ValueError`` if it is less than 1."""
+    """Return the divisor, at most 2^62 to fit in an int64; ``ValueError`` if it is less than 1."""
     if topk_divisor < 1:
         raise ValueError(f"topk_divisor must be at least 1; got {topk_divisor}")
     # No bag is longer than 2^62 snippets: a larger divisor means the same.

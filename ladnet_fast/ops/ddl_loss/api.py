@@ -1,4 +1,4 @@
-"""The door to the DDL losses: checks the arguments and chooses who serves."""
+"""The entry point of the DDL losses: checks the arguments and chooses the backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ... import _values
 from .. import _checks, _impl, _memory
-from . import reference, schema
+from . import definition, schema
 from .correlation import correlation_loss
 
 CHOICES = {
@@ -109,7 +109,7 @@ def ddl_loss(
     detach : {"none", "score", "feature"}
         Which factor of the alignment receives no gradient.
     impl : {"auto", "reference", "native", "triton", "cuda"}
-        Who computes; see :class:`ladnet_fast.use_impl`.
+        Who computes; see `ladnet_fast.use_impl`.
     alignment_form : {"product", "correlation"}
         "product" is the equation above. "correlation", this project's own form, replaces
         :math:`L_{DA}` by :math:`\tfrac1N \sum_i (1 - \mathrm{corr}_t(ds_t, df_t))`, the correlation
@@ -152,7 +152,7 @@ def ddl_loss(
     opaque = cu_seqlens is not None and torch.compiler.is_compiling()
     if impl == "reference" and not opaque and scores.device.type != "meta":
         with torch.autocast(scores.device.type, enabled=False):
-            mil, ranking, alignment = reference.ddl_terms(
+            mil, ranking, alignment = definition.ddl_terms(
                 scores, features, labels, lengths, cu_seqlens, options
             )
     else:
@@ -177,8 +177,8 @@ def check_options(
     pairing: str,
     select: str,
     detach: str,
-) -> tuple[float, float, reference.Options]:
-    """Return the options of :func:`ddl_loss`, numbers as Python's, or raise ``ValueError``."""
+) -> tuple[float, float, definition.Options]:
+    """Return the options of `ddl_loss`, numbers as Python's, or raise ``ValueError``."""
     ranking_weight, alignment_weight, margin, eps = (
         _values.real_number(name, value, "a finite number of at least 0", least=0, most=_DOUBLE_MAX)
         for name, value in (
@@ -195,12 +195,12 @@ def check_options(
     topk_divisor = _values.whole_number("topk_divisor", topk_divisor)
     for name, choice in (("pairing", pairing), ("select", select), ("detach", detach)):
         _values.choice(name, choice, CHOICES[name])
-    options = reference.Options(float(margin), topk_divisor, float(eps), pairing, select, detach)
+    options = definition.Options(float(margin), topk_divisor, float(eps), pairing, select, detach)
     return ranking_weight, alignment_weight, options
 
 
 def _check_range(
-    either64: bool, ranking_weight: float, alignment_weight: float, options: reference.Options
+    either64: bool, ranking_weight: float, alignment_weight: float, options: definition.Options
 ) -> None:
     if either64:
         return
@@ -227,14 +227,14 @@ def _check_tensors(
 ) -> None:
     packed = cu_seqlens is not None
     if packed and lengths is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other: give the one for your layout")
+        raise ValueError(_checks.BOTH_LAYOUTS)
     _checks.check_floating("scores", scores, 1 if packed else 2, "(total,)" if packed else "(B, T)")
     _checks.check_floating(
         "features", features, 2 if packed else 3, "(total, C)" if packed else "(B, T, C)"
     )
     if features.shape[:-1] != scores.shape or features.device != scores.device:
         raise ValueError(
-            f"features must have one row a score, as scores are {tuple(scores.shape)}: "
+            f"features must have one row per score, as scores are {tuple(scores.shape)}: "
             f"{(*scores.shape, 'C')} on {scores.device}; got {tuple(features.shape)} on "
             f"{features.device}"
         )
@@ -249,15 +249,15 @@ def _check_tensors(
             _checks.check_index_vector("lengths", lengths, bags, scores)
         if scores.shape[1] == 0:
             raise ValueError(
-                f"lengths must be at least 1: scores has T = 0 (shape {tuple(scores.shape)}), and "
-                f"an empty bag has no loss"
+                f"scores must have T of at least 1; got shape {tuple(scores.shape)}. An empty bag "
+                f"has no loss."
             )
     what = "scores" if cu_seqlens is None else "cu_seqlens"
     given = tuple((scores if cu_seqlens is None else cu_seqlens).shape)
     if bags < 1:
-        raise ValueError(f"{what} of shape {given} hold no bag: a batch needs at least one")
+        raise ValueError(f"{what} must hold at least one bag; got shape {given}")
     if labels.shape[0] != bags or labels.device != scores.device:
         raise ValueError(
-            f"labels must have one entry a bag: ({bags},) on {scores.device}, as {what} of shape "
+            f"labels must have one entry per bag: ({bags},) on {scores.device}, as {what} of shape "
             f"{given} say; got {tuple(labels.shape)} on {labels.device}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .reference import feature_dynamics, padded_bags
+from .definition import feature_dynamics, padded_bags
 
 #: Keeps the root's derivative finite where a bag's dynamics don't vary.
 _TINY = 1e-16

@@ -1,9 +1,10 @@
 """The losses on NVIDIA GPUs, by the compiled module.
 
 Everything stays on the device and in the current stream: torch allocates outputs and workspace,
-sizes come from shapes alone, nothing waits, so that calls can be captured in a CUDA graph. Values
-of lengths and cu_seqlens are not looked at here (``LADNET_CHECK=1`` makes the door do so); the
-kernels cut off what points outside the tensors. The derivation is in csrc/cuda/README.md.
+sizes come from shapes alone, and nothing waits for the device, so calls can be captured in a CUDA
+graph. Values of lengths and cu_seqlens are not checked here (``api.py`` does with
+``LADNET_CHECK=1``); the kernels clamp them into the tensors. csrc/cuda/README.md has the
+derivation.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from torch import Tensor
 
 from ... import _native
 from .._impl import constant_in_graphs
-from ._compiled import DETACHES, PAIRINGS, SELECTS, Batch, check_call, checked_divisor
+from ._compiled import Batch, check_call, checked_divisor
 
 NAME = "cuda"
 
-#: Sizes that are tested. Packed bags are judged by their sum: their lengths are on the device.
+#: The largest sizes that are tested. Of packed bags only the sum is checked, since their lengths
+#: are on the device.
 MAX_SNIPPETS = 1_000_000
 MAX_FEATURES = 4096
 MAX_BAGS = 4096
@@ -57,7 +59,7 @@ def _size_problems(scores: Tensor, features: Tensor) -> list[str]:
         sizes.append(("packed snippets", scores.shape[0], MAX_BAGS * MAX_SNIPPETS))
     else:
         sizes.append(("bags", scores.shape[0], MAX_BAGS))
-        sizes.append(("snippets a bag", scores.shape[1], MAX_SNIPPETS))
+        sizes.append(("snippets per bag", scores.shape[1], MAX_SNIPPETS))
     return [
         f"it serves 1 to {most} {what}, not {size}"
         for what, size, most in sizes
@@ -100,7 +102,7 @@ def has_kernels(capability: tuple[int, int], architectures: str) -> bool:
     Parameters
     ----------
     capability : (int, int)
-        Major and minor, as from :func:`torch.cuda.get_device_capability`.
+        Major and minor, as from `torch.cuda.get_device_capability`.
     architectures : str
         As CMake writes them, e.g. ``"80-real,90-real,120"``: machine code serves its own and later
         minors of one major, PTX (an entry without ``-real``) everything later.
@@ -133,7 +135,7 @@ def forward(
     detach: str,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(terms, score_grads, feature_dynamics)`` as :mod:`.schema` describes them."""
+    """Return ``(terms, score_grads, feature_dynamics)`` as `schema` describes them."""
     batch = _batch(scores, features, lengths, cu_seqlens)
     labels = batch.labels(labels)
     topk_divisor = checked_divisor(topk_divisor)
@@ -150,9 +152,9 @@ def forward(
             margin=margin,
             eps=eps,
             topk_divisor=topk_divisor,
-            pairing=PAIRINGS[pairing],
-            select=SELECTS[select],
-            detach=DETACHES[detach],
+            pairing=pairing,
+            select=select,
+            detach=detach,
             workspace=workspace.data_ptr(),
             terms=terms.data_ptr(),
             score_grads=score_grads.data_ptr() if training else 0,
@@ -187,7 +189,7 @@ def backward(
             batch.handle,
             **place,
             eps=eps,
-            detach=DETACHES[detach],
+            detach=detach,
             **{name: tensor.data_ptr() for name, tensor in saved.items()},
             grad_scores=grad_scores.data_ptr(),
             grad_features=grad_features.data_ptr(),
@@ -196,7 +198,7 @@ def backward(
 
 
 class _on_device:  # noqa: N801 - used like torch.cuda.device
-    """Makes a device current; gives its index and current stream as the module wants them."""
+    """Makes a device current; returns the arguments ``device`` and ``stream`` of the module."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

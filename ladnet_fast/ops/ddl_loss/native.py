@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
-from ._compiled import DETACHES, DTYPES, PAIRINGS, SELECTS, Batch, check_call, checked_divisor
+from ._compiled import DTYPES, Batch, check_call, checked_divisor
 
 NAME = "native"
 
@@ -56,7 +56,7 @@ def forward(
     detach: str,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(terms, score_grads, feature_dynamics)`` as :mod:`.schema` describes them."""
+    """Return ``(terms, score_grads, feature_dynamics)`` as `schema` describes them."""
     batch = _batch(scores, features, lengths, cu_seqlens)
     labels = batch.labels(labels)
     terms = scores.new_empty(3)
@@ -68,9 +68,9 @@ def forward(
         margin=margin,
         eps=eps,
         topk_divisor=checked_divisor(topk_divisor),
-        pairing=PAIRINGS[pairing],
-        select=SELECTS[select],
-        detach=DETACHES[detach],
+        pairing=pairing,
+        select=select,
+        detach=detach,
         threads=torch.get_num_threads(),
         terms=terms.data_ptr(),
         score_grads=score_grads.data_ptr() if training else 0,
@@ -102,7 +102,7 @@ def backward(
     _module().ddl_backward(
         batch.handle,
         eps=eps,
-        detach=DETACHES[detach],
+        detach=detach,
         threads=torch.get_num_threads(),
         **{name: tensor.data_ptr() for name, tensor in saved.items()},
         grad_scores=grad_scores.data_ptr(),
@@ -133,7 +133,7 @@ def _check_values(batch: Batch) -> None:
         offsets = batch.cu_seqlens
         if offsets[0] != 0 or offsets[-1] != T or offsets.diff().min() < 1:
             raise ValueError(
-                f"cu_seqlens must start at 0, rise with every bag and end at {T}; "
+                f"cu_seqlens must start at 0, rise from bag to bag and end at T = {T}; "
                 f"got {offsets.tolist()}"
             )
     elif batch.lengths is not None:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from .._autograd import no_second_derivative
 from .._operator import operator
-from . import closed_form, cuda, native
+from . import cuda, native, reference
 
 #: impl -> the module that serves it; see the same table of locality attention.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "native": native, "cuda": cuda}
+BACKENDS: dict[str, ModuleType] = {"reference": reference, "native": native, "cuda": cuda}
 
 
 @operator("ladnet_fast::ddl_loss")

@@ -1,6 +1,6 @@
-"""The door to the linear layers: decides who serves, checks nothing twice.
+"""The entry point of the linear layers: decides whether the native kernels serve.
 
-The layers belong to :class:`ladnet_fast.LANet`, whose modules hold the weights; there is no public
+The layers belong to `ladnet_fast.LANet`, whose modules hold the weights; there is no public
 function. Where PyTorch serves, the network calls those modules as they are.
 """
 
@@ -38,8 +38,8 @@ MIN_SNIPPETS = native.least_snippets()
 def serves(impl: str, *tensors: Tensor) -> bool:
     """Whether the native kernels compute the linear layers of this call, else PyTorch does.
 
-    They do where ``impl`` (after :class:`ladnet_fast.use_impl` and ``LADNET_IMPL``) is "auto" or
-    "native", all tensors are float32 on the CPU outside autocast, and :func:`.native.pays` says
+    They do where ``impl`` (after `ladnet_fast.use_impl` and ``LADNET_IMPL``) is "auto" or
+    "native", all tensors are float32 on the CPU outside autocast, and `native.pays` says
     that this machine gains. The environment variable ``LADNET_LINEAR``, read at import, replaces
     that last condition: "torch" never, "native" wherever they can.
 
@@ -59,21 +59,21 @@ def serves(impl: str, *tensors: Tensor) -> bool:
         return False
     if _choice == "native":
         return True
-    # The comparison is a guard of a compiled graph: there are two at most, one for small batches
-    # and one for large. An exported graph is one for all sizes, and may not have it.
+    # Under torch.compile the comparison becomes a guard, so there are two graphs at most, one for
+    # small and one for large batches. An exported graph serves all sizes and may not have a guard.
     B, T = tensors[0].shape[:2]
     return _pays and (_impl.is_exporting() or B * T >= MIN_SNIPPETS)
 
 
 def who_serves() -> str:
-    """Say in a line who computes LANet's linear layers on this machine's CPU, and why."""
+    """Return one line that says who computes LANet's linear layers on this CPU, and why."""
     reasons = native.why_not(torch.zeros(1, MIN_SNIPPETS, 1))
     if reasons:
         return f"PyTorch: {'; '.join(reasons)}"
     if _choice != "auto":
         return f"{'PyTorch' if _choice == 'torch' else 'native'}: {_VARIABLE}={_choice}"
     if _pays:
-        return f"native from {MIN_SNIPPETS} snippets a batch on; {_VARIABLE}=torch prevents it"
+        return f"native from {MIN_SNIPPETS} snippets per batch on; {_VARIABLE}=torch prevents it"
     return f"PyTorch: not known to be slower on this processor; {_VARIABLE}=native overrules it"
 
 

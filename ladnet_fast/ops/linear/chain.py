@@ -1,6 +1,6 @@
 """A chain of linear layers in the form that C++ reads.
 
-:class:`Chain` is the only place where the tensors of linear layers become pointers.
+`Chain` is the only place where the tensors of linear layers become pointers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _NO_ROWS = (0, 0, 0)
 # Pointers are computed in bytes as signed 64-bit numbers.
 _MAX_BYTES = 2**62
 _LARGE_BYTES = 2**23
-#: Parts of a batch in the backward pass, at most: each has sums of its own for the gradients of
-#: all parameters, so few are cheap, and two a processor share out well. What the machine has
-#: counts, not the threads that are set: bits must not depend on those.
+#: The most partitions of a batch in the backward pass. Each sums the gradients of all parameters in
+#: memory of its own, which makes many expensive; two per processor balance the threads well. The
+#: processors are counted and not the threads that are set, on which bits must not depend.
 PARTITIONS = 2 * min(os.cpu_count() or 1, 8)
 
 
@@ -96,14 +96,14 @@ class Chain:
         """Append a layer; several weights act as one of their outputs side by side."""
         if len(weights) != len(biases) or not weights:
             raise ValueError(
-                f"weights and biases must be as many, at least one; got {len(weights)} and "
+                f"weights and biases must be equally many, at least one; got {len(weights)} and "
                 f"{len(biases)}"
             )
         described, read = [], []
         for w, b in zip(weights, biases, strict=True):
             if w.dim() != 2 or w.shape[1] != self._width or 0 in w.shape:
                 raise ValueError(
-                    f"a weight must have shape (outputs, {self._width}) without zeros; "
+                    f"each weight must have shape (outputs, {self._width}) without zeros; "
                     f"got {tuple(w.shape)}"
                 )
             w = _readable(_expect("a weight", w, tuple(w.shape), torch.float32))
@@ -133,7 +133,7 @@ class Chain:
         self._width = width
 
     def forward(self, outputs: Sequence[Tensor]) -> None:
-        """Fill ``outputs``, which :func:`_empty` made."""
+        """Fill ``outputs``, which `empty_rows` made."""
         self._cpu.linear_forward(
             self._problem(),
             input=_describe(self._x),
@@ -206,7 +206,8 @@ def _readable(x: Tensor) -> Tensor:
     reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True) if n > 1) + 1
     if reach * x.element_size() > _MAX_BYTES:
         raise ValueError(
-            f"a tensor of shape {tuple(x.shape)} and strides {x.stride()} is too large"
+            f"a tensor's rows must lie within 2^62 bytes; got shape {tuple(x.shape)} and strides "
+            f"{x.stride()}"
         )
     return x
 

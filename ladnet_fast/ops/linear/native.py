@@ -1,6 +1,6 @@
 """The compiled CPU kernels as a backend of the linear layers.
 
-:class:`.chain.Chain` is where tensors become pointers.
+`chain.Chain` is where tensors become pointers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .chain import Chain, empty_rows
 
 #: Layers that one chain may have.
 MAX_LAYERS = 16
-#: The backward pass shares a batch out in partitions of this many snippets or more, up to
-#: :data:`.chain.PARTITIONS` (csrc/cpu/linear_backward.cpp). With fewer partitions than processors
-#: some would wait that PyTorch's products use: so :func:`pays` and :func:`least_snippets` look at
-#: the processors.
+#: The backward pass cuts a batch into partitions of this many snippets or more, up to
+#: `chain.PARTITIONS` of them (csrc/cpu/linear_backward.cpp). With fewer partitions than
+#: processors some processors would be idle, which PyTorch's products would use: hence
+#: `pays` and `least_snippets` depend on the number of processors.
 PARTITION_SNIPPETS = 128
 MAX_PROCESSORS = 16
 
@@ -47,7 +47,7 @@ def pays() -> bool:
 
     A rule rather than a timing, so that a program gives the same bits in every run: AMD processors
     with AVX-512, where PyTorch's BLAS, if it is MKL, does not use what the processor has, up to
-    :data:`MAX_PROCESSORS` of them. Elsewhere PyTorch serves, because nothing was measured there.
+    `MAX_PROCESSORS` of them. Elsewhere PyTorch serves, because nothing was measured there.
     """
     return (
         _native.cpu is not None
@@ -59,11 +59,11 @@ def pays() -> bool:
 
 
 def least_snippets() -> int:
-    """Return how many snippets a batch must have for the kernels to pay, where they do.
+    """Return the number of snippets per batch from which on the kernels are faster.
 
-    Below 1,024 packing the weights, and the partitions' own sums, cost more than the faster
-    products save; more processors need as many partitions. What the machine has counts, not how
-    many threads are set: the bits of a result must not depend on those.
+    Below 1,024, packing the weights and summing the partitions cost more than the faster products
+    save. More processors need more partitions. The processors are counted and not the threads that
+    are set, on which the bits of a result must not depend.
     """
     return max(1024, PARTITION_SNIPPETS * min(os.cpu_count() or 1, MAX_PROCESSORS))
 
@@ -144,7 +144,7 @@ def residual_mlp_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
     """Return the gradients of x, residual, norm weight and bias, weights and biases.
 
-    Empty where they are not needed. ``pres`` is what :func:`residual_mlp_forward` returned beside
+    Empty where they are not needed. ``pres`` is what `residual_mlp_forward` returned beside
     the features.
     """
     chain = _residual_mlp(
@@ -184,7 +184,7 @@ def _residual_mlp(
         raise ValueError(f"biases must match the {len(weights)} weights; got {len(biases)}")
     if len(keeps) not in (0, len(weights) - 1):
         raise ValueError(
-            f"keeps must be empty or hold one mask a layer of the MLP, {len(weights) - 1}; "
+            f"keeps must be empty or hold one mask per layer of the MLP, {len(weights) - 1}; "
             f"got {len(keeps)}"
         )
     if len(pres) not in (0, len(weights) - 2):

@@ -1,6 +1,6 @@
 """torch.library definitions of the native linear layers: schemas, fakes and autograd.
 
-torch.compile and torch.export see one opaque node for each. :mod:`.api` has already decided that
+torch.compile and torch.export see one opaque node for each. `api` has already decided that
 the native kernels serve; otherwise plain PyTorch layers run and these operators do not appear. A
 second derivative is refused with an error.
 """
@@ -22,7 +22,7 @@ from . import native
 def projections(
     x: Tensor, weights: list[Tensor], biases: list[Tensor], lengths: Tensor | None
 ) -> list[Tensor]:
-    """Return x W^T + b for every weight; see :func:`.native.projections_forward`."""
+    """Return x W^T + b for every weight; see `native.projections_forward`."""
     return native.projections_forward(x, weights, biases, lengths)
 
 
@@ -104,7 +104,7 @@ def residual_mlp(
     """Return the features and what each GELU was applied to.
 
     The second is empty unless ``training``, and not differentiable; see
-    :func:`.native.residual_mlp_forward`.
+    `native.residual_mlp_forward`.
     """
     return native.residual_mlp_forward(
         x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths,

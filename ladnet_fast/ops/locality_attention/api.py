@@ -1,4 +1,4 @@
-"""The door to locality attention: checks the arguments and chooses who serves."""
+"""The entry point of locality attention: checks the arguments and chooses the backend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import _values
 from .. import _checks, _impl, _memory
-from . import reference, schema
+from . import definition, schema
 from .layout import lse_dtype
 
 PRIORS = ("additive", "logit", "none")
@@ -86,7 +86,7 @@ def locality_attention(
         Under autocast they are cast to its dtype. On the meta device the outputs are too: they
         have shapes and dtypes only.
     prior_w, prior_b : Tensor or None
-        (H,), float32 (float64 beside float64 ``q``), one pair a head. Any sign. None only with
+        (H,), float32 (float64 beside float64 ``q``), one pair per head. Any sign. None only with
         ``prior="none"``.
     prior : {"additive", "logit", "none"}
         Where the prior enters.
@@ -100,7 +100,7 @@ def locality_attention(
         (N + 1,) int32 or int64: N bags packed end to end along T, bag n from cu_seqlens[n] to
         cu_seqlens[n + 1]; B must be 1. Bags of length zero are allowed. Excludes ``lengths``.
     impl : {"auto", "reference", "native", "triton", "cuda"}
-        Who computes; see :class:`ladnet_fast.use_impl`.
+        Who computes; see `ladnet_fast.use_impl`.
     return_lse : bool
         Also return the logarithm of the softmax's sum.
 
@@ -146,7 +146,7 @@ def locality_attention(
             if tensor is not None:
                 _memory.check_given(name, tensor)
         with torch.autocast(q.device.type, enabled=False):
-            out, lse = reference.locality_attention(
+            out, lse = definition.locality_attention(
                 q, k, v, prior_w, prior_b,
                 prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
             )  # fmt: skip
@@ -176,24 +176,22 @@ def _check(
         _checks.check_floating(name, x, 4, _SHAPE)
         if x.shape != q.shape or x.dtype != q.dtype or x.device != q.device:
             raise ValueError(
-                f"q, k and v must agree in shape, dtype and device; q is {tuple(q.shape)} "
-                f"{q.dtype} on {q.device}, {name} is {tuple(x.shape)} {x.dtype} on {x.device}"
+                f"q, k and v must agree in shape, dtype and device; got q {tuple(q.shape)} "
+                f"{q.dtype} on {q.device}, {name} {tuple(x.shape)} {x.dtype} on {x.device}"
             )
     if q.shape[3] == 0:
-        raise ValueError("q, k and v have a head size of 0; d must be at least 1")
+        raise ValueError("q, k and v must have a head size d of at least 1; got 0")
     if prior != "none":
         for name, entry in (("prior_w", w), ("prior_b", b)):
             _check_prior(name, entry, q, prior)
     if lengths is not None and cu_seqlens is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other: give the one for your layout")
+        raise ValueError(_checks.BOTH_LAYOUTS)
     if lengths is not None:
         _checks.check_index_vector("lengths", lengths, q.shape[0], q)
     if cu_seqlens is not None:
         _checks.check_index_vector("cu_seqlens", cu_seqlens, None, q)
         if q.shape[0] != 1:
-            raise ValueError(
-                f"cu_seqlens packs all bags along T, so B must be 1; got B = {q.shape[0]}"
-            )
+            raise ValueError(f"q must have B = 1 beside cu_seqlens; got B = {q.shape[0]}")
 
 
 def _check_scale(scale: object, q: Tensor) -> float:
@@ -206,11 +204,11 @@ def _check_scale(scale: object, q: Tensor) -> float:
 def _check_prior(name: str, x: Tensor | None, q: Tensor, prior: str) -> None:
     heads, dtype = q.shape[1], lse_dtype(q.dtype)
     if x is None:
-        raise ValueError(f"{name} is missing: prior={prior!r} needs a tensor of shape (H,)")
+        raise ValueError(f"{name} must be a tensor of shape (H,) with prior={prior!r}; got None")
     _checks.check_floating(name, x, 1, "(H,)")
     if x.shape[0] != heads:
         raise ValueError(
-            f"{name} must have one entry a head, shape ({heads},); got ({x.shape[0]},)"
+            f"{name} must have one entry per head, shape ({heads},); got ({x.shape[0]},)"
         )
     if x.dtype != dtype or x.device != q.device:
         raise TypeError(

@@ -1,6 +1,6 @@
 """The compiled CPU kernels as a backend of locality attention.
 
-:func:`_check` is the only place where tensors become pointers that C++ trusts.
+`_check` is the only place where tensors become pointers that C++ trusts.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of q, k, v, w and b; the last two None unless ``need_prior_grad``.
 
-    ``out``, ``lse`` and ``softmax_out`` are what :func:`forward` returned.
+    ``out``, ``lse`` and ``softmax_out`` are what `forward` returned.
     """
     attended = softmax_out if prior == "additive" else out
     given = {"q": q, "k": k, "v": v, "grad_out": grad_out, "attended": attended}
@@ -121,7 +121,7 @@ def backward(
 
 
 class _Problem:
-    """A C++ problem, and the tensors whose memory it points to."""
+    """A call as C++ knows it, and the tensors whose memory it points to."""
 
     def __init__(self, handle: Any, lse: Tensor | None, *keep: Tensor | None) -> None:
         self.handle = handle
@@ -129,7 +129,7 @@ class _Problem:
         self.keep = keep
 
     def address_of_lse(self) -> int:
-        """Return where the softmax's sums are; a backward pass has them."""
+        """Return the address of lse, which a backward pass has been given."""
         assert self.lse is not None
         return self.lse.data_ptr()
 
@@ -166,15 +166,15 @@ def _check(
     if q.dtype not in _DTYPES:
         raise TypeError(f"q must be one of {', '.join(_DTYPES.values())}; got {q.dtype}")
     if not 1 <= d <= MAX_HEAD_SIZE:
-        raise ValueError(f"the head size d must be from 1 to {MAX_HEAD_SIZE}; got {d}")
+        raise ValueError(f"q must have a head size d from 1 to {MAX_HEAD_SIZE}; got {d}")
     if prior not in ("additive", "logit", "none"):
-        raise ValueError(f"prior must be additive, logit or none; got {prior!r}")
+        raise ValueError(f"prior must be one of additive, logit, none; got {prior!r}")
     if prior == "none":
         w = b = None
     elif w is None or b is None:
-        raise ValueError(f"prior={prior!r} needs w and b of shape ({H},)")
+        raise ValueError(f"w and b must have shape ({H},) with prior={prior!r}; got None")
     if lengths is not None and cu_seqlens is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other")
+        raise ValueError("lengths and cu_seqlens exclude each other; got both")
 
     tensors = {
         name: _readable(_expect(name, x, (B, H, T, d), q.dtype)) for name, x in tensors.items()

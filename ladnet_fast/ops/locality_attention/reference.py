@@ -1,90 +1,137 @@
-"""The plain PyTorch form of locality attention: the oracle, and what runs where nothing was built.
+"""The backend "reference": plain PyTorch, with the backward pass in closed form.
 
-It materialises the (T, T) matrices and is differentiated by autograd.
+It serves packed bags under torch.compile, whose sizes are data that a graph must not read, and the
+meta device. Elsewhere ``impl="reference"`` calls `definition`, and autograd differentiates.
+
+This is the derivation that the kernels follow, without their tiles. With P the softmax of the
+logits, dO the gradient of the output and A = P V,
+
+    dP    = dO V^T                         delta_i = <dO_i, A_i>
+    dS    = P (dP - delta)                 dQ = scale dS K       dK = scale dS^T Q
+    dV    = P^T dO        (+ G^T dO, additive)
+    dG    = dP (additive) or dS (logit)
+    dw    = sum dG G (-sign(w d^2 + b)) d^2,   db the same without d^2.
 """
 
 from __future__ import annotations
 
+import itertools
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from .layout import lse_dtype
+from . import definition
+from .layout import empty_output
 
 
-def location_prior(w: Tensor, b: Tensor, T: int) -> Tensor:
-    """Return G_ij = exp(-|w (i - j)^2 + b|), shape (H, T, T), in the dtype of ``w``.
-
-    ``w`` and ``b`` have shape (H,). The distance is squared in floating point, where it cannot
-    overflow.
-    """
-    position = torch.arange(T, device=w.device, dtype=w.dtype)
-    distance2 = (position[:, None] - position[None, :]).square()  # [T, T]
-    return torch.exp(-(w[:, None, None] * distance2 + b[:, None, None]).abs())
+def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
+    """Return no reasons: the reference serves everything that the checks let through."""
+    return []
 
 
-def locality_attention(
+def forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     w: Tensor | None,
     b: Tensor | None,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
     *,
     prior: str,
     scale: float,
-    lengths: Tensor | None = None,
-    cu_seqlens: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return ``(out, lse)``; arguments as in :func:`ladnet_fast.functional.locality_attention`.
+    training: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``(out, lse, softmax_out)`` as `schema` describes them."""
+    out, lse = definition.locality_attention(
+        q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens
+    )
+    softmax_out = q.new_empty(0)
+    if training and prior == "additive":
+        part, _ = definition.locality_attention(
+            q, k, v, None, None, prior="none", scale=scale, lengths=lengths, cu_seqlens=cu_seqlens
+        )
+        softmax_out = empty_output(q).copy_(part)
+    return empty_output(q).copy_(out), lse.contiguous(), softmax_out
 
-    Checked arguments only: this function trusts its caller.
-    """
+
+def backward(
+    grad_out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    w: Tensor | None,
+    b: Tensor | None,
+    softmax_out: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *,
+    prior: str,
+    scale: float,
+    need_prior_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return the gradients of q, k, v, w and b, bag by bag."""
+    attended = softmax_out if prior == "additive" else out
+    grads = [empty_output(q).zero_() for _ in range(3)]
+    dw = db = None
+    if need_prior_grad and w is not None and b is not None:
+        dw, db = torch.zeros_like(w), torch.zeros_like(b)
+    for n, rows in _bags(q, lengths, cu_seqlens):
+        bag = _Bag(*(x[n, :, rows].to(lse.dtype) for x in (grad_out, q, k, v, attended)))
+        dS, weights, dG = _attention_gradients(bag, w, b, prior=prior, scale=scale)
+        grads[0][n, :, rows] = scale * (dS @ bag.k)
+        grads[1][n, :, rows] = scale * (dS.mT @ bag.q)
+        grads[2][n, :, rows] = weights.mT @ bag.grad_out
+        if dw is not None and db is not None and w is not None and b is not None:
+            G, distance2, sign = _prior_parts(w, b, dG.shape[-1])
+            slope = -sign * G * dG
+            dw += (slope * distance2).sum(dim=(1, 2))
+            db += slope.sum(dim=(1, 2))
+    return grads[0], grads[1], grads[2], dw, db
+
+
+def _bags(q: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None) -> list[tuple[int, slice]]:
+    """Return for every bag its index in the batch and its snippets along T."""
     if cu_seqlens is not None:
-        return _packed(q, k, v, w, b, prior=prior, scale=scale, cu_seqlens=cu_seqlens)
-    T = q.shape[2]
-    valid = attended = None
-    if lengths is not None:
-        valid = torch.arange(T, device=q.device) < lengths[:, None]  # [B, T]
-        # Padded content may be anything, NaN included: it must reach no product, not even one
-        # whose result is discarded, because the backward pass would meet it again.
-        q, k, v = (torch.where(valid[:, None, :, None], x, 0) for x in (q, k, v))
-        # An empty bag attends to its zeros: a softmax over nothing would be NaN.
-        attended = (valid | (lengths == 0)[:, None])[:, None, None, :]  # [B, 1, 1, T]
+        bounds = cu_seqlens.tolist()
+        return [(0, slice(*pair)) for pair in itertools.pairwise(bounds)]
+    sizes = [q.shape[2]] * q.shape[0] if lengths is None else lengths.tolist()
+    return [(n, slice(0, size)) for n, size in enumerate(sizes)]
 
-    accumulate = lse_dtype(q.dtype)
-    logits = (q @ k.transpose(-1, -2)).to(accumulate) * scale  # [B, H, T, T]
-    G = None if w is None or b is None or prior == "none" else location_prior(w, b, T)
-    if prior == "logit" and G is not None:
+
+def _prior_parts(w: Tensor, b: Tensor, T: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return G (H, T, T), the squared distance (T, T) and the sign of w d^2 + b (H, T, T)."""
+    position = torch.arange(T, device=w.device, dtype=w.dtype)
+    distance2 = (position[:, None] - position[None, :]).square()
+    exponent = w[:, None, None] * distance2 + b[:, None, None]
+    return torch.exp(-exponent.abs()), distance2, exponent.sign()
+
+
+class _Bag(NamedTuple):
+    """One bag, each (H, T, d) in the dtype of sums; ``attended`` is A."""
+
+    grad_out: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    attended: Tensor
+
+
+def _attention_gradients(
+    bag: _Bag, w: Tensor | None, b: Tensor | None, *, prior: str, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dS, the weights of v, and dG of one bag, each (H, T, T)."""
+    logits = (bag.q @ bag.k.mT) * scale
+    G = None if w is None or b is None else _prior_parts(w, b, bag.q.shape[1])[0]
+    if G is not None and prior == "logit":
         logits = logits + G
-    if attended is not None:
-        logits = logits.masked_fill(~attended, -torch.inf)
-    weights = logits.softmax(dim=-1)
-    if prior == "additive" and G is not None:
-        weights = weights + G
-    out = weights.to(v.dtype) @ v
-    lse = logits.logsumexp(dim=-1)
-    if valid is not None:
-        out = torch.where(valid[:, None, :, None], out, 0)
-    return out, lse
-
-
-def _packed(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    *,
-    prior: str,
-    scale: float,
-    cu_seqlens: Tensor,
-) -> tuple[Tensor, Tensor]:
-    sizes = cu_seqlens.diff().tolist()
-    bags = zip(*(x.split(sizes, dim=2) for x in (q, k, v)), strict=True)
-    parts = [
-        locality_attention(bag_q, bag_k, bag_v, w, b, prior=prior, scale=scale)
-        for bag_q, bag_k, bag_v in bags
-    ]
-    if not parts:  # no bags at all
-        return q.clone(), q.new_empty(q.shape[:3], dtype=lse_dtype(q.dtype))
-    outs, lses = zip(*parts, strict=True)
-    return torch.cat(outs, dim=2), torch.cat(lses, dim=2)
+    P = logits.softmax(dim=-1)
+    dP = bag.grad_out @ bag.v.mT
+    delta = (bag.grad_out * bag.attended).sum(dim=-1, keepdim=True)
+    dS = P * (dP - delta)
+    if G is not None and prior == "additive":
+        return dS, P + G, dP
+    return dS, P, dS

@@ -1,7 +1,7 @@
 """torch.library definitions of locality attention: schemas, fakes and autograd.
 
 Two operators, forward and backward, so that torch.compile and torch.export see one opaque node
-each. ``impl`` is the name of a backend that :mod:`.api` has already chosen. A second derivative is
+each. ``impl`` is the name of a backend that `api` has already chosen. A second derivative is
 refused with an error.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from .._autograd import no_second_derivative
 from .._operator import operator
-from . import closed_form, native, triton
+from . import native, reference, triton
 from .layout import empty_lse, empty_output, lse_dtype
 
 #: impl -> the module that serves it: one file with ``why_not``, ``forward`` and ``backward``, which
 #: imports what it needs (a compiled module, Triton) at first use.
 BACKENDS: dict[str, ModuleType] = {
-    "reference": closed_form,
+    "reference": reference,
     "native": native,
     "triton": triton,
 }
@@ -42,10 +42,10 @@ def attention_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``(out, lse, softmax_out)``.
 
-    ``out`` (B, H, T, d) as :func:`~.layout.empty_output` lays it out, ``lse`` (B, H, T), and the
+    ``out`` (B, H, T, d) as `layout.empty_output` lays it out, ``lse`` (B, H, T), and the
     softmax's share of ``out`` when ``training`` with the additive prior, else an empty tensor: the
     backward pass needs <dO, A>, and A = out - G V would lose digits. Only ``out`` has a derivative;
-    :mod:`.api` detaches what else it hands out.
+    `api` detaches what else it hands out.
     """
     return BACKENDS[impl].forward(
         q, k, v, w, b, lengths, cu_seqlens, prior=prior, scale=scale, training=training

@@ -1,6 +1,7 @@
-"""The Triton kernels as a backend of locality attention; kernels/locality_attention derives them.
+"""The Triton kernels as a backend of locality attention.
 
-:func:`_check` is the only place where tensors become pointers that the kernels trust.
+The derivation is in kernels/locality_attention/README.md. Every tensor that a kernel gets has
+passed ``_check``: the kernels trust shapes, dtypes and devices.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from .. import _triton
 from .._memory import check_memory
-from .layout import lse_dtype
+from .layout import empty_lse, empty_output, lse_dtype
 
 NAME = "triton"
 MAX_HEAD_SIZE = 256
@@ -55,18 +56,19 @@ def forward(
     """
     tensors = {"q": q, "k": k, "v": v}
     w, b, lengths, cu_seqlens = _check(tensors, w, b, lengths, cu_seqlens, prior=prior)
+    out, lse = empty_output(q), empty_lse(q)
+    softmax_out = empty_output(q) if training and prior == "additive" else None
 
     def plan(choose: Callable[[str, str], Any]) -> Any:
-        return _launch().plan_forward(
-            q, k, v, w, b, lengths, cu_seqlens, prior=prior, scale=scale, training=training,
-            precision=_product_precision(q), choose=choose,
+        return _plan().plan_forward(
+            q, k, v, w, b, lengths, cu_seqlens, out, lse, softmax_out,
+            prior=prior, scale=scale, precision=_product_precision(q), choose=choose,
         )  # fmt: skip
 
     with _triton.on_device(q):
-        planned = plan(_chooser(q, lengths, cu_seqlens, plan))
-        for launch in planned.launches.values():
+        for launch in plan(_chooser(q, lengths, cu_seqlens, plan)).values():
             launch.run()
-    return planned.out, planned.lse, planned.softmax_out
+    return out, lse, q.new_empty(0) if softmax_out is None else softmax_out
 
 
 def backward(
@@ -88,36 +90,37 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of q, k, v, w and b; the last two None unless ``need_prior_grad``.
 
-    ``out``, ``lse`` and ``softmax_out`` are what :func:`forward` returned.
+    ``out``, ``lse`` and ``softmax_out`` are what `forward` returned.
     """
-    attended = {"softmax_out": softmax_out} if prior == "additive" else {"out": out}
-    tensors = {"q": q, "k": k, "v": v, "grad_out": grad_out, **attended}
+    name, attended = ("softmax_out", softmax_out) if prior == "additive" else ("out", out)
+    tensors = {"q": q, "k": k, "v": v, "grad_out": grad_out, name: attended}
     w, b, lengths, cu_seqlens = _check(tensors, w, b, lengths, cu_seqlens, prior=prior, lse=lse)
+    dq, dk, dv = (empty_output(q) for _ in range(3))
 
     def plan(choose: Callable[[str, str], Any]) -> Any:
-        return _launch().plan_backward(
-            grad_out, q, k, v, w, b, softmax_out, out, lse, lengths, cu_seqlens,
+        return _plan().plan_backward(
+            grad_out, q, k, v, w, b, attended, lse, lengths, cu_seqlens, dq, dk, dv,
             prior=prior, scale=scale, need_prior_grad=need_prior_grad,
             precision=_product_precision(q), choose=choose,
         )  # fmt: skip
 
     with _triton.on_device(q):
-        planned = plan(_chooser(q, lengths, cu_seqlens, plan))
+        planned = plan(_chooser(q, lengths, cu_seqlens, lambda choose: plan(choose).launches))
         for launch in planned.launches.values():
             launch.run()
-        return (planned.grad_q, planned.grad_k, planned.grad_v, *planned.prior_grads())
+        return (dq, dk, dv, *planned.prior_grads())
 
 
-def _launch() -> ModuleType:
-    from ladnet_fast.kernels.locality_attention import launch  # imports Triton
+def _plan() -> ModuleType:
+    from ...kernels.locality_attention import plan  # imports Triton
 
-    return launch
+    return plan
 
 
 def _product_precision(q: Tensor) -> str:
-    """Return how fp32 is multiplied: "tf32" only where PyTorch's own products may do so.
+    """Return how fp32 is multiplied: "tf32" only where PyTorch's own products may be.
 
-    AMD's matrix cores multiply fp32 as it is.
+    Never on AMD GPUs, whose matrix cores multiply fp32 without rounding it first.
     """
     allowed = torch.backends.cuda.matmul.fp32_precision == "tf32" and torch.version.hip is None
     return "tf32" if allowed and q.dtype == torch.float32 else "ieee"
@@ -126,8 +129,12 @@ def _product_precision(q: Tensor) -> str:
 def _chooser(
     q: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None, plan: Callable[..., Any]
 ) -> Callable[[str, str], Any]:
-    """Return who chooses a kernel's configuration: the shipped table, or what was measured here."""
-    from ladnet_fast.kernels.locality_attention import configs
+    """Return a function that chooses each kernel's configuration.
+
+    It looks them up in the shipped table; with LADNET_AUTOTUNE=1 it measures the launches that
+    ``plan`` returns for each candidate.
+    """
+    from ...kernels.locality_attention import configs
 
     precision = "tf32" if _product_precision(q) == "tf32" else _DTYPES[q.dtype]
     where = {
@@ -136,10 +143,10 @@ def _chooser(
         "head_size": q.shape[-1],
     }
     if os.environ.get("LADNET_AUTOTUNE") == "1" and not _triton.INTERPRETED:
-        from ladnet_fast.kernels.locality_attention import autotune
+        from ...kernels.locality_attention import autotune
 
         return autotune.chooser(
-            lambda choose: plan(choose).launches,
+            plan,
             lambda kernel, prior: configs.candidates(kernel, prior=prior, **where),
             device=torch.cuda.get_device_name(q.device),
             problem=_problem(q, precision, lengths, cu_seqlens),
@@ -149,7 +156,7 @@ def _chooser(
 
 def _problem(q: Tensor, precision: str, lengths: Tensor | None, cu_seqlens: Tensor | None) -> str:
     """Return what a measured choice of configurations depends on."""
-    from ladnet_fast.kernels.locality_attention import autotune
+    from ...kernels.locality_attention import autotune
 
     B, H, T, d = q.shape
     if cu_seqlens is not None:
@@ -198,11 +205,11 @@ def _check(
     if q.dtype not in _DTYPES:
         raise TypeError(f"q must be float32, bfloat16 or float16; got {q.dtype}")
     if not 1 <= d <= MAX_HEAD_SIZE:
-        raise ValueError(f"the head size d must be from 1 to {MAX_HEAD_SIZE}; got {d}")
+        raise ValueError(f"q must have a head size d from 1 to {MAX_HEAD_SIZE}; got {d}")
     if prior not in ("additive", "logit", "none"):
-        raise ValueError(f"prior must be additive, logit or none; got {prior!r}")
+        raise ValueError(f"prior must be one of additive, logit, none; got {prior!r}")
     if lengths is not None and cu_seqlens is not None:
-        raise ValueError("lengths and cu_seqlens exclude each other")
+        raise ValueError("lengths and cu_seqlens exclude each other; got both")
     for name, x in tensors.items():
         _expect(name, x, q, (B, H, T, d), q.dtype)
     if lse is not None:
@@ -210,7 +217,7 @@ def _check(
     if prior == "none":
         w = b = None
     elif w is None or b is None:
-        raise ValueError(f"prior={prior!r} needs w and b of shape ({H},)")
+        raise ValueError(f"w and b must have shape ({H},) with prior={prior!r}; got None")
     else:
         w, b = (
             _expect(name, x, q, (H,), lse_dtype(q.dtype)).contiguous()

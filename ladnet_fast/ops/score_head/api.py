@@ -1,6 +1,6 @@
-"""The door to the score head: decides whether the fused kernel serves, checks the arguments.
+"""The entry point of the score head: checks the arguments, chooses the fused kernel or not.
 
-The layer belongs to :class:`ladnet_fast.LANet`, whose convolution holds the weights; there is no
+The layer belongs to `ladnet_fast.LANet`, whose convolution holds the weights; there is no
 public function. Where the kernel does not serve, the network calls that module as it is.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import _checks, _impl, _memory
-from . import reference, schema
+from . import definition, schema
 
 _NAME = "score_head"
 
@@ -18,7 +18,7 @@ _NAME = "score_head"
 def serves(impl: str, features: Tensor, weight: Tensor, bias: Tensor) -> bool:
     """Whether the fused kernel computes the score head of this call, else PyTorch does.
 
-    It does where ``impl`` (after :class:`ladnet_fast.use_impl` and ``LADNET_IMPL``) is "triton", or
+    It does where ``impl`` (after `ladnet_fast.use_impl` and ``LADNET_IMPL``) is "triton", or
     "auto" with tensors on a GPU that it can serve.
 
     Parameters
@@ -26,7 +26,7 @@ def serves(impl: str, features: Tensor, weight: Tensor, bias: Tensor) -> bool:
     impl : str
         As given to the network.
     features, weight, bias
-        As :func:`score_head` takes them.
+        As `score_head` takes them.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def score_head(
         (B,) int32 or int64, each from 0 to T: snippets beyond are never read, NaN included; their
         scores are 0 and send no gradient. None: all have T.
     impl : {"auto", "reference", "triton"}
-        Who computes; see :class:`ladnet_fast.use_impl`.
+        Who computes; see `ladnet_fast.use_impl`.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def score_head(
         for name, x in (("features", features), ("weight", weight), ("bias", bias)):
             _memory.check_given(name, x)
         with torch.autocast(features.device.type, enabled=False):
-            return reference.score_head(features, weight, bias, lengths)
+            return definition.score_head(features, weight, bias, lengths)
     given = (features, weight, bias)
     training = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     scores, _ = schema.head_forward(features, weight, bias, lengths, training, impl)
@@ -119,7 +119,7 @@ def _check(features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | Non
     _checks.check_floating("weight", weight, 3, f"(1, {C}, K)")
     _checks.check_floating("bias", bias, 1, "(1,)")
     if C == 0:
-        raise ValueError("features have a width of 0; C must be at least 1")
+        raise ValueError("features must have a width C of at least 1; got 0")
     if weight.shape[:2] != (1, C) or weight.shape[2] < 1:
         raise ValueError(
             f"weight must have shape (1, {C}, K) with K of at least 1; got {tuple(weight.shape)}"
@@ -129,8 +129,8 @@ def _check(features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | Non
     for name, x in (("weight", weight), ("bias", bias)):
         if x.device != features.device:
             raise ValueError(
-                f"{name} is on {x.device}, features on {features.device}; "
-                f"move it with {name}.to({str(features.device)!r})"
+                f"{name} must be on {features.device}, as features are; got {x.device}. "
+                f"Move it with {name}.to({str(features.device)!r})."
             )
     if lengths is not None:
         _checks.check_index_vector("lengths", lengths, features.shape[0], features)

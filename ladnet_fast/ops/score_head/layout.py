@@ -1,4 +1,4 @@
-"""What the operator's results are stored as, the same for every backend and for the fakes."""
+"""Shapes and dtypes of the operator's results, the same for every backend and for the fakes."""
 
 from __future__ import annotations
 

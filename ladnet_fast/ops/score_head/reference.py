@@ -1,4 +1,17 @@
-"""The plain PyTorch form of the score head: the oracle."""
+"""The backend "reference": plain PyTorch, with the backward pass in closed form.
+
+It serves the meta device. Elsewhere ``impl="reference"`` calls `definition`, and autograd
+differentiates.
+
+This is the derivation that the kernels follow, without their blocks. With z the logits and g the
+gradient of the scores, 0 on padding,
+
+    dz_t     = g_t S_t (1 - S_t)
+    dx_{t,c} = sum_i dz_{t + K-1-i} w_{c,i}
+    dw_{c,i} = sum_t dz_{t + K-1-i} x_{t,c}            db = sum_t dz_t,
+
+where dz beyond the bag's end is 0: row t went through tap i into logit t + K-1-i.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +19,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import definition
+from .layout import slope_dtype
 
-def score_head(features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return the scores; arguments as in :func:`ladnet_fast.ops.score_head.score_head`.
 
-    Checked arguments only: this function trusts its caller.
-    """
-    if features.shape[0] == 0 or features.shape[1] == 0:  # a convolution needs an input
-        return features.new_empty(features.shape[:2]) + 0 * (weight.sum() + bias.sum())
-    valid = None
+def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
+    """Return no reasons: the reference serves everything that the checks let through."""
+    return []
+
+
+def forward(
+    features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
+) -> tuple[Tensor, Tensor]:
+    """Return ``(scores, slopes)`` as `schema` describes them."""
+    scores = definition.score_head(features, weight, bias, lengths).contiguous()
+    if not training:
+        return scores, features.new_empty(0, dtype=slope_dtype(features.dtype))
+    wide = slope_dtype(features.dtype)
+    exact = definition.score_head(features.to(wide), weight.to(wide), bias.to(wide), lengths)
+    # 0 on padding, as the scores are.
+    return scores, exact * (1 - exact)
+
+
+def backward(
+    grad_scores: Tensor,
+    features: Tensor,
+    weight: Tensor,
+    slopes: Tensor,
+    lengths: Tensor | None,
+    *,
+    need_input: bool,
+    need_parameters: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of features, weight and bias; None where nobody needs them."""
+    T, K = features.shape[1], weight.shape[2]
+    x, grad = features.to(slopes.dtype), grad_scores.to(slopes.dtype)
     if lengths is not None:
-        valid = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
-        features = torch.where(valid[..., None], features, 0)
-    causal = F.pad(features.mT, (weight.shape[2] - 1, 0))  # [B, C, K - 1 + T]
-    scores = torch.sigmoid(F.conv1d(causal, weight, bias)).squeeze(1)
-    return scores if valid is None else torch.where(valid, scores, 0)
+        valid = torch.arange(T, device=features.device) < lengths[:, None]
+        x, grad = torch.where(valid[..., None], x, 0), torch.where(valid, grad, 0)
+    ahead = F.pad(grad * slopes, (0, K - 1)).unfold(1, K, 1).flip(2)  # [B, T, K]: dz_{t + K-1-i}
+    grad_x = grad_weight = grad_bias = None
+    if need_input:
+        grad_x = (ahead @ weight[0].mT.to(x.dtype)).to(features.dtype)
+    if need_parameters:
+        grad_weight = torch.einsum("btc,btk->ck", x, ahead)[None].to(weight.dtype)
+        grad_bias = (grad * slopes).sum().reshape(1).to(weight.dtype)
+    return grad_x, grad_weight, grad_bias

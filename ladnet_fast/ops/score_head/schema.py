@@ -1,7 +1,7 @@
 """torch.library definitions of the score head: schemas, fakes and autograd.
 
 Two operators, forward and backward, so that torch.compile and torch.export see one opaque node
-each. ``impl`` is the name of a backend that :mod:`.api` has already chosen. A second derivative is
+each. ``impl`` is the name of a backend that `api` has already chosen. A second derivative is
 refused with an error.
 """
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .._autograd import no_second_derivative
 from .._operator import operator
-from . import closed_form, triton
+from . import reference, triton
 from .layout import empty_scores, empty_slopes
 
 #: impl -> the module that serves it; see the same table of locality attention.
-BACKENDS: dict[str, ModuleType] = {"reference": closed_form, "triton": triton}
+BACKENDS: dict[str, ModuleType] = {"reference": reference, "triton": triton}
 
 
 @operator("ladnet_fast::score_head")

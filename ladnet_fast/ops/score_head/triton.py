@@ -37,13 +37,13 @@ def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
 def forward(
     features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return ``(scores, slopes)`` as :mod:`.schema` describes them."""
+    """Return ``(scores, slopes)`` as `schema` describes them."""
     features, weight = _check(features, weight, lengths)
     check_memory("bias", bias)
     scores, slopes = empty_scores(features), empty_slopes(features, training)
     saved = slopes if training else None
     with _triton.on_device(features):
-        _launch().plan_forward(features, weight, bias.contiguous(), lengths, scores, saved).run()
+        _plan().plan_forward(features, weight, bias.contiguous(), lengths, scores, saved).run()
     return scores, slopes
 
 
@@ -66,15 +66,15 @@ def backward(
         )
     check_memory("grad_scores", grad_scores)
     check_memory("slopes", slopes)
-    launch = _launch()
+    plan = _plan()
     grad_x = features.new_empty(features.shape) if need_input else None
     weight_parts = bias_parts = None
     if need_parameters:
-        parts = launch.parts(features)
+        parts = plan.parts(features)
         weight_parts = slopes.new_empty(parts, *weight.shape[1:])
         bias_parts = slopes.new_empty(parts)
     with _triton.on_device(features):
-        launch.plan_backward(
+        plan.plan_backward(
             grad_scores.contiguous(), features, weight, slopes.contiguous(), lengths,
             grad_x, weight_parts, bias_parts,
         ).run()  # fmt: skip
@@ -85,10 +85,10 @@ def backward(
     return grad_x, grad_weight, bias_parts.sum(dim=0, keepdim=True).to(weight.dtype)
 
 
-def _launch() -> ModuleType:
-    from ...kernels.score_head import launch  # imports Triton
+def _plan() -> ModuleType:
+    from ...kernels.score_head import plan  # imports Triton
 
-    return launch
+    return plan
 
 
 def _check(features: Tensor, weight: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

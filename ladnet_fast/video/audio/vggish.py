@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..._values import path as checked_path
-from ...nn.checkpoint import state_of
 from ...nn.weight_files import read_weights_file
+from ...nn.weight_layouts import state_of
 from .logmel import BANDS, PATCH_FRAMES
 
 WIDTH = 128

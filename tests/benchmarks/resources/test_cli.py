@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
-from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, PRECISIONS
 from typer.testing import CliRunner
 
 from benchmarks.resources import cli, cuda_build, cuda_rows, page, rows, search, triton_variants
 from benchmarks.resources.rows import Row, Table, Usage
 from benchmarks.resources.triton_rows import COMPILER, Maker, source_hash
 from benchmarks.resources.triton_variants import ARCHITECTURES, LAYOUTS, MODES
+from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, PRECISIONS
 
 from .triton_examples import CLEAN, VARIANT
 

@@ -9,8 +9,6 @@ import pytest
 
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
-from ladnet_fast.kernels.locality_attention.configs import Config
-
 from benchmarks.resources import sass
 from benchmarks.resources.cubins import Report
 from benchmarks.resources.rows import Row, Usage
@@ -18,6 +16,7 @@ from benchmarks.resources.triton_build import Build
 from benchmarks.resources.triton_rows import Maker, measure, row_problems, source_hash
 from benchmarks.resources.triton_rules import problems
 from benchmarks.resources.triton_variants import LAYOUTS
+from ladnet_fast.kernels.locality_attention.configs import Config
 
 from .listings import program
 from .triton_examples import CLEAN, VARIANT

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ladnet_fast.kernels.locality_attention.configs import Config
-
 from benchmarks.resources.rows import Usage
 from benchmarks.resources.triton_variants import Variant
+from ladnet_fast.kernels.locality_attention.configs import Config
 
 VARIANT = Variant("forward", "additive", 90, "bf16", 128, Config(128, 128, 64, 8, 2))
 CLEAN = Usage(

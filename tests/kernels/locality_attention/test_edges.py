@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from ladnet_fast.ops.locality_attention import reference
+from ladnet_fast.ops.locality_attention import definition
 
 from .tools import BLOCKS, both_passes, check_inputs, inputs_of
 
@@ -153,7 +153,7 @@ def test_a_prior_that_is_not_finite_is_the_references(prior, name, bad):
     inputs = given(1, 2, 60, 16)
     inputs[3 if name == "w" else 4][1] = bad
     out = both_passes(*inputs, prior=prior)[0]
-    want, _ = reference.locality_attention(*inputs[:5], prior=prior, scale=0.25)
+    want, _ = definition.locality_attention(*inputs[:5], prior=prior, scale=0.25)
     assert torch.isfinite(out[:, 0]).all()
     assert torch.equal(torch.isnan(out), torch.isnan(want))
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+
 from ladnet_fast.kernels.locality_attention.bags import locate
 from ladnet_fast.kernels.locality_attention.band import CUT, band_radius, prior_tile
 from ladnet_fast.kernels.locality_attention.tiles import load_rows, store_rows, store_sums

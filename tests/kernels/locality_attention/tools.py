@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from ladnet_fast.kernels.locality_attention import launch
-from ladnet_fast.kernels.locality_attention.configs import Config
 from torch import Tensor
 
+from ladnet_fast.kernels.launch import Launch
+from ladnet_fast.kernels.locality_attention import plan
+from ladnet_fast.kernels.locality_attention.configs import Config
+from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 from tests.ops.locality_attention.budget import assert_results_within_budget
 from tests.ops.locality_attention.cases import prior_tensors, random_qkv
 
@@ -44,22 +46,27 @@ def both_passes(
         "choose": lambda kernel, kind: config,
     }
     bags = (lengths, cu_seqlens)
-    there = launch.plan_forward(q, k, v, w, b, *bags, training=True, **options)
-    _run(there, there.out, there.lse, there.softmax_out)
-    back = launch.plan_backward(
-        grad_out, q, k, v, w, b, there.softmax_out, there.out, there.lse, *bags,
+    out, lse = empty_output(q), empty_lse(q)
+    softmax_out = empty_output(q) if prior == "additive" else None
+    _run(
+        plan.plan_forward(q, k, v, w, b, *bags, out, lse, softmax_out, **options),
+        out, lse, softmax_out,
+    )  # fmt: skip
+    grads = [empty_output(q) for _ in range(3)]
+    back = plan.plan_backward(
+        grad_out, q, k, v, w, b, out if softmax_out is None else softmax_out, lse, *bags, *grads,
         need_prior_grad=need_prior_grad and prior != "none", **options,
     )  # fmt: skip
-    _run(back, back.grad_q, back.grad_k, back.grad_v, back.partials)
-    return (there.out, back.grad_q, back.grad_k, back.grad_v, *back.prior_grads(), there.lse)
+    _run(back.launches, *grads, back.partials)
+    return (out, *grads, *back.prior_grads(), lse)
 
 
-def _run(plan: launch.ForwardPlan | launch.BackwardPlan, *filled: Tensor | None) -> None:
-    workspaces = [plan.launches[x].arguments["delta"] for x in plan.launches if x == "preprocess"]
+def _run(launches: dict[str, Launch], *filled: Tensor | None) -> None:
+    workspaces = [launches[x].arguments["delta"] for x in launches if x == "preprocess"]
     for x in (*filled, *workspaces):
         if x is not None:
             x.fill_(torch.nan)
-    for each in plan.launches.values():
+    for each in launches.values():
         each.run()
 
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from ladnet_fast.kernels.score_head import launch
-from ladnet_fast.kernels.score_head.rows import rows_left
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from ladnet_fast import DDLLoss, LANet
+from ladnet_fast.kernels.score_head import plan
+from ladnet_fast.kernels.score_head.rows import rows_left
 from ladnet_fast.ops.score_head import schema, score_head
 from ladnet_fast.ops.score_head import triton as backend
 from tests.ops.score_head.cases import NAMES, assert_within_budget, random_head
 
-ROWS, BACK = launch.FORWARD_ROWS, launch.BACKWARD_ROWS
+ROWS, BACK = plan.FORWARD_ROWS, plan.BACKWARD_ROWS
 
 
 def both_passes(features, weight, bias, lengths, grad):
@@ -118,10 +118,10 @@ def test_only_what_is_asked_for_is_computed(wanted):
 
 
 def test_many_blocks_share_the_parts_and_give_the_same_bits_twice(monkeypatch):
-    monkeypatch.setattr(launch, "MAX_PARTS", 3)
+    monkeypatch.setattr(plan, "MAX_PARTS", 3)
     inputs = random_head(2, 5 * BACK + 1, 8, 3, torch.float32)
     grad = torch.randn(inputs[0].shape[:2])
-    assert launch.parts(inputs[0]) == 3
+    assert plan.parts(inputs[0]) == 3
     first, second = (both_passes(*inputs, None, grad) for _ in range(2))
     assert_within_budget(first, inputs, grad, None)
     assert all(torch.equal(first[name], second[name]) for name in NAMES)
@@ -156,14 +156,14 @@ def test_opcheck_passes():
     torch.library.opcheck(torch.ops.ladnet_fast.score_head.default, call)
 
 
-def plans(T):
+def launches(T):
     """Both launches for 2 bags of T snippets, as constexprs and types of run-time arguments."""
     x, weight = torch.empty(2, T, 32, device="meta"), torch.empty(1, 32, 7, device="meta")
     scores = torch.empty(2, T, device="meta")
-    parts = torch.empty(launch.parts(x), 32, 7, device="meta")
+    parts = torch.empty(plan.parts(x), 32, 7, device="meta")
     return [
-        launch.plan_forward(x, weight, weight, None, scores, scores),
-        launch.plan_backward(scores, x, weight, scores, None, x, parts, parts),
+        plan.plan_forward(x, weight, weight, None, scores, scores),
+        plan.plan_backward(scores, x, weight, scores, None, x, parts, parts),
     ]
 
 
@@ -183,10 +183,10 @@ def test_a_block_far_behind_the_end_of_a_bag_has_no_rows():
 
 @pytest.mark.parametrize("T", [1, 16, 17, 135_000, 2**31 + 5])
 def test_lengths_share_a_compiled_kernel(T):
-    for plan, other in zip(plans(T), plans(64), strict=True):
-        assert plan.constexprs == other.constexprs
-        assert plan.arguments.keys() == other.arguments.keys()
-        assert max(plan.grid) < 2**31  # what the first axis of a grid may have
+    for launch, other in zip(launches(T), launches(64), strict=True):
+        assert launch.constexprs == other.constexprs
+        assert launch.arguments.keys() == other.arguments.keys()
+        assert max(launch.grid) < 2**31  # what the first axis of a grid may have
 
 
 def test_a_compiled_call_is_one_graph_and_a_third_length_needs_no_new_one():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.ddl_loss import reference
+from ladnet_fast.ops.ddl_loss import definition
 from ladnet_fast.ops.ddl_loss.api import CHOICES
 
 DEFAULTS: dict[str, Any] = {
@@ -60,7 +60,7 @@ def oracle(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the terms (3,) and the gradients of ``weights @ terms`` in float64, by autograd."""
     leaves = [x.detach().double().requires_grad_() for x in (scores, features)]
-    chosen = reference.Options(**(DEFAULTS | options))
-    terms = torch.stack(reference.ddl_terms(*leaves, labels, None, cu_seqlens, chosen))
+    chosen = definition.Options(**(DEFAULTS | options))
+    terms = torch.stack(definition.ddl_terms(*leaves, labels, None, cu_seqlens, chosen))
     grads = torch.autograd.grad(terms @ weights.double(), leaves, materialize_grads=True)
     return (terms.detach(), *grads)

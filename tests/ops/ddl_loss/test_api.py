@@ -16,29 +16,41 @@ BAD = {
     "scores packed": ({"cu_seqlens": CU}, ValueError, r"scores must have shape \(total,\)"),
     "scores type": ({"scores": S > 0.5}, TypeError, r"scores must be float32.*torch.bool"),
     "features rank": ({"features": X[0]}, ValueError, r"features must have shape \(B, T, C\)"),
-    "features rows": ({"features": X[:, :4]}, ValueError, r"one row a score.*got \(2, 4, 3\)"),
+    "features rows": ({"features": X[:, :4]}, ValueError, r"one row per score.*got \(2, 4, 3\)"),
     "features device": ({"features": X.to("meta")}, ValueError, r"on cpu; got .* on meta"),
     "labels list": ({"labels": [1, 0]}, TypeError, r"labels must be a tensor.*list"),
-    "labels size": ({"labels": Y[:1]}, ValueError, r"one entry a bag: \(2,\).*\(1,\)"),
+    "labels size": ({"labels": Y[:1]}, ValueError, r"one entry per bag: \(2,\).*\(1,\)"),
     "labels value": (
         {"labels": torch.tensor([1, 2])},
         ValueError,
-        r"labels\[1\] is 2.*0 \(normal\)",
+        r"labels\[1\] must be 0 \(normal\).*got 2",
     ),
-    "labels between": ({"labels": torch.tensor([0.5, 1.0])}, ValueError, r"labels\[0\] is 0.5"),
-    "labels nan": ({"labels": torch.tensor([1.0, torch.nan])}, ValueError, r"labels\[1\] is nan"),
+    "labels between": (
+        {"labels": torch.tensor([0.5, 1.0])},
+        ValueError,
+        r"labels\[0\] must be .*got 0.5",
+    ),
+    "labels nan": (
+        {"labels": torch.tensor([1.0, torch.nan])},
+        ValueError,
+        r"labels\[1\] must be .*got nan",
+    ),
     "empty bag": (
         {"lengths": torch.tensor([5, 0])},
         ValueError,
-        r"lengths\[1\] is 0.*from 1 to T = 5.*empty bag",
+        r"lengths\[1\] must be from 1 to T = 5; got 0.*empty bag",
     ),
     "no snippets": (
         {"scores": S[:, :0], "features": X[:, :0]},
         ValueError,
-        "lengths must be at least 1",
+        "scores must have T of at least 1.*empty bag",
     ),
-    "no bags": ({"scores": S[:0], "features": X[:0], "labels": Y[:0]}, ValueError, "no bag"),
-    "too long": ({"lengths": torch.tensor([6, 5])}, ValueError, r"lengths\[0\] is 6"),
+    "no bags": (
+        {"scores": S[:0], "features": X[:0], "labels": Y[:0]},
+        ValueError,
+        "hold at least one bag; got",
+    ),
+    "too long": ({"lengths": torch.tensor([6, 5])}, ValueError, r"lengths\[0\] must be .*got 6"),
     "both layouts": ({"lengths": Y, "cu_seqlens": CU}, ValueError, "exclude each other"),
     "pairing": ({"pairing": "pairs"}, ValueError, r"pairing must be one of.*'pairs'"),
     "select": ({"select": "top"}, ValueError, "select must be one of"),
@@ -60,7 +72,10 @@ def test_bad_arguments_are_named(case):
 
 @pytest.mark.parametrize(
     ("cu_seqlens", "message"),
-    [([0, 5, 5], "lengths of at least 1"), ([0, 3], "end at the number of packed snippets, 5")],
+    [
+        ([0, 5, 5], "rise from bag to bag; got 5 and then 5.*empty bag"),
+        ([0, 3], "end at the number of packed snippets, 5"),
+    ],
 )
 def test_bad_packing_is_named(cu_seqlens, message):
     labels = Y[: len(cu_seqlens) - 1]

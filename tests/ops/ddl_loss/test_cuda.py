@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import ladnet_fast
 import ladnet_fast.functional as LF
 from ladnet_fast import _native, doctor
-from ladnet_fast.ops.ddl_loss import closed_form, cuda, schema
+from ladnet_fast.ops.ddl_loss import cuda, reference, schema
 
 OPTIONS = {"margin": 0.1, "topk_divisor": 16, "eps": 1e-6}
 
@@ -65,7 +65,7 @@ def test_what_is_served(shape, C, dtype, working_gpu):
         ({"C": 4097}, ["1 to 4096 features, not 4097"]),
         ({"C": 0}, ["1 to 4096 features, not 0"]),
         ({"shape": (4097, 5)}, ["1 to 4096 bags, not 4097"]),
-        ({"shape": (1, 1_000_001)}, ["1 to 1000000 snippets a bag, not 1000001"]),
+        ({"shape": (1, 1_000_001)}, ["1 to 1000000 snippets per bag, not 1000001"]),
         ({"shape": (4096 * 10**6 + 1,), "C": 1}, ["packed snippets, not 4096000001"]),
         (
             {"C": 4097, "dtype": torch.int8, "score_dtype": torch.float16},
@@ -164,8 +164,8 @@ def test_the_choice_is_traced_into_one_graph_for_all_lengths(monkeypatch):
     monkeypatch.setattr(_native, "cuda", compiled_module())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 0))
     monkeypatch.setattr(cuda, "_DEVICE", "cpu")
-    monkeypatch.setattr(cuda, "forward", closed_form.forward)
-    monkeypatch.setattr(cuda, "backward", closed_form.backward)
+    monkeypatch.setattr(cuda, "forward", reference.forward)
+    monkeypatch.setattr(cuda, "backward", reference.backward)
     counter = CompileCounterWithBackend("aot_eager")
 
     @torch.compile(fullgraph=True, dynamic=True, backend=counter)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.linear import reference
+from ladnet_fast.ops.linear import definition
 from tests import budget
 
 #: (B, T, inputs, outputs of the layers): odd sizes, widths of 1, a tile and one more, the paper's.
@@ -67,7 +67,7 @@ def reference_results(
     """Return output and gradients of the plain PyTorch layers, computed in ``dtype``."""
     leaves = [x.detach().to(dtype).requires_grad_() for x in layers.leaves]
     cast = layers.like(leaves)
-    out = reference.residual_mlp(
+    out = definition.residual_mlp(
         cast.x, cast.residual, cast.norm_weight, cast.norm_bias, cast.weights, cast.biases,
         cast.keeps, 1.25, 1e-5, lengths,
     )  # fmt: skip

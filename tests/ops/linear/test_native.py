@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ladnet_fast import _native
-from ladnet_fast.ops.linear import native, reference, schema
+from ladnet_fast.ops.linear import definition, native, schema
 
 from .cases import LENGTHS, SIZES, assert_within_budget, random_layers, reference_results
 
@@ -63,8 +63,8 @@ def test_projections_and_their_gradients_are_within_the_error_budget(size, count
     names = [f"out {i}" for i in range(count)] + [f"gradient {i}" for i in range(len(leaves))]
     assert_within_budget(
         results(schema.projections, torch.float32),
-        results(reference.projections, torch.float32),
-        results(reference.projections, torch.float64),
+        results(definition.projections, torch.float32),
+        results(definition.projections, torch.float64),
         names,
     )
 
@@ -208,7 +208,7 @@ BAD_PROJECTIONS = {
     "no outputs": ((X, [W[:0]], [B[:0]], None), ValueError, "without zeros"),
     "weight dtype": ((X, [W.half()], [B], None), TypeError, "a weight must be torch.float32"),
     "bias": ((X, [W], [B[:2]], None), ValueError, r"a bias must have shape \(3,\)"),
-    "count": ((X, [W, W], [B], None), ValueError, "as many"),
+    "count": ((X, [W, W], [B], None), ValueError, "equally many"),
     "none": ((X, [], [], None), ValueError, "at least one"),
     "lengths size": ((X, [W], [B], torch.tensor([5])), ValueError, r"lengths must have shape"),
     "lengths value": ((X, [W], [B], torch.tensor([5, 6])), ValueError, r"from 0 to T = 5"),

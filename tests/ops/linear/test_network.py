@@ -14,7 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import ladnet_fast
 from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.nn import LocalityAttention
-from ladnet_fast.nn._plain import is_plain
+from ladnet_fast.nn._paths import is_untouched
 from ladnet_fast.ops.linear import MAX_LAYERS, api, schema
 
 SMALL = {"feature_dim": 24, "hidden_dim": 16, "mlp_dims": (20, 12), "kernel_size": 3}
@@ -319,6 +319,6 @@ def test_a_subclass_of_the_attention_is_called_and_not_bypassed():
             return super().forward(x, query, lengths) + 1
 
     net = LANet(24, 16, 1, (20, 12))
-    assert is_plain(net)
+    assert is_untouched(net)
     net.attention.__class__ = Shifted
-    assert not is_plain(net)
+    assert not is_untouched(net)

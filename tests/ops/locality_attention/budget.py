@@ -7,22 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.locality_attention import reference
+from ladnet_fast.ops.locality_attention import definition
 from tests import budget
 
 from .cases import oracle
 
-#: Results of both passes, in the order of :func:`assert_results_within_budget`; lse comes last.
+#: Results of both passes, in the order of `assert_results_within_budget`; lse comes last.
 NAMES = ("out", "dq", "dk", "dv", "dw", "db")
 
 
 def same_dtype_reference(
     q: Tensor, k: Tensor, v: Tensor, w: Tensor, b: Tensor, grad_out: Tensor, **options: object
 ) -> tuple[Tensor, ...]:
-    """Return what the reference computes in the tested dtype, in the order of :data:`NAMES`."""
+    """Return what the reference computes in the tested dtype, in the order of `NAMES`."""
     leaves = [x.detach().requires_grad_() for x in (q, k, v, w, b)]
     options = {"scale": q.shape[-1] ** -0.5, **options}
-    out, _ = reference.locality_attention(*leaves, **options)
+    out, _ = definition.locality_attention(*leaves, **options)
     return (out.detach(), *torch.autograd.grad(out, leaves, grad_out, materialize_grads=True))
 
 
@@ -40,7 +40,7 @@ def assert_results_within_budget(
     Parameters
     ----------
     actual
-        What a backend returned, in the order of :data:`NAMES`, and lse; None for dw and db without
+        What a backend returned, in the order of `NAMES`, and lse; None for dw and db without
         a prior.
     inputs
         q, k, v, w, b.

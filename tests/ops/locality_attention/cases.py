@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.locality_attention import reference
+from ladnet_fast.ops.locality_attention import definition
 
 #: (w, b) a head: narrow, wide, peaked away from the diagonal, constant, instantly dead.
 PRIORS = {
@@ -36,6 +36,6 @@ def oracle(
     """Return out and the gradients of q, k, v, w, b in float64, by autograd on the reference."""
     leaves = [x.detach().double().requires_grad_() for x in (q, k, v, w, b)]
     options = {"scale": q.shape[-1] ** -0.5, **options}
-    out, _ = reference.locality_attention(*leaves, **options)
+    out, _ = definition.locality_attention(*leaves, **options)
     grads = torch.autograd.grad(out, leaves, grad_out.double(), materialize_grads=True)
     return (out.detach(), *grads)

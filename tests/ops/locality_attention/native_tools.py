@@ -41,7 +41,7 @@ def both_passes(
 def assert_within_budget(
     inputs: list[Tensor], grad_out: Tensor, prior: str, **options: object
 ) -> None:
-    """Run both passes and check every result, see :func:`.assert_results_within_budget`."""
+    """Run both passes and check every result, see `assert_results_within_budget`."""
     w_b = inputs[3:] if prior != "none" else [None, None]
     actual = both_passes(*inputs[:3], *w_b, grad_out, prior=prior, **options)
     assert_results_within_budget(actual, inputs, grad_out, prior, **options)

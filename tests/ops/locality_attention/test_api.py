@@ -14,11 +14,15 @@ BAD = {
     "not a tensor": ({"q": Q.tolist()}, TypeError, r"q must be a torch.Tensor.*list"),
     "rank": ({"q": Q[0]}, ValueError, r"q must have shape \(B, H, T, d\); got \(3, 5, 4\)"),
     "integers": ({"q": Q.long()}, TypeError, r"q must be float32.*torch.int64"),
-    "shapes differ": ({"k": Q[:, :, :4]}, ValueError, r"agree.*k is \(2, 3, 4, 4\)"),
-    "dtypes differ": ({"v": Q.double()}, ValueError, r"agree.*v is .*float64"),
-    "no head size": ({"q": Q[..., :0], "k": Q[..., :0], "v": Q[..., :0]}, ValueError, "d must"),
+    "shapes differ": ({"k": Q[:, :, :4]}, ValueError, r"agree.*k \(2, 3, 4, 4\)"),
+    "dtypes differ": ({"v": Q.double()}, ValueError, r"agree.*v .*float64"),
+    "no head size": (
+        {"q": Q[..., :0], "k": Q[..., :0], "v": Q[..., :0]},
+        ValueError,
+        "head size d of at least 1; got 0",
+    ),
     "prior unknown": ({"prior": "gauss"}, ValueError, r"prior must be one of.*'gauss'"),
-    "prior missing": ({"prior_w": None}, ValueError, r"prior_w is missing"),
+    "prior missing": ({"prior_w": None}, ValueError, r"prior_w must be .*got None"),
     "prior shape": ({"prior_b": torch.ones(1)}, ValueError, r"prior_b.*shape \(3,\); got \(1,\)"),
     "prior rank": ({"prior_w": torch.ones(3, 1)}, ValueError, r"prior_w must have shape \(H,\)"),
     "prior dtype": ({"prior_w": W.half()}, TypeError, r"prior_w must be torch.float32"),
@@ -29,14 +33,22 @@ BAD = {
     ),
     "lengths float": ({"lengths": torch.ones(2)}, TypeError, r"lengths must be.*float32"),
     "lengths list": ({"lengths": [5, 5]}, TypeError, r"lengths must be.*list"),
-    "lengths size": ({"lengths": torch.tensor([5])}, ValueError, "one entry a bag: 2"),
+    "lengths size": ({"lengths": torch.tensor([5])}, ValueError, "one entry per bag, 2"),
     "lengths too long": (
         {"lengths": torch.tensor([5, 6])},
         ValueError,
-        r"lengths\[1\] is 6.*from 0 to T = 5",
+        r"lengths\[1\] must be from 0 to T = 5; got 6",
     ),
-    "lengths negative": ({"lengths": torch.tensor([-1, 5])}, ValueError, r"lengths\[0\] is -1"),
-    "packed batch": ({"cu_seqlens": torch.tensor([0, 5])}, ValueError, "B must be 1; got B = 2"),
+    "lengths negative": (
+        {"lengths": torch.tensor([-1, 5])},
+        ValueError,
+        r"lengths\[0\] must be .*got -1",
+    ),
+    "packed batch": (
+        {"cu_seqlens": torch.tensor([0, 5])},
+        ValueError,
+        "q must have B = 1 beside cu_seqlens; got B = 2",
+    ),
     "impl unknown": ({"impl": "gpu"}, ValueError, r"impl must be one of.*'gpu'"),
 }
 
@@ -54,8 +66,8 @@ def test_bad_arguments_are_named(case):
     [
         ([1, 5], "start at 0 and end at"),
         ([0, 4], "start at 0 and end at the number of packed snippets, 5; got 0 and 4"),
-        ([0, 4, 3, 5], r"bag 1 -1 snippets \(from 4 to 3\); it must never decrease"),
-        ([], "cu_seqlens is empty"),
+        ([0, 4, 3, 5], r"never decrease; got 4 and then 3 for bag 1"),
+        ([], r"cu_seqlens must have N \+ 1 entries.*empty"),
     ],
 )
 def test_bad_cu_seqlens_are_named(cu_seqlens, message):
@@ -65,9 +77,9 @@ def test_bad_cu_seqlens_are_named(cu_seqlens, message):
 
 
 def test_tensors_on_two_devices_are_refused():
-    with pytest.raises(ValueError, match=r"k is .* on meta"):
+    with pytest.raises(ValueError, match=r"k .* on meta"):
         LF.locality_attention(Q, Q.to("meta"), Q, W, W)
-    with pytest.raises(ValueError, match=r"lengths is on meta.*lengths.to\('cpu'\)"):
+    with pytest.raises(ValueError, match=r"lengths must be on cpu.*got meta.*lengths.to\('cpu'\)"):
         LF.locality_attention(Q, Q, Q, W, W, lengths=torch.tensor([5, 5], device="meta"))
 
 

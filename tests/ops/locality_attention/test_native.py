@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ladnet_fast.ops.locality_attention import native, reference
+from ladnet_fast.ops.locality_attention import definition, native
 
 from ..native_calls import (
     assert_other_threads_run_meanwhile,
@@ -149,7 +149,7 @@ def test_an_expanded_gradient_is_read_right():
 def test_lse_is_the_logarithm_of_the_softmax_sum(dtype, prior):
     q, k, v, w, b = _inputs(1, 2, 90, 48, dtype)
     lse = both_passes(q, k, v, w, b, torch.zeros_like(q), prior=prior)[-1]
-    _, expected = reference.locality_attention(
+    _, expected = definition.locality_attention(
         *(x.double() for x in (q, k, v, w, b)), prior=prior, scale=48**-0.5
     )
     tolerance = 1e-14 if dtype == torch.float64 else 1e-6

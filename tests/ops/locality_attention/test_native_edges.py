@@ -207,7 +207,7 @@ BAD = {
     "sparse": ({"v": Q.to_sparse()}, ValueError, r"v must be a dense CPU tensor.*sparse"),
     "head size": ({n: torch.ones(1, 3, 2, 257) for n in "qkv"}, ValueError, "from 1 to 256.*257"),
     "no head size": ({n: torch.ones(1, 3, 2, 0) for n in "qkv"}, ValueError, "from 1 to 256"),
-    "w missing": ({"w": None}, ValueError, "needs w and b"),
+    "w missing": ({"w": None}, ValueError, r"w and b must have shape \(.*got None"),
     "shape of w": ({"w": torch.ones(2)}, ValueError, r"w must have shape \(3,\)"),
     "dtype of b": ({"b": W.double()}, TypeError, r"b must be torch.float32"),
     "lengths dtype": ({"lengths": torch.tensor([1, 2]).int()}, TypeError, "lengths must be"),

@@ -14,6 +14,7 @@ import ladnet_fast
 import ladnet_fast.functional as LF
 from ladnet_fast.ops import _triton
 from ladnet_fast.ops.locality_attention import schema, triton
+from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
 pytestmark = pytest.mark.skipif(_triton.INTERPRETED, reason="asks what holds without interpreter")
 
@@ -60,7 +61,7 @@ needs_triton = pytest.mark.skipif(
 
 def plans(*, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", prior="additive"):
     """Return the launches of both passes for tensors of a shape, without memory."""
-    from ladnet_fast.kernels.locality_attention import configs, launch
+    from ladnet_fast.kernels.locality_attention import configs, plan
 
     if layout == "heads inside":  # a projection of (B, T, H d) split into heads
         q = torch.empty(B, T, H, d, dtype=dtype, device="meta").transpose(1, 2)
@@ -76,12 +77,13 @@ def plans(*, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", 
         "precision": "ieee",
         "choose": lambda kernel, kind: configs.Config(64, 64, 32, 4, 2),
     }
-    there = launch.plan_forward(q, q, q, w, w, *bags, training=True, **options)
-    back = launch.plan_backward(
-        q, q, q, q, w, w, there.softmax_out, there.out, there.lse, *bags,
-        need_prior_grad=True, **options,
-    )  # fmt: skip
-    return {**there.launches, **back.launches}
+    out, lse = empty_output(q), empty_lse(q)
+    softmax_out = out if prior == "additive" else None
+    there = plan.plan_forward(q, q, q, w, w, *bags, out, lse, softmax_out, **options)
+    back = plan.plan_backward(
+        q, q, q, q, w, w, out, lse, *bags, out, out, out, need_prior_grad=True, **options
+    )
+    return {**there, **back.launches}
 
 
 def specialization(launch):
@@ -125,7 +127,7 @@ def test_the_grid_lies_on_its_long_axis_and_has_a_limit():
     tiles = 2**20 // 64
     assert plans(B=3, H=2, T=2**20)["forward"].grid == (6 * tiles,)
     assert plans(H=2, T=100, layout="packed")["forward"].grid == (2 * (100 // 64 + 1),)
-    with pytest.raises(ValueError, match=r"reach T = 1073740800 .* Split the batch"):
+    with pytest.raises(ValueError, match=r"at most T = 1073740800 .* Split the batch"):
         plans(T=2**30 + 1)
     with pytest.raises(ValueError, match="tiles of 64 rows"):
         plans(B=2**20, H=64, T=10_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ladnet_fast.ops.score_head import reference
+from ladnet_fast.ops.score_head import definition
 from tests import budget
 
 NAMES = ("scores", "features", "weight", "bias")
@@ -25,7 +25,7 @@ def differentiate(
 ) -> dict[str, Tensor]:
     """Return the scores and the gradients of the reference in a dtype, by autograd."""
     leaves = [x.detach().to(dtype).requires_grad_() for x in inputs]
-    scores = reference.score_head(*leaves, lengths)
+    scores = definition.score_head(*leaves, lengths)
     grads = torch.autograd.grad(scores, leaves, grad.to(dtype), materialize_grads=True)
     return dict(zip(NAMES, (scores.detach(), *grads), strict=True))
 

@@ -11,8 +11,7 @@ import torch
 
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
-from ladnet_fast.kernels.score_head import launch
-
+from ladnet_fast.kernels.score_head import plan
 from ladnet_fast.ops.score_head.layout import empty_scores, empty_slopes
 from tests.emulators.ptx_on_cpu.triton_aot import compile_for_sm80
 
@@ -21,15 +20,15 @@ from .cases import NAMES, assert_within_budget, random_head
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
-def execute(plan):
+def execute(launch):
     kernel = compile_for_sm80(
-        plan.kernel,
-        plan.arguments,
-        plan.constexprs,
-        num_warps=plan.num_warps,
-        num_stages=plan.num_stages,
+        launch.kernel,
+        launch.arguments,
+        launch.constexprs,
+        num_warps=launch.num_warps,
+        num_stages=launch.num_stages,
     )
-    kernel((*plan.grid, 1, 1)[:3], plan.arguments)
+    kernel((*launch.grid, 1, 1)[:3], launch.arguments)
     return kernel
 
 
@@ -42,15 +41,15 @@ def both_passes(features, weight, bias, lengths, grad):
     scores, slopes = (
         x.fill_(torch.nan) for x in (empty_scores(features), empty_slopes(features, True))
     )
-    execute(launch.plan_forward(features, weight, bias, lengths, scores, slopes))
+    execute(plan.plan_forward(features, weight, bias, lengths, scores, slopes))
     grad_x = torch.full(features.shape, torch.nan, dtype=features.dtype)
-    parts = launch.parts(features)
+    parts = plan.parts(features)
     weight_parts = torch.full((parts, *weight.shape[1:]), torch.nan)
     bias_parts = torch.full((parts,), torch.nan)
-    plan = launch.plan_backward(
+    launch = plan.plan_backward(
         grad, features, weight, slopes, lengths, grad_x, weight_parts, bias_parts
     )
-    execute(plan)
+    execute(launch)
     sums = (x.sum(0, keepdim=True).to(weight.dtype) for x in (weight_parts, bias_parts))
     return dict(zip(NAMES, (scores, grad_x, *sums), strict=True))
 
@@ -71,7 +70,7 @@ def test_the_machine_code_computes_scores_and_gradients(C, K, dtype):
 
 
 def test_several_blocks_of_channels_and_of_a_program(monkeypatch):
-    monkeypatch.setattr(launch, "MAX_PARTS", 2)
-    inputs = random_head(1, 3 * launch.BACKWARD_ROWS, 80, 2, torch.bfloat16)
+    monkeypatch.setattr(plan, "MAX_PARTS", 2)
+    inputs = random_head(1, 3 * plan.BACKWARD_ROWS, 80, 2, torch.bfloat16)
     grad = torch.randn(inputs[0].shape[:2]).bfloat16()
     assert_within_budget(both_passes(*inputs, None, grad), inputs, grad, None)

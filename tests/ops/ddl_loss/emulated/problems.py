@@ -12,15 +12,10 @@ from .. import cases, native_tools
 from ..native_tools import WEIGHTS
 from .passes import Problem, Results
 
-#: Numbers that csrc/core gives to the same names.
-DTYPES = {torch.float32: 0, torch.bfloat16: 2, torch.float16: 3}
+#: The dtypes of features, by the names that the module takes.
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 #: Bags of one snippet, around a warp, and longer than the chunk that some tests choose.
 RAGGED = [1, 5, 33, 2, 64, 1, 130, 17]
-CHOICES = {
-    "pairing": ("batch_mean", "all_pairs", "one_to_one"),
-    "select": ("topk", "all"),
-    "detach": ("none", "score", "feature"),
-}
 
 
 class Case:
@@ -59,11 +54,10 @@ class Case:
             scores = cases.pad(scores, self.lengths, torch.nan)
             features = cases.pad(features, self.lengths, torch.nan)
             layout = {"lengths": np.array(self.lengths, np.int64)}
-        names = {name: values.index(self.options[name]) for name, values in CHOICES.items()}
         return {
             "scores": scores.numpy(), "features": storable(features),
             "labels": self.labels.numpy(), "grad_terms": WEIGHTS.numpy(),
-            **layout, **self.options, **names, **self.tuning,
+            **layout, **self.options, **self.tuning,
             "width": self.features.shape[1], "dtype": DTYPES[self.features.dtype],
         }  # fmt: skip
 

@@ -1,4 +1,8 @@
-"""The linear layers in plain PyTorch: what the native kernels are compared with."""
+"""The linear layers as PyTorch functions that autograd differentiates: the operators' definition.
+
+The native kernels are compared with it, in float64. It is no backend: where the native kernels do
+not serve, LANet calls its modules.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from torch import Tensor
 def projections(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], lengths: Tensor | None
 ) -> list[Tensor]:
-    """Compute ``x @ W.T + b`` for every weight; see :func:`ladnet_fast.ops.linear.projections`."""
+    """Compute ``x @ W.T + b`` for every weight; see `ladnet_fast.ops.linear.projections`."""
     x = zero_padding(x, lengths)
     return [zero_padding(F.linear(x, w, b), lengths) for w, b in zip(weights, biases, strict=True)]
 
@@ -29,9 +33,9 @@ def residual_mlp(
     eps: float,
     lengths: Tensor | None,
 ) -> Tensor:
-    """Compute residual, LayerNorm and MLP; see :func:`ladnet_fast.ops.linear.residual_mlp`.
+    """Compute residual, LayerNorm and MLP; see `ladnet_fast.ops.linear.residual_mlp`.
 
-    ``keeps`` holds one boolean mask a layer of the MLP, or nothing: what dropout keeps is
+    ``keeps`` holds one boolean mask per layer of the MLP, or nothing: what dropout keeps is
     multiplied by ``keep_scale``.
     """
     x, residual = zero_padding(x, lengths), zero_padding(residual, lengths)

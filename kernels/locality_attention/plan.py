@@ -1,7 +1,8 @@
-"""Plans of the forward and the backward pass: results, workspaces, grids and strides.
+"""Plans of the forward and the backward pass: which kernels are launched, and with what.
 
-Planning reads no memory and launches nothing: the plan for any GPU can be made, compiled and
-executed elsewhere, on a machine without one. Arguments are trusted; the backend has checked them.
+Planning reads no memory and launches nothing, so the plan for any GPU can be made and compiled on a
+machine without one. The caller hands in the results to be filled and has checked all tensors; the
+workspaces, whose sizes depend on the configurations, are the plan's own.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import torch
 import triton
 from torch import Tensor
 
-from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
-
 from ..launch import Launch
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
@@ -22,8 +21,8 @@ from .configs import Config
 from .forward import attention_forward
 from .preprocess import attention_preprocess
 
-#: (kernel, prior) -> blocks, warps and stages; the kernel by its name in a plan, the prior as it is
-#: compiled, which is "none" where a kernel has no part in it.
+#: (kernel, prior) -> blocks, warps and stages. The kernel is a key of `KERNELS`; the prior is
+#: "none" for a kernel that does not depend on it.
 Choose = Callable[[str, str], Config]
 
 #: The kernels by the names that plans give them.
@@ -34,37 +33,25 @@ KERNELS: dict[str, Any] = {
     "backward_queries": attention_backward_queries,
 }
 
-#: Row numbers are 32 bits wide and a program may look a tile and a band beyond its own row.
+#: Row numbers are int32, and a program computes some a tile and a band beyond its last row.
 MAX_ROWS = 2**30 - 1024
 MAX_PROGRAMS = 2**31 - 1
 
 
-class ForwardPlan(NamedTuple):
-    """Launches by kernel name, in order, and what they fill."""
-
-    launches: dict[str, Launch]
-    out: Tensor
-    lse: Tensor
-    softmax_out: Tensor
-
-
 class BackwardPlan(NamedTuple):
-    """Launches by kernel name, in order, and what they fill.
+    """Launches by kernel name, in order, and the workspace that dw and db are summed from.
 
-    ``partials`` (B, H, tiles, 2), in fp32, holds what every program adds to dw and db; None if
-    these gradients are not wanted. (The logit prior's kernel stores them all the same.)
+    ``partials`` (B, H, tiles, 2) in fp32 gets each program's shares of dw and db; None if these
+    gradients are not wanted. (The logit prior's kernel then stores them in a workspace of its own.)
     """
 
     launches: dict[str, Launch]
-    grad_q: Tensor
-    grad_k: Tensor
-    grad_v: Tensor
     partials: Tensor | None
 
     def prior_grads(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Return dw and db, (H,) in fp32 each, once the launches have run.
+        """Return dw and db, (H,) in fp32 each; to be called when the launches have run.
 
-        The partials are added in fp64 and in an order that their number alone decides.
+        The partials are added in fp64, in an order that depends on their number alone.
         """
         if self.partials is None:
             return None, None
@@ -80,24 +67,43 @@ def plan_forward(
     b: Tensor | None,
     lengths: Tensor | None,
     cu_seqlens: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
+    softmax_out: Tensor | None,
     *,
     prior: str,
     scale: float,
-    training: bool,
     precision: str,
     choose: Choose,
-) -> ForwardPlan:
-    """Plan the forward pass of the operator; ``precision`` of fp32 products is "ieee" or "tf32".
+) -> dict[str, Launch]:
+    """Plan the forward pass; return the launches by kernel name.
 
-    ``softmax_out`` is empty unless ``training`` with the additive prior.
+    Parameters
+    ----------
+    q, k, v : Tensor
+        (B, H, T, d), any strides.
+    w, b : Tensor or None
+        (H,) float32; None with ``prior="none"``.
+    lengths, cu_seqlens : Tensor or None
+        (B,) or (N + 1,), int64 and contiguous; not both.
+    out, softmax_out : Tensor
+        (B, H, T, d), stored (B, T, H, d), to be filled. ``softmax_out`` gets A = softmax(S) V,
+        which the backward pass of the additive prior needs; None if it is not wanted.
+    lse : Tensor
+        (B, H, T) float32, contiguous, to be filled.
+    prior : {"additive", "logit", "none"}
+        Where the prior enters.
+    scale : float
+        Factor of the logits.
+    precision : {"ieee", "tf32"}
+        How fp32 is multiplied.
+    choose
+        Returns each kernel's configuration.
     """
-    # The running maximum is taken before the scale: it must not turn the order round.
+    # The kernel takes the maximum before it scales, which is right only for a scale of at least 0.
     if scale < 0:
         q, scale = -q, -scale
     q, k, v = (readable(x) for x in (q, k, v))
-    out, lse = empty_output(q), empty_lse(q)
-    kept = training and prior == "additive"
-    softmax_out = empty_output(q) if kept else q.new_empty(0)
     config = choose("forward", prior)
     unit, strides = _strides(q=q, k=k, v=v)
     grid, sizes = _grid(q, config.block_m, cu_seqlens)
@@ -107,7 +113,7 @@ def plan_forward(
         config,
         {
             "q": q, "k": k, "v": v, "w": w, "b": b, "out": out,
-            "softmax_out": softmax_out if kept else None, "lse": lse,
+            "softmax_out": softmax_out, "lse": lse,
             "lengths": lengths, "cu_seqlens": cu_seqlens,
             **strides, "scale": scale, **sizes,
         },
@@ -118,7 +124,7 @@ def plan_forward(
             "BLOCK_BAND": config.block_band,
         },
     )  # fmt: skip
-    return ForwardPlan({"forward": launch}, out, lse, softmax_out)
+    return {"forward": launch}
 
 
 def plan_backward(
@@ -128,11 +134,13 @@ def plan_backward(
     v: Tensor,
     w: Tensor | None,
     b: Tensor | None,
-    softmax_out: Tensor,
-    out: Tensor,
+    attended: Tensor,
     lse: Tensor,
     lengths: Tensor | None,
     cu_seqlens: Tensor | None,
+    grad_q: Tensor,
+    grad_k: Tensor,
+    grad_v: Tensor,
     *,
     prior: str,
     scale: float,
@@ -140,16 +148,30 @@ def plan_backward(
     precision: str,
     choose: Choose,
 ) -> BackwardPlan:
-    """Plan the backward pass; ``out``, ``lse`` and ``softmax_out`` are the forward pass's."""
-    grad_out, q, k, v = (readable(x) for x in (grad_out, q, k, v))
-    attended = readable(softmax_out if prior == "additive" else out)
+    """Plan the backward pass; arguments that are not named here as in `plan_forward`.
+
+    Parameters
+    ----------
+    grad_out : Tensor
+        (B, H, T, d), any strides.
+    attended : Tensor
+        A = softmax(S) V of the forward pass: its ``softmax_out`` for the additive prior, else its
+        ``out``.
+    lse : Tensor
+        As the forward pass filled it.
+    grad_q, grad_k, grad_v : Tensor
+        (B, H, T, d), stored (B, T, H, d), to be filled.
+    need_prior_grad : bool
+        Whether `BackwardPlan.prior_grads` will be asked for dw and db.
+    """
+    grad_out, q, k, v, attended = (readable(x) for x in (grad_out, q, k, v, attended))
     lse = lse.contiguous()
     delta = torch.empty_like(lse)
-    dq, dk, dv = (empty_output(q) for _ in range(3))
     slopes = need_prior_grad and prior != "none"
     bags = {"lengths": lengths, "cu_seqlens": cu_seqlens}
 
-    # The additive prior's gradient needs dO, V and the band; the logit's needs P as well.
+    # dw and db of the additive prior need dP = dO V^T in the band alone, so they are computed here.
+    # Those of the logit prior need P as well: the queries' kernel computes them.
     kind = "additive" if slopes and prior == "additive" else "none"
     config = choose("preprocess", kind)
     unit, strides = _strides(v=v, grad_out=grad_out, attended=attended)
@@ -181,7 +203,7 @@ def plan_backward(
         grid,
         config,
         {
-            **given, "w": w, "b": b, "grad_k": dk, "grad_v": dv,
+            **given, "w": w, "b": b, "grad_k": grad_k, "grad_v": grad_v,
             **bags, **strides, "scale": scale, **sizes,
         },
         {
@@ -204,7 +226,7 @@ def plan_backward(
         {
             **given,
             **({"w": w, "b": b} if kind == "logit" else {"w": None, "b": None}),
-            "grad_q": dq, "partials": stored,
+            "grad_q": grad_q, "partials": stored,
             **bags, **strides, "scale": scale, **sizes,
         },
         {
@@ -215,11 +237,11 @@ def plan_backward(
         },
     )  # fmt: skip
     launches = {"preprocess": preprocess, "backward_keys": keys, "backward_queries": queries}
-    return BackwardPlan(launches, dq, dk, dv, stored if slopes and kind == "logit" else partials)
+    return BackwardPlan(launches, stored if slopes and kind == "logit" else partials)
 
 
 def readable(x: Tensor) -> Tensor:
-    """Return ``x`` or a copy whose last axis has unit stride and whose values are as stored."""
+    """Return ``x``, copied if its last axis has no unit stride or it is a view that negates."""
     x = x.resolve_neg()
     return x if x.shape[-1] == 1 or x.stride(-1) == 1 else x.contiguous()
 
@@ -235,7 +257,7 @@ def _launch(
 
 
 def _grid(q: Tensor, block: int, cu_seqlens: Tensor | None) -> tuple[tuple[int], dict[str, int]]:
-    """Return the grid, all on its long axis, and the sizes that :func:`.bags.locate` needs."""
+    """Return the grid, one axis of B x H x tiles programs, and the sizes that ``locate`` needs."""
     B, H, T, _ = q.shape
     if cu_seqlens is None:
         bags, tiles = B, triton.cdiv(T, block)
@@ -244,8 +266,9 @@ def _grid(q: Tensor, block: int, cu_seqlens: Tensor | None) -> tuple[tuple[int],
         tiles = T // block + bags if T > 0 else 0
     if T > MAX_ROWS or B * H * tiles > MAX_PROGRAMS:
         raise ValueError(
-            f"q has shape {tuple(q.shape)}; the Triton kernels reach T = {MAX_ROWS} and "
-            f"{MAX_PROGRAMS} tiles of {block} rows. Split the batch."
+            f"q must have at most T = {MAX_ROWS} snippets and B x H x T in at most "
+            f"{MAX_PROGRAMS} tiles of {block} rows for the Triton kernels; got {tuple(q.shape)}. "
+            f"Split the batch."
         )
     return (B * H * tiles,), {"H": H, "T": T, "bags": bags, "tiles": tiles}
 
@@ -260,7 +283,7 @@ def _variant(q: Tensor, unit: int, prior: str, precision: str) -> dict[str, Any]
     D = q.shape[-1]
     return {
         "D": D,
-        "BLOCK_D": max(16, triton.next_power_of_2(D)),  # the least that a product takes
+        "BLOCK_D": max(16, triton.next_power_of_2(D)),  # tl.dot's least size
         "UNIT": unit,
         "PRIOR": prior,
         "PRECISION": precision,
@@ -268,9 +291,10 @@ def _variant(q: Tensor, unit: int, prior: str, precision: str) -> dict[str, Any]
 
 
 def _strides(**tensors: Tensor) -> tuple[int, dict[str, int]]:
-    """Return UNIT and every tensor's strides in that unit: 16 bytes if all are multiples, else 1.
+    """Return UNIT, the number of elements that strides are counted in, and the strides in it.
 
-    Axes of one entry count as aligned, whatever torch says their stride is.
+    UNIT is 16 bytes where every stride is a multiple of that, else one element. The stride of an
+    axis with one entry means nothing, so it is passed as 0.
     """
     strides = {
         f"{name}_{axis}": 0 if x.shape[i] == 1 else x.stride(i)

@@ -1,6 +1,6 @@
-"""Block sizes, grids and argument lists of the score head's kernels.
+"""Plans of the score head's kernels: block sizes, grids and arguments.
 
-Planning and running are apart: see :class:`..launch.Launch`.
+The caller hands in what is to be filled. Planning launches nothing, see ``kernels/launch.py``.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from ..launch import Launch
 from .backward import score_head_backward
 from .forward import score_head_forward
 
-#: Rows that a program reads at a time; of the forward kernel's, those with all taps are written.
+#: Rows that a program reads at a time. The forward kernel writes the scores of those rows whose
+#: taps are all among them.
 FORWARD_ROWS = 128
 BACKWARD_ROWS = 32
-#: Programs that share the backward pass, each with a part of its own for the weight's gradient. A
-#: constant, not the number of multiprocessors: the same sums in the same order on every GPU.
+#: Programs of the backward pass, at most; each writes one part of the weight's gradient. A constant
+#: and not the number of multiprocessors, so that every GPU adds the same sums in the same order.
 MAX_PARTS = 512
 #: Channels that a program reads at a time, at most.
 CHANNELS = 64
-#: The passes whose float32 products, multiplied without tensor cores, spill registers with so many
-#: channels, by the release of Triton that compiles them; and in releases after these.
+#: Release of Triton -> the passes that would spill registers with CHANNELS channels in float32,
+#: whose products do not use tensor cores. Releases that are not listed: _SPILLING_LATER.
 _SPILLING: dict[tuple[int, int], tuple[str, ...]] = {(3, 5): ("backward",), (3, 6): (), (3, 7): ()}
 _SPILLING_LATER = ("forward", "backward")
 _RELEASE = (int(triton.__version__.split(".")[0]), int(triton.__version__.split(".")[1]))
-#: Elements that are 16 bytes or more in every dtype, and the least size of a matrix product.
+#: So many elements are at least 16 bytes in every dtype; also tl.dot's least size.
 _ALIGNED = 16
 
 
@@ -50,7 +51,7 @@ def plan_forward(
     scores : Tensor
         (B, T) contiguous, to be filled.
     slopes : Tensor or None
-        (B, T) float32 contiguous, to be filled where the backward pass will need it.
+        (B, T) float32 contiguous, to be filled; None if there will be no backward pass.
     """
     B, T, _ = x.shape
     taps = weight.shape[2]
@@ -82,7 +83,7 @@ def plan_forward(
 
 
 def parts(x: Tensor) -> int:
-    """Return how many rows the partial gradients of the parameters have."""
+    """Return P, the number of parts that the gradients of the parameters are summed from."""
     blocks = x.shape[0] * triton.cdiv(x.shape[1], BACKWARD_ROWS)
     return triton.cdiv(blocks, triton.cdiv(blocks, MAX_PARTS)) if blocks else 0
 
@@ -97,17 +98,17 @@ def plan_backward(
     weight_parts: Tensor | None,
     bias_parts: Tensor | None,
 ) -> Launch:
-    """Plan the backward kernel; other arguments as in :func:`plan_forward`.
+    """Plan the backward kernel; other arguments as in `plan_forward`.
 
     Parameters
     ----------
     grad_scores : Tensor
         (B, T) contiguous.
     grad_x : Tensor or None
-        (B, T, C) contiguous, to be filled; None if nobody needs it.
+        (B, T, C) contiguous, to be filled; None if it is not needed.
     weight_parts, bias_parts : Tensor or None
-        (P, C, K) and (P,) float32 contiguous, P as :func:`parts` says, to be filled: the sums over
-        their first axis are the gradients of weight and bias. None if nobody needs them.
+        (P, C, K) and (P,) float32 contiguous, with P from `parts`, to be filled: the sums
+        over the first axis are the gradients of weight and bias. None if these are not needed.
     """
     B, T, C = x.shape
     taps = weight.shape[2]
@@ -155,10 +156,10 @@ def _channels(x: Tensor, pass_: str) -> int:
 
 
 def _unit(x: Tensor) -> int:
-    """Return in what unit strides and C are given to the kernels.
+    """Return the number of elements that strides and C are counted in, a constant of the kernels.
 
-    The compiler sees from it that rows are aligned, and no run-time size has to be specialised:
-    varying lengths share a compiled kernel.
+    It tells the compiler that rows are aligned to 16 bytes, without specialising any run-time size:
+    all lengths share one compiled kernel.
     """
     sizes = (x.stride(0), x.stride(1), x.shape[2])
     return 1 if any(size % _ALIGNED for size in sizes) else _ALIGNED

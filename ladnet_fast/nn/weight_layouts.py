@@ -1,4 +1,4 @@
-"""Weights of LA-Net in the layouts that are around: the authors' and ours."""
+"""Weights of LA-Net in the layouts that files have: the authors' and ours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _RENAMED = {
     "classifier.weight": "classifier.weight",
     "classifier.bias": "classifier.bias",
 }
-#: How many axes the entries have that sizes are read from.
+#: The number of axes of those entries from which sizes are read.
 _AXES = {
     "attention.q.weight": 2,
     "attention.k.weight": 2,
@@ -52,7 +52,7 @@ def read_authors_checkpoint(
 ) -> tuple[dict[str, object], dict[str, Tensor]]:
     """Return ``(options, state)``: LANet's sizes and its state dict.
 
-    The contract is that of :meth:`ladnet_fast.LANet.from_authors_checkpoint`.
+    The contract is that of `ladnet_fast.LANet.from_authors_checkpoint`.
     """
     if isinstance(source, Mapping):
         return authors_layout(state_of(source, "source"), "source")
@@ -62,7 +62,7 @@ def read_authors_checkpoint(
 
 
 def state_of(content: Mapping[Any, Any], name: str) -> dict[str, Tensor]:
-    """Find the state dict in what a file holds: its entries in float32, by their plain names.
+    """Return the state dict inside of a file's content: float32 entries by their plain names.
 
     A state dict under one of the keys that training programs use, and the prefixes of
     ``torch.nn.DataParallel`` and ``torch.compile``, are recognised.
@@ -113,11 +113,11 @@ def authors_layout(
 
 
 def known_options(state: Mapping[str, Tensor], name: str) -> dict[str, object]:
-    """Return the options of LANet that the names and shapes of its state dict leave no doubt about.
+    """Return the options of LANet that follow from the names and shapes of its state dict.
 
-    Where the prior enters ("additive" or "logit") can't be seen, nor the number of heads of a
-    network without one, nor whether queries come from a second modality of the features' width:
-    :func:`unknown_options` lists them.
+    Three do not: where the prior enters ("additive" or "logit"), the number of heads of a network
+    without a prior, and whether queries come from a second modality of the features' width.
+    `unknown_options` lists them.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def known_options(state: Mapping[str, Tensor], name: str) -> dict[str, object]:
 
 
 def unknown_options(known: Mapping[str, object]) -> dict[str, str]:
-    """Return the options that weights can't show and scores depend on, with what they may be."""
+    """Return the options that don't follow from weights, with the values they may have."""
     allowed = {
         "prior": "additive or logit",
         "num_heads": f"a divisor of {known['hidden_dim']}",
@@ -199,7 +199,7 @@ def check_fits(state: Mapping[str, Tensor], options: Mapping[str, Any], name: st
 
 
 def unwrapped(content: Mapping[Any, Any], name: str) -> Mapping[str, Any]:
-    """Return the state dict that lies in what a file holds; the error begins with ``name``."""
+    """Return the state dict inside of a file's content; the error begins with ``name``."""
     for _ in range(len(_WRAPPERS)):
         inside = [key for key in _WRAPPERS if _may_hold_weights(content.get(key))]
         if len(inside) > 1:

@@ -1,0 +1,182 @@
+"""Who computes LA-Net's layers in a forward pass, and how.
+
+Attention itself, softmax and prior, is the operator `ladnet_fast.ops.locality_attention`,
+which chooses its backend by the network's ``impl``. The layers around it take a path that
+`choose` and `score` decide:
+
+========== ======== ===================================================== =========================
+layers     path     what computes them                                    it is taken where
+========== ======== ===================================================== =========================
+up to the  native   two chains of C++ layers: the projections; residual,  ``linear.serves`` says so
+embeddings          LayerNorm and MLP                                     (float32 on a CPU where
+                                                                          they are faster), and
+                                                                          `is_untouched`
+           modules  PyTorch's modules are called                          everywhere else
+scores     native   the convolution as a thin product                     the embeddings were native
+           triton   one fused kernel                                      ``score_head.serves`` says
+                                                                          so (on a GPU), and
+                                                                          `is_untouched`
+           modules  PyTorch's module is called                            everywhere else
+========== ======== ===================================================== =========================
+
+"native" and "triton" read the weights of PyTorch's modules without calling the modules. That is the
+same only while nobody has replaced, parametrised, quantised, patched or hooked one of them, hence
+`is_untouched`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from ..ops import linear, score_head
+from .attention import LocalityAttention
+
+if TYPE_CHECKING:
+    from .lanet import LANet
+
+Path = Literal["native", "modules"]
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+#: Hooks on every module there is: profilers and tracers register them.
+_GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
+
+
+def choose(net: LANet, x: Tensor, query: Tensor | None) -> Path:
+    """Return who computes the layers up to the embeddings in this call."""
+    inputs = (x,) if query is None else (x, query)
+    native = (
+        linear.serves(net.attention.impl, *inputs, *net.parameters())
+        and is_untouched(net)
+        and 1 + len(_linear_layers(net.mlp)) <= linear.MAX_LAYERS  # 1: attention's output layer
+    )
+    return "native" if native else "modules"
+
+
+def embed(
+    net: LANet,
+    path: Path,
+    x: Tensor,
+    query: Tensor | None,
+    lengths: Tensor | None,
+    valid: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> Tensor:
+    """Return the embeddings (B, T, mlp_dims[-1]) by the path; arguments are checked.
+
+    ``valid`` (B, T) is False on padding; None where there is none. Padding is never read, and its
+    embeddings are 0.
+    """
+    if path == "native":
+        return _embed_natively(net, x, query, lengths, cu_seqlens)
+    if valid is not None:
+        x = torch.where(valid[..., None], x, 0)
+        query = query if query is None else torch.where(valid[..., None], query, 0)
+    x = net.norm(x + net.attention(x, x if query is None else query, lengths, cu_seqlens))
+    features: Tensor = net.mlp(x)  # [B, T, C]
+    return features if valid is None else torch.where(valid[..., None], features, 0)
+
+
+def score(net: LANet, path: Path, features: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the scores (B, T) of embeddings (B, T, C) that `embed` made by the path.
+
+    On padding they are 0 on the fused path only; the caller clears them.
+    """
+    if path == "native":
+        return _score_natively(net, features)
+    if type(net.classifier) is nn.Conv1d and net.classifier.bias is not None:
+        head = (features, net.classifier.weight, net.classifier.bias)
+        if score_head.serves(net.attention.impl, *head) and is_untouched(net):
+            return score_head.score_head(*head, lengths=lengths, impl=net.attention.impl)
+    causal = F.pad(features.transpose(1, 2), (net.kernel_size - 1, 0))  # [B, C, K - 1 + T]
+    return torch.sigmoid(net.classifier(causal)).squeeze(1)
+
+
+# ---- The native path -----------------------------------------------------------------------------
+
+
+def _embed_natively(
+    net: LANet,
+    x: Tensor,
+    query: Tensor | None,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> Tensor:
+    attention = net.attention
+    layers = [attention.q, attention.k, attention.v]
+    weights, biases = [m.weight for m in layers], [m.bias for m in layers]
+    if query is None:
+        q, k, v = linear.projections(x, weights, biases, lengths)  # one pass over x
+    else:
+        (q,) = linear.projections(query, weights[:1], biases[:1], lengths)
+        k, v = linear.projections(x, weights[1:], biases[1:], lengths)
+    layers = [attention.o, *_linear_layers(net.mlp)]
+    return linear.residual_mlp(
+        attention.attend(q, k, v, lengths, cu_seqlens),
+        x,
+        (net.norm.weight, net.norm.bias, net.norm.eps),
+        [m.weight for m in layers],
+        [m.bias for m in layers],
+        _dropout_of(net.mlp),
+        lengths,
+    )
+
+
+def _score_natively(net: LANet, features: Tensor) -> Tensor:
+    # With one output channel the convolution is a thin product and a sum along its diagonals. The
+    # bias is added to the last tap, the one that no snippet lacks: it reads the snippet itself.
+    before, T = net.kernel_size - 1, features.shape[1]
+    weight, bias = net.classifier.weight[0].mT, net.classifier.bias
+    assert bias is not None  # is_untouched
+    (taps,) = linear.projections(features, [weight], [F.pad(bias, (before, 0))], None)
+    taps = F.pad(taps, (0, 0, before, 0))  # [B, K - 1 + T, K]
+    logits = taps[:, :T, 0]
+    for i in range(1, before + 1):
+        logits = logits + taps[:, i : i + T, i]
+    return torch.sigmoid(logits)
+
+
+def _linear_layers(mlp: nn.Sequential) -> list[nn.Linear]:
+    return [m for m in mlp if isinstance(m, nn.Linear)]
+
+
+def _dropout_of(mlp: nn.Sequential) -> float:
+    """Return the probability that the MLP's dropout uses now: 0 outside training."""
+    last = mlp[-1]
+    return float(last.p) if isinstance(last, nn.Dropout) and last.training else 0.0
+
+
+# ---- Whether the modules may be bypassed ---------------------------------------------------------
+
+
+def is_untouched(net: LANet) -> bool:
+    """Whether the layers of ``net`` are PyTorch's own, as LANet made them, without hooks."""
+    if any(getattr(torch_module, hooks) for hooks in _GLOBAL_HOOKS):
+        return False
+    attention, mlp = net.attention, net.mlp
+    modules = [attention, attention.q, attention.k, attention.v, attention.o, net.norm, mlp, *mlp]
+    kinds: list[type[nn.Module]] = [LocalityAttention, *[nn.Linear] * 4]
+    kinds += [nn.LayerNorm, nn.Sequential]
+    kinds += [(nn.Linear, nn.GELU, nn.Dropout)[i % 3] for i in range(len(mlp) - 1)] + [nn.Dropout]
+    modules.append(net.classifier)
+    kinds.append(nn.Conv1d)
+    if len(mlp) % 3 != 2 or any(
+        type(m) is not kind or "forward" in m.__dict__ or any(getattr(m, hooks) for hooks in _HOOKS)
+        for m, kind in zip(modules, kinds, strict=True)
+    ):
+        return False
+    # Loops, not `all`: the compiler of torch 2.9 cannot follow that over conditions on classes.
+    drops = [m for m in mlp if isinstance(m, nn.Dropout)]
+    for m in drops:
+        if (m.p, m.training) != (drops[0].p, drops[0].training):
+            return False
+    for m in modules:
+        if isinstance(m, nn.GELU) and m.approximate != "none":
+            return False
+        if isinstance(m, (nn.Linear, nn.LayerNorm, nn.Conv1d)) and m.bias is None:
+            return False
+    return drops[0].p < 1
