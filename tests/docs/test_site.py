@@ -65,7 +65,7 @@ def _local(page: Path) -> list[Path]:
 
 
 def _public() -> list[str]:
-    """Return the functions and classes that the modules offer, by their full names."""
+    """Return what the modules offer, by full names."""
     found = []
     for module in MODULES:
         loaded = importlib.import_module(f"ladnet_fast.{module}")
