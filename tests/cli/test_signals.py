@@ -36,9 +36,10 @@ def started(folder: Path, *, ignoring_hangup: bool = False) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-        if ignoring_hangup
-        else None,
+        # Not what the tests were started with, which may be nohup.
+        preexec_fn=lambda: signal.signal(
+            signal.SIGHUP, signal.SIG_IGN if ignoring_hangup else signal.SIG_DFL
+        ),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
