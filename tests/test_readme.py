@@ -183,7 +183,7 @@ def test_the_figures_below_the_plot_are_those_of_the_run():
     assert machine["threads"] == 2
     assert f"on two threads of an {machine['processor']}" in PROSE
     for sentence in (
-        f"16,384 snippets, {16_384 * 16 / 25 / 3600:.1f} hours of video at 25 frames a second, "
+        f"16,384 snippets, {16_384 * 16 / 25 / 3600:.1f} hours of video at 25 frames per second, "
         f"take {seconds['native']:.1f} s and {memory['native'] / 1e9:.2f} GB.",
         f"PyTorch takes {fastest[0]:.1f} s at best, with torch.compile, and "
         f"{leanest / 1e9:.1f} GB at least, where that was measured.",

@@ -78,9 +78,12 @@ def test_the_two_16_bit_types_share_their_rows():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"kernel": "backward"}, "no kernel 'backward'.*preprocess additive"),
-        ({"kernel": "backward_queries"}, "no kernel 'backward_queries' for prior 'additive'"),
-        ({"prior": "sum"}, "for prior 'sum'"),
+        (
+            {"kernel": "backward"},
+            "must be one of .*preprocess additive.*; got 'backward' and 'additive'",
+        ),
+        ({"kernel": "backward_queries"}, "; got 'backward_queries' and 'additive'"),
+        ({"prior": "sum"}, "; got 'forward' and 'sum'"),
         ({"architecture": 75}, "architecture must be an integer from 80 on.*got 75"),
         ({"architecture": "sm_90"}, "got 'sm_90'"),
         ({"precision": "fp64"}, "precision must be one of bf16, fp16, tf32, fp32; got 'fp64'"),

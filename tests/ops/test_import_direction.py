@@ -22,7 +22,16 @@ KERNELS = Path(__file__).parents[2] / "kernels"
 ALLOWED = {
     "kernels": {"_files"},
     "ops": {"kernels", "_native", "_values"},
-    "nn": {"ops", "_extras", "_files", "_memory", "_records", "_tensors", "_values", "_version"},
+    "nn": {
+        "ops",
+        "_extras",
+        "_files",
+        "_out_of_memory",
+        "_records",
+        "_tensors",
+        "_values",
+        "_version",
+    },
     "losses": {"nn", "ops", "_values"},
 }
 
