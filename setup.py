@@ -39,7 +39,7 @@ class CMakeExtension(Extension):
 
 
 class CMakeBuild(build_ext):
-    """Configure and build each :class:`CMakeExtension`."""
+    """Configure and build each `CMakeExtension`."""
 
     def build_extension(self, ext: Extension) -> None:
         """Build one module into the folder where setuptools expects it."""

@@ -22,7 +22,7 @@ def figures(predicted: EvalPrediction) -> dict[str, float]:
 
 
 class Detector(WithLoss):
-    """Takes whole rows of :class:`Bags`: what the loss does not need is for `figures` alone."""
+    """Takes whole rows of `Bags`: what the loss does not need is for `figures` alone."""
 
     def forward(self, x, lengths, labels=None, truth=None):
         """Return loss, scores and features."""

@@ -141,7 +141,7 @@ def attention_terms(
     tensors
         q, k, v (B, H, T, d), w, b (H,) and the output's gradient.
     prior, scale
-        As in :func:`ladnet_fast.functional.locality_attention`.
+        As in `ladnet_fast.functional.locality_attention`.
     bags
         Where they are; rows of padding are not looked at.
 
@@ -205,7 +205,7 @@ def attention_sizes(
     truth
         The exact results; "dw" and "db" may be missing.
     lse, terms
-        As :func:`attention_terms` returns them.
+        As `attention_terms` returns them.
     dtype
         Of q, k and v.
     operand_eps

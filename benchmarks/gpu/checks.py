@@ -37,9 +37,9 @@ def outcomes(
     Parameters
     ----------
     step : str
-        One of :data:`STEPS`.
+        One of `STEPS`.
     device : torch.device
-        Where the tests run, see :mod:`tests.gpu.settings`.
+        Where the tests run, see `tests.gpu.settings`.
     sizes : str
         "full", "quick" or "tiny".
     folder : Path

@@ -41,7 +41,7 @@ def release() -> None:
 
 
 def device_lost() -> bool:
-    """Return whether the device fails whatever it is asked; see :func:`release`."""
+    """Return whether the device fails whatever it is asked; see `release`."""
     try:
         _wait()
     except Exception:  # which error it is says nothing: nothing was asked of it but to be done

@@ -29,9 +29,9 @@ def write(folder: Path, found: Results) -> list[Path]:
     folder : Path
         Is made if it is not there.
     found : dict
-        ``command``, ``date``, ``size``, ``machine`` (:func:`.device.describe`), ``incomplete`` and
+        ``command``, ``date``, ``size``, ``machine`` (`.device.describe`), ``incomplete`` and
         ``device_failed`` (empty strings unless something is missing), ``ceilings``, ``checks``
-        (:class:`.outcome.Outcome`) and ``measurements`` (:class:`benchmarks.runner.Measurement`),
+        (`.outcome.Outcome`) and ``measurements`` (`benchmarks.runner.Measurement`),
         the last three as lists of dicts.
     """
     name = slug(found["machine"])

@@ -42,7 +42,7 @@ def run(
     progress: Progress,
     save: Save = lambda found, whole: None,
 ) -> dict[str, Any]:
-    """Run steps; return what :func:`.report.write` writes.
+    """Run steps; return what `.report.write` writes.
 
     ``save(found, whole)`` is called with the same after every outcome, and with ``whole`` set after
     every step and where the run is broken off. What is returned is yet to be saved.

@@ -1,7 +1,7 @@
 """For how long is timed, and how large what is measured beside the cases.
 
-The checks have sizes of the same names, see :mod:`tests.gpu.sizes`; those of the cases are in
-:mod:`.table`.
+The checks have sizes of the same names, see `tests.gpu.sizes`; those of the cases are in
+`.table`.
 """
 
 from __future__ import annotations

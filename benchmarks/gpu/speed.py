@@ -26,10 +26,10 @@ _CHECK_PASSES = 2 * 12 * 2
 def time_case(
     case: Case, device: torch.device, sizes: Sizes, clock: Clock, ceilings: list[Ceiling]
 ) -> Iterator[Measurement]:
-    """Check and time every side of a case; see :func:`benchmarks.runner.run_case`.
+    """Check and time every side of a case; see `benchmarks.runner.run_case`.
 
     What keeps all sides from running (too little memory for the check, too long a check) is the
-    reason of each. Whoever calls this in turns calls :func:`.outcome.release` in between.
+    reason of each. Whoever calls this in turns calls `.outcome.release` in between.
     """
     seconds = check_seconds(case, ceilings)
     if seconds > sizes.check_seconds:

@@ -63,23 +63,6 @@ def test_bad_arguments_are_named(invoke, monkeypatch, arguments, message):
     assert message in " ".join(result.output.replace("│", " ").split())
 
 
-@pytest.fixture
-def two_gpus(monkeypatch):
-    """Two devices that are chosen as torch does it; returns the list of the current one."""
-    current = [0]
-
-    def set_device(place):
-        if place.index is None:
-            raise ValueError("Expected a torch.device with a specified index or an integer")
-        current[:] = [place.index]
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", set_device)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
-    return current
-
-
 @pytest.mark.parametrize(("name", "index"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
 def test_a_device_is_chosen_with_and_without_an_index(two_gpus, name, index):
     assert cli._device(name, False) == torch.device("cuda", index)

@@ -49,7 +49,7 @@ def pad(x: Tensor, lengths: list[int]) -> Tensor:
 
 
 def unpad(found: Outputs, lengths: list[int]) -> Outputs:
-    """Return the inverse of :func:`pad` for all outputs with snippets, and their padding."""
+    """Return the inverse of `pad` for all outputs with snippets, and their padding."""
     packed, padding = dict(found), []
     for name in ("out", "dq", "dk", "dv"):
         rows = found[name].transpose(1, 2)

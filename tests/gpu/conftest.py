@@ -1,4 +1,4 @@
-"""The fixtures of :mod:`.plugin`."""
+"""The fixtures of `.plugin`."""
 
 from __future__ import annotations
 

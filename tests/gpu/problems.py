@@ -57,7 +57,7 @@ class Problem:
     exact : callable
         ``exact(dtype)`` computes the same by the reference in a dtype.
     scales : callable
-        ``scales(truth)``: the sizes that :func:`tests.budget.compare` takes.
+        ``scales(truth)``: the sizes that `tests.budget.compare` takes.
     why_not : list of str
         Reasons why our kernels cannot serve here; empty if they can.
     """
@@ -108,7 +108,7 @@ def attention_name(
     *,
     tf32: bool = False,
 ) -> str:
-    """Return what distinguishes the problem that :func:`attention` makes of the same arguments."""
+    """Return what distinguishes the problem that `attention` makes of the same arguments."""
     kind = "tf32" if tf32 else short_name(dtype)
     d = head_size or sizes.head_size
     return f"{prior}, {layout}, {kind}, {sizes.bags} bags up to {sizes.snippets}, d {d}"
@@ -204,7 +204,7 @@ def attention(
 
 
 def ddl_name(sizes: Sizes, dtype: torch.dtype, layout: str) -> str:
-    """Return what distinguishes the problem that :func:`ddl` makes."""
+    """Return what distinguishes the problem that `ddl` makes."""
     return f"{layout}, {short_name(dtype)}, {sizes.bags} bags up to {sizes.snippets}"
 
 
@@ -260,7 +260,7 @@ def ddl(
 
 
 def head_name(sizes: Sizes, dtype: torch.dtype) -> str:
-    """Return what distinguishes the problem that :func:`head` makes."""
+    """Return what distinguishes the problem that `head` makes."""
     return f"{short_name(dtype)}, {sizes.bags} bags up to {sizes.snippets}, K {sizes.taps}"
 
 

@@ -15,23 +15,6 @@ def _nothing_chosen(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def two_gpus(monkeypatch):
-    """Two devices that are chosen as torch does it; returns the list of the current one."""
-    current = [0]
-
-    def set_device(place):
-        if place.index is None:
-            raise ValueError("Expected a torch.device with a specified index or an integer")
-        current[:] = [place.index]
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", set_device)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
-    return current
-
-
 @pytest.mark.parametrize(
     ("name", "sizes"), [("", QUICK), ("quick", QUICK), ("full", FULL), ("tiny", TINY)]
 )

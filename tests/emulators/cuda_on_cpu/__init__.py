@@ -1,6 +1,6 @@
 """Executes CUDA kernels on a CPU: .cu files compiled by g++, every thread a fiber. See README.md.
 
-Nothing here belongs to one project: g++, CUDA's headers, numpy and, for :mod:`.fixtures`, pytest.
+Nothing here belongs to one project: g++, CUDA's headers, numpy and, for `.fixtures`, pytest.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Device:
         return copy
 
     def check(self) -> None:
-        """Raise :class:`KernelFaultError` if any launch since the last call has failed."""
+        """Raise `KernelFaultError` if any launch since the last call has failed."""
         message = self.runtime.cuda_on_cpu_take_message().decode()
         if message:
             raise KernelFaultError(message)

@@ -138,9 +138,9 @@ def build_kernels(
     sources
         The .cu files.
     emulator, folder
-        What :func:`build_emulator` returned, and the folder that it was given.
+        What `build_emulator` returned, and the folder that it was given.
     flavour
-        One of :data:`FLAVOURS`.
+        One of `FLAVOURS`.
     flags
         More flags for g++, such as ``-I`` with the folder of the kernels' own headers.
 

@@ -1,7 +1,7 @@
 """Launchers of the g++ harness whose kernels run as nvcc's PTX, in the interpreter.
 
 The host code, compiled by g++, works out grids and arguments as it does on a GPU; the emulator
-hands each launch to :class:`PtxDevice`, which finds the kernel of that name in the PTX.
+hands each launch to `PtxDevice`, which finds the kernel of that name in the PTX.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Executes PTX on a CPU: a SIMT interpreter in numpy, stricter than the hardware. See README.md.
 
-:mod:`.interpreter` needs numpy alone, :mod:`.nvcc` the compiler of that name, and
-:mod:`.triton_aot` triton and torch. Nothing here belongs to one project.
+`.interpreter` needs numpy alone, `.nvcc` the compiler of that name, and
+`.triton_aot` triton and torch. Nothing here belongs to one project.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Arguments are given by name, as to a launch: torch tensors on the CPU, numpy arr
 Kernels write into the tensors and arrays themselves. A tensor may be a view with any strides: its
 whole storage is one allocation, which other views share, and its address is where it begins there.
 numpy arrays have to be contiguous; those that hold bfloat16 are uint16 and named in ``bf16``.
-Accesses outside of an allocation raise :class:`PtxError`, and so does everything else that
+Accesses outside of an allocation raise `PtxError`, and so does everything else that
 README.md lists. What a kernel should have written is known only if the output
 was filled with NaN before.
 """

@@ -50,7 +50,7 @@ def both_passes(
 def assert_within_budget(
     scores: Tensor, features: Tensor, labels: Tensor, cu_seqlens: Tensor, **options: Any
 ) -> None:
-    """Run both passes and check every term and gradient, see :func:`assert_results_within_budget`.
+    """Run both passes and check every term and gradient, see `assert_results_within_budget`.
 
     Float64 is served as well, and must come back as it was given.
     """
@@ -69,7 +69,7 @@ def assert_results_within_budget(
 ) -> None:
     """Check the terms, and the gradients of ``WEIGHTS @ terms``, of packed bags.
 
-    ``given`` are scores, features and labels; the budget is that of :mod:`tests.budget`.
+    ``given`` are scores, features and labels; the budget is that of `tests.budget`.
     """
     layout = {"cu_seqlens": cu_seqlens, "weights": WEIGHTS}
     plain = both_passes(*given, **layout, backend=reference, **options)

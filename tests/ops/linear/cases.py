@@ -77,7 +77,7 @@ def reference_results(
 def assert_within_budget(
     got: list[Tensor], plain: list[Tensor], exact: list[Tensor], names: list[str]
 ) -> None:
-    """Check results in float32 against PyTorch's and float64, see :mod:`tests.budget`."""
+    """Check results in float32 against PyTorch's and float64, see `tests.budget`."""
     found, reference, truth = (
         dict(zip(names, results, strict=True)) for results in (got, plain, exact)
     )

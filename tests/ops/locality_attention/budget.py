@@ -1,4 +1,4 @@
-"""What a backend of locality attention returned, against float64 within :mod:`tests.budget`."""
+"""What a backend of locality attention returned, against float64 within `tests.budget`."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def differentiate(
 def assert_within_budget(
     got: dict[str, Tensor], inputs: tuple[Tensor, ...], grad: Tensor, lengths: Tensor | None
 ) -> None:
-    """Check every result, see :mod:`tests.budget`; padding must be 0 in ``grad``."""
+    """Check every result, see `tests.budget`; padding must be 0 in ``grad``."""
     exact = differentiate(inputs, grad, lengths, torch.float64)
     plain = differentiate(inputs, grad, lengths, inputs[0].dtype)
     assert {x.dtype for x in got.values()} == {inputs[0].dtype}

@@ -43,7 +43,7 @@ def launch(
     """Run every block of a grid, one after the other; return how many instructions it took.
 
     Arguments are numbers, device addresses among them, or the bytes of structures. Raises
-    :class:`PtxError` at the first thing that hardware would not allow.
+    `PtxError` at the first thing that hardware would not allow.
     """
     threads = int(np.prod(block))
     if kernel.required_threads not in (None, threads):

@@ -83,7 +83,7 @@ class Machine:
     # ---- Errors ----
 
     def fail(self, message: str, at: object, thread: int | None = None) -> NoReturn:
-        """Raise :class:`PtxError` with the place and, where it is known, the thread."""
+        """Raise `PtxError` with the place and, where it is known, the thread."""
         block = [int(self.registers.special[f"%ctaid.{axis}"][0]) for axis in "xyz"]
         who = "" if thread is None else f"thread {thread}, "
         raise PtxError(f"{message} [{who}block {block}]: {at}")

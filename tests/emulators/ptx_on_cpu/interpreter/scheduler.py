@@ -36,7 +36,7 @@ class Compiled:
 
 
 class Scheduler:
-    """The control flow of one kernel on one :class:`Machine`."""
+    """The control flow of one kernel on one `Machine`."""
 
     def __init__(self, machine: Machine, step_limit: int) -> None:
         self.m = machine

@@ -20,7 +20,7 @@ import numpy as np
 from tests.emulators.cuda_on_cpu.device import Device
 from tests.emulators.cuda_on_cpu.job import run_child
 
-#: name -> array or setting; see :func:`both_passes`.
+#: name -> array or setting; see `both_passes`.
 Problem = Mapping[str, Any]
 Results = dict[str, np.ndarray]
 
@@ -122,7 +122,7 @@ def run_in_child(
 def main(folder: Path) -> None:
     """Do the problems of a folder: ``job.json`` and ``<n>.npz``, results in ``<n>_results.npz``.
 
-    See :func:`run_in_child`, which writes such a folder.
+    See `run_in_child`, which writes such a folder.
     """
     job = json.loads((folder / "job.json").read_text())
     module = load_module(Path(job["module"]))

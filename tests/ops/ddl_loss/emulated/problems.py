@@ -19,7 +19,7 @@ RAGGED = [1, 5, 33, 2, 64, 1, 130, 17]
 
 
 class Case:
-    """Packed bags with options, and the same as a :data:`Problem`, packed or padded."""
+    """Packed bags with options, and the same as a `Problem`, packed or padded."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Case:
         }  # fmt: skip
 
     def check(self, results: Results, *, padded: bool = False) -> None:
-        """Compare with float64, see :mod:`tests.budget`."""
+        """Compare with float64, see `tests.budget`."""
         native_tools.assert_results_within_budget(
             self._actual(results, padded),
             (self.scores, self.features, self.labels),

@@ -55,7 +55,7 @@ def given(case: Case, padded: bool) -> tuple[dict[str, torch.Tensor], dict[str, 
 
 
 def differentiated(case: Case, leaves, terms) -> Results:
-    """Return the terms and the gradients of the leaves as :meth:`Case.check` wants them."""
+    """Return the terms and the gradients of the leaves as `Case.check` wants them."""
     found = torch.stack((terms.mil, terms.ranking, terms.alignment))
     (found @ WEIGHTS).backward()
     return {
