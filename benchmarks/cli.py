@@ -15,6 +15,7 @@ import torch
 import typer
 
 from . import bars, long_video, machine, report, results, runner
+from . import compare as comparing
 from .ceilings import measure_ceilings
 from .measure import FULL, QUICK
 from .registry import all_cases, select
@@ -101,6 +102,60 @@ def cpu(
     _run_again([], arguments)
     for name in lower:
         _run_again(["--bars", "--no-memory"], arguments, LADNET_CPU=name)
+
+
+@app.command()
+def compare(
+    revision: Annotated[str, typer.Argument(help="What to compare with, as git says it.")],
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help="Only cases whose name contains one of these.")
+    ] = None,
+    side: Annotated[
+        list[str] | None, typer.Option(help="A side to time, again for more; default: ours.")
+    ] = None,
+    slower: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="PERCENT", help="Fail if a side is slower by more than that."),
+    ] = None,
+    quick: _Quick = False,
+    threads: _Threads = None,
+) -> None:
+    """Time cases in this tree and in another revision of it, in turns, each checked first.
+
+    Compile this tree before: pip install -e . The other revision is installed below build/compare.
+
+    Example: python -m benchmarks compare HEAD~1 attention_forward/additive --slower 3
+    """
+    try:
+        cases = select("quick" if quick else "full", tuple(patterns or []))
+        tree = comparing.install(revision)
+    except (ValueError, comparing.CompareError) as error:
+        raise typer.BadParameter(str(error)) from error
+    head = ["Case", "Side", "Before (ms)", "Now (ms)", "Times faster", "p20 to p80"]
+    body, behind = [], []
+    for number, case in enumerate(cases, 1):
+        typer.echo(f"[{number}/{len(cases)}] {case.key}")
+        options: dict[str, Any] = {"plan": QUICK if quick else FULL, "sides": tuple(side or ())}
+        threads = threads or torch.get_num_threads()
+        try:
+            for found in comparing.compare(tree, case, threads=threads, **options):
+                if isinstance(found, str):
+                    typer.echo(f"    {found}")
+                    continue
+                ratio = found.times_faster
+                typer.echo(f"    {found.side}: {ratio['p50']:.3f} times as fast")
+                times = [f"{seconds * 1e3:.4g}" for seconds in (found.before, found.now)]
+                spread = f"{ratio['p20']:.3f} to {ratio['p80']:.3f}"
+                body.append([found.case, found.side, *times, f"{ratio['p50']:.3f}", spread])
+                if slower is not None and ratio["p50"] < 1 / (1 + slower / 100):
+                    behind.append(f"{found.case}, {found.side}")
+        except comparing.CompareError as error:
+            typer.echo(f"    {error}")
+            behind.append(case.key)
+    typer.echo("\n" + report.markdown(head, body))
+    if behind:
+        typer.echo(f"\nslower than allowed, or failed: {'; '.join(behind)}")
+        raise typer.Exit(1)
 
 
 @app.command("report")
