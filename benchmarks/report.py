@@ -21,6 +21,8 @@ Row = dict[str, Any]
 Results = dict[str, Any]
 
 _TEMPLATE = "performance.md.j2"
+#: Of a peer that is faster somewhere, where nobody has looked into it.
+NOT_EXPLAINED = "why it is faster here is not known."
 #: What a reader sees for the name of a side.
 SIDES = {
     "native": "ladnet_fast",
@@ -161,7 +163,12 @@ def section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dic
     for row in mine:
         kinds.setdefault((row["variant"], row["dtype"]), []).append(row)
     tables = [
-        {"title": _kind(*kind), "speed": speed_table(kind_rows), "memory": memory_table(kind_rows)}
+        {
+            "title": _kind(*kind),
+            "speed": speed_table(kind_rows),
+            "behind": slower_than(op, kind_rows),
+            "memory": memory_table(kind_rows),
+        }
         for kind, kind_rows in kinds.items()
     ]
     return {
@@ -177,12 +184,15 @@ def _kind(variant: str, dtype: str) -> str:
 
 
 def speed_table(rows: list[Row]) -> str:
-    """Return the median times of every side, and how many times faster ours is than each."""
+    """Return the median times of every side, and how many times faster ours is than each.
+
+    Ratios under 1 are bold: there ours is the slower one.
+    """
     timed = [row for row in rows if row["seconds"] is not None]
     if not timed:
         return ""
     sides = list(dict.fromkeys(row["side"] for row in timed))
-    own = next((row["side"] for row in timed if row["own"]), None)
+    own = _own_side(timed)
     peers = [side for side in sides if own is not None and side != own]
     head = ["Shape", *(f"{SIDES[side]} (ms)" for side in sides)]
     unit = "GFLOP/s" if any(row["flops"] for row in timed) else "GB/s"
@@ -219,7 +229,29 @@ def _rate(row: Row | None) -> str:
 def _times(row: Row | None, peer: str) -> str:
     if row is None or peer not in row["times_faster"]:
         return "-"
-    return f"{row['times_faster'][peer]['p50']:.2f}"
+    ratio = row["times_faster"][peer]["p50"]
+    return f"**{ratio:.2f}**" if _behind(ratio) else f"{ratio:.2f}"
+
+
+def _behind(ratio: float) -> bool:
+    return round(ratio, 2) < 1
+
+
+def slower_than(op: Op, rows: list[Row]) -> list[str]:
+    """Return, for every peer that is faster than ours in one of the rows, why that is so."""
+    peers = {
+        peer
+        for row in rows
+        if row["own"] and row["side"] == _own_side(rows)
+        for peer, ratio in row["times_faster"].items()
+        if _behind(ratio["p50"])
+    }
+    return [f"{SIDES[p]}: {op.behind.get(p, NOT_EXPLAINED)}" for p in sorted(peers)]
+
+
+def _own_side(rows: list[Row]) -> str | None:
+    """Return the side whose ratios a table shows."""
+    return next((row["side"] for row in rows if row["own"] and row["seconds"] is not None), None)
 
 
 def memory_table(rows: list[Row]) -> str:

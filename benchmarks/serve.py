@@ -29,7 +29,7 @@ def main() -> None:
         if "case" in request:
             calls, silent = _prepare(**request)
             package = str(Path(ladnet_fast.__file__).parent)
-            answer = {"package": package, "sides": list(calls), "silent": silent}
+            answer: dict[str, Any] = {"package": package, "sides": list(calls), "silent": silent}
         else:
             answer = {"seconds": cpu_clock(calls[request["side"]], request["repeats"])}
         print(json.dumps(answer), file=answers, flush=True)

@@ -96,6 +96,7 @@ class Op:
     tiny: Mapping[str, int]
     varies: str | None = "T"
     scales: Callable[[Any, str, Outputs], Mapping[str, float]] = lambda inputs, target, truth: {}
+    behind: Mapping[str, str] = field(default_factory=dict)
 
     def side(self, name: str) -> Side:
         """Return the side of that name."""

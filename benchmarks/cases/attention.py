@@ -92,6 +92,10 @@ def _cost(case: Case, products: int) -> Cost:
 
 
 #: Counted without the prior, which costs next to nothing: two products forward, five backward.
+_BEHIND = {
+    "native_no_prior": "the same kernel without the prior's work.",
+    "triton_no_prior": "the same kernel without the prior's work.",
+}
 FORWARD = Op(
     "attention_forward",
     "Locality attention, forward",
@@ -100,6 +104,7 @@ FORWARD = Op(
     functools.partial(_cost, products=2),
     make_sides(forward, backward=False),
     tiny={"B": 2, "H": 2, "T": 37, "d": 8},
+    behind=_BEHIND,
 )
 FORWARD_BACKWARD = Op(
     "attention_forward_backward",
@@ -110,17 +115,25 @@ FORWARD_BACKWARD = Op(
     make_sides(forward_backward, backward=True),
     tiny={"B": 2, "H": 2, "T": 37, "d": 8},
     scales=_scales,
+    behind=_BEHIND,
 )
 OPS = (FORWARD, FORWARD_BACKWARD)
 
 _OWN = ("native", "native_no_prior", "triton", "triton_no_prior")
 _QUICK = (200, 1024, 2048)
+#: (bags, snippets, head size): most videos are as short as these.
+_SHORT = (
+    *((1, T, d) for T in (64, 200, 512) for d in (32, 64)),
+    *((16, T, d) for T in (64, 200) for d in (32, 64, 128)),
+    *((16, T, 128) for T in (512, 1024)),
+)
 
 
 def cases() -> list[Case]:
-    """Return the cases: T from 200 to 16,384; priors; heads; a training batch; bf16."""
+    """Return the cases: T from 64 to 16,384; short bags; priors; heads; a batch; bf16."""
     return [
-        *(_fp32(op, T) for op in OPS for T in (200, 512, 1024, 2048, 4096, 8192, 16384)),
+        *(_fp32(op, T) for op in OPS for T in (64, 200, 512, 1024, 2048, 4096, 8192, 16384)),
+        *(_short(op, B, T, d) for op in OPS for B, T, d in _SHORT),
         *(_training_batch(op) for op in OPS),
         *(_four_heads(op) for op in OPS),
         *(_logit(op, T) for op in OPS for T in (200, 2048)),
@@ -147,6 +160,11 @@ def _fp32(op: Op, T: int) -> Case:
         subsets=subsets(*chosen),
         memory=memory,
     )
+
+
+def _short(op: Op, B: int, T: int, d: int) -> Case:
+    sides = (*_OWN, "sdpa", "eager", *(("compiled",) if d == 128 else ()))
+    return Case(op, _sizes(B, 1, T, d), sides, variant="additive")
 
 
 def _training_batch(op: Op) -> Case:

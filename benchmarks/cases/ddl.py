@@ -140,6 +140,11 @@ def _cost(case: Case, passes: int) -> Cost:
     )
 
 
+_BEHIND = {
+    "copy": "it computes nothing: each byte is read once and written once, of batches that fit in "
+    "caches at their speed, while the losses sort every bag's scores and, backward, read the "
+    "features a second time."
+}
 #: One read of the features forward; one read and one write backward.
 FORWARD = Op(
     "ddl_forward",
@@ -151,6 +156,7 @@ FORWARD = Op(
     tiny={"N": 4, "T": 33, "C": 8},
     varies=None,
     scales=_scales,
+    behind=_BEHIND,
 )
 FORWARD_BACKWARD = Op(
     "ddl_forward_backward",
@@ -162,6 +168,7 @@ FORWARD_BACKWARD = Op(
     tiny={"N": 4, "T": 33, "C": 8},
     varies=None,
     scales=_scales,
+    behind=_BEHIND,
 )
 OPS = (FORWARD, FORWARD_BACKWARD)
 

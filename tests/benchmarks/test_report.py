@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,34 @@ def test_the_report_names_commands_bars_figures_and_what_is_missing(run, tmp_pat
     assert len(linked) == 3
     for line in linked:
         ET.parse(tmp_path / line.rpartition("(")[2].rstrip(")"))
+
+
+def test_a_ratio_under_1_is_bold_and_the_table_says_why(run, tmp_path):
+    faster = {"sdpa": 0.994, "eager": 0.996, "native_no_prior": 0.9, "compiled": 1.0}
+    row = canned("attention_forward", "native", attention(64), own=True, seconds=1.0, faster=faster)
+    run["measurements"] = [
+        row,
+        *(canned("attention_forward", peer, attention(64), seconds=1.0) for peer in faster),
+    ]
+    text = report.write_report([run], tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert "| **0.99** | 1.00 | **0.90** | 1.00 |" in text
+    _, _, below = text.partition("| **0.99** |")
+    assert below.split("\n\n")[1] == "Bold: faster than ours."
+    assert below.split("\n\n")[2].strip().split("\n") == [
+        f"- ladnet_fast, no prior: {FORWARD.behind['native_no_prior']}",
+        f"- SDPA, no prior: {FORWARD.behind.get('sdpa', report.NOT_EXPLAINED)}",
+    ]
+
+
+def test_a_table_without_a_ratio_under_1_says_nothing_of_it(run, tmp_path):
+    run["measurements"] = [r for r in run["measurements"] if r["op"] == "lanet_forward"]
+    text = report.write_report([run], tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert "Bold: faster than ours." not in text
+
+
+def test_every_ratio_under_1_of_the_page_is_explained():
+    text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert report.NOT_EXPLAINED not in text
 
 
 def test_a_report_of_the_same_results_is_the_same(run, tmp_path):
