@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import _impl
-from . import native, schema
+from . import native, rule, schema
 
 CHOICES = ("auto", "torch", "native")
 _VARIABLE = "LADNET_LINEAR"
@@ -29,17 +29,13 @@ def _check_choice(name: str) -> str:
 
 
 _choice = _check_choice(os.environ.get(_VARIABLE, "auto") or "auto")
-# Facts about the machine, asked once, so that compiled graphs need no guard on them.
-_pays = native.pays()
-#: Snippets in a batch from which on the native kernels win.
-MIN_SNIPPETS = native.least_snippets()
 
 
 def serves(impl: str, *tensors: Tensor) -> bool:
     """Whether the native kernels compute the linear layers of this call, else PyTorch does.
 
     They do where ``impl`` (after `ladnet_fast.use_impl` and ``LADNET_IMPL``) is "auto" or
-    "native", all tensors are float32 on the CPU outside autocast, and `native.pays` says
+    "native", all tensors are float32 on the CPU outside autocast, and `rule.serves` says
     that this machine gains. The environment variable ``LADNET_LINEAR``, read at import, replaces
     that last condition: "torch" never, "native" wherever they can.
 
@@ -59,22 +55,18 @@ def serves(impl: str, *tensors: Tensor) -> bool:
         return False
     if _choice == "native":
         return True
-    # Under torch.compile the comparison becomes a guard, so there are two graphs at most, one for
-    # small and one for large batches. An exported graph serves all sizes and may not have a guard.
     B, T = tensors[0].shape[:2]
-    return _pays and (_impl.is_exporting() or B * T >= MIN_SNIPPETS)
+    return rule.serves(B * T)
 
 
 def who_serves() -> str:
     """Return one line that says who computes LANet's linear layers on this CPU, and why."""
-    reasons = native.why_not(torch.zeros(1, MIN_SNIPPETS, 1))
+    reasons = native.why_not(torch.zeros(1, 1, 1))
     if reasons:
         return f"PyTorch: {'; '.join(reasons)}"
     if _choice != "auto":
         return f"{'PyTorch' if _choice == 'torch' else 'native'}: {_VARIABLE}={_choice}"
-    if _pays:
-        return f"native from {MIN_SNIPPETS} snippets per batch on; {_VARIABLE}=torch prevents it"
-    return f"PyTorch: not known to be slower on this processor; {_VARIABLE}=native overrules it"
+    return rule.reason()
 
 
 def projections(

@@ -15,7 +15,7 @@ import ladnet_fast
 from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.nn import LocalityAttention
 from ladnet_fast.nn._paths import is_untouched
-from ladnet_fast.ops.linear import MAX_LAYERS, api, schema
+from ladnet_fast.ops.linear import MAX_LAYERS, api, rule, schema
 
 SMALL = {"feature_dim": 24, "hidden_dim": 16, "mlp_dims": (20, 12), "kernel_size": 3}
 OPTIONS = {
@@ -214,9 +214,9 @@ def test_impl_reference_and_use_impl_decide(forced, impl):
 
 def test_a_small_batch_or_a_machine_without_gain_is_pytorchs(monkeypatch):
     monkeypatch.setattr(api, "_choice", "auto")
-    small, large = torch.randn(1, api.MIN_SNIPPETS - 1, 2), torch.randn(1, api.MIN_SNIPPETS, 2)
+    small, large = torch.randn(1, rule.MIN_SNIPPETS - 1, 2), torch.randn(1, rule.MIN_SNIPPETS, 2)
     for pays in (False, True):
-        monkeypatch.setattr(api, "_pays", pays)
+        monkeypatch.setattr(rule, "pays", lambda pays=pays: pays)
         assert not api.serves("auto", small)
         assert api.serves("auto", large) == pays
 
@@ -279,8 +279,8 @@ def test_a_training_step_compiles_to_one_graph_and_again_for_no_third_length(for
 
 def test_small_and_large_batches_have_a_graph_each_and_no_third(monkeypatch):
     monkeypatch.setattr(api, "_choice", "auto")
-    monkeypatch.setattr(api, "_pays", True)
-    monkeypatch.setattr(api, "MIN_SNIPPETS", 40)
+    monkeypatch.setattr(rule, "pays", lambda: True)
+    monkeypatch.setattr(rule, "MIN_SNIPPETS", 40)
     _, net = pair(dropout=0.0)
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(net.eval(), fullgraph=True, dynamic=True, backend=counter)
