@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+gc.disable()  # until all tests are collected: pytest_collection_finish
 # More threads than cores make the many small tests slower, and results must not depend on it.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
@@ -42,6 +44,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if known.as_posix() in KINDS:
                 item.add_marker(KINDS[known.as_posix()])
     items.sort(key=_seconds, reverse=True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the garbage collector what lives until the end: nine thousand tests, and imports.
+
+    Each of its full rounds would look at all of that again, while collecting tests as well.
+    """
+    gc.enable()
+    gc.freeze()
 
 
 def _seconds(item: pytest.Item) -> float:

@@ -12,6 +12,7 @@ hundreds of kills take seconds.
 from __future__ import annotations
 
 import csv
+import gc
 import importlib
 import json
 import os
@@ -274,6 +275,8 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(place)
     prepare(folder)
+    gc.collect()
+    gc.freeze()  # else every fork's garbage collector would copy all pages by looking at them
     kills = (
         kill_at_every_write(name, folder)
         if how == "writes"
