@@ -15,11 +15,13 @@ gc.disable()  # until all tests are collected: pytest_collection_finish
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 # What a compiler made of the same files with the same flags is taken from ccache, where that is
-# installed; of programs with debug information too, which name the folder of the first build.
+# installed, whatever folder they lie in; of programs with debug information too, which name the
+# folder of the first build.
 if shutil.which("ccache"):
     for _language in ("CXX", "CUDA"):
         os.environ.setdefault(f"CMAKE_{_language}_COMPILER_LAUNCHER", "ccache")
     os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+    os.environ.setdefault("CCACHE_BASEDIR", str(Path(__file__).parents[1]))
 
 HERE = Path(__file__).parent
 #: The kind of all tests in a folder or file; pyproject.toml says what the words mean.

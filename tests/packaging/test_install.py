@@ -45,7 +45,7 @@ def copy_sources(folder: Path) -> Path:
 
 
 def build_sdist(folder: Path) -> Path:
-    """Build the source distribution, as it would be published."""
+    """Build the source distribution, as it would be published; return where it is unpacked."""
     subprocess.run(
         [
             sys.executable, "-m", "build", "--sdist", "--no-isolation",
@@ -54,7 +54,9 @@ def build_sdist(folder: Path) -> Path:
         capture_output=True, check=True,
     )  # fmt: skip
     (archive,) = folder.glob("*.tar.gz")
-    return archive
+    shutil.unpack_archive(archive, folder / "unpacked")
+    (source,) = (folder / "unpacked").iterdir()
+    return source
 
 
 def build_wheel(folder: Path, source: Path | None = None, **environment: str) -> tuple[Path, str]:
@@ -65,7 +67,8 @@ def build_wheel(folder: Path, source: Path | None = None, **environment: str) ->
             sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-index",
             "--no-build-isolation", "--wheel-dir", str(folder / "wheels"), str(source),
         ],
-        env={**os.environ, "MAX_JOBS": "2", **environment},
+        # What another folder's build has compiled is the same but for the folder: for ccache.
+        env={**os.environ, "MAX_JOBS": "2", "CCACHE_BASEDIR": str(source), **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     printed = done.stdout + done.stderr
