@@ -5,6 +5,10 @@
 // are the gradients until the end. dS is stored twice, in pairs of queries and in pairs of keys,
 // because each product pairs its own depth. The additive prior stays fp32: G^T dO widens dO.
 //
+// Each row of dS adds up to 0, so that what keys have in common does not reach dQ. Rounded rows do
+// not, nor does a row whose delta is a little off. So dQ is taken as dS (K - m), m the bag's mean
+// key: dS K less the row's sum times m. Where m is large, that error would be larger than dQ.
+//
 // What the planner sees is BackwardRun<float>: gradients of queries are its tiles, and packed
 // operands take half of the memory that is set aside for it.
 #pragma once
@@ -67,6 +71,7 @@ class BackwardPairs {
     BackwardPairs work(head, static_cast<float*>(grad_queries), scratch);
     memset(grad_queries, 0,
            static_cast<size_t>(work.query_panels * kRows * work.padded) * sizeof(float));
+    work.average_keys();
     // Blocks of a run are of equal size.
     const int64_t most = (head.d > 128 ? kKeys / 2 : kKeys) / kWide;
     const int64_t blocks = (last - first + most - 1) / most;
@@ -89,6 +94,9 @@ class BackwardPairs {
       probabilities = take<Element>(base, kQueries * kStride + 2 * kRows);
       slopes = take<Element>(base, kQueries * kStride + 2 * kRows);
       slope_rows = take<Element>(base, kQueries * kStride);
+      row_parts = take<float>(base, kQueries * kLanes<float>);
+      row_sums = take<float>(base, kQueries);
+      mean_key = take<float>(base, padded);
       stage = take<float>(base, kRows * padded);
     }
     template <class T>
@@ -103,6 +111,9 @@ class BackwardPairs {
     Element* probabilities;  // pairs of queries: (i, j) at i / 2 * 2 * kStride + 2 j + i % 2
     Element* slopes;         // dS / scale, likewise
     Element* slope_rows;     // the same by rows: (i, j) at i * kStride + j
+    float* row_parts;        // sums of slope_rows, one vector per query
+    float* row_sums;
+    float* mean_key;
     float* stage;
   };
 
@@ -130,8 +141,12 @@ class BackwardPairs {
     for (int64_t q = 0; q < query_panels; q += block) {
       const int64_t panels = lesser(block, query_panels - q), q0 = q * kRows;
       const int64_t pairs = (lesser(panels * kRows, head.length - q0) + 1) / 2;
+      memset(scratch.row_parts, 0, static_cast<size_t>(panels * kRows) * sizeof(VecF));
       for (int64_t c = 0; c < last - first; ++c) {
         for (int64_t p = 0; p < panels; ++p) slopes_tile(q, p, first, c);
+      }
+      for (int64_t i = 0; i < panels * kRows; ++i) {
+        scratch.row_sums[i] = sum<float>(load(scratch.row_parts + i * kLanes<float>));
       }
       for_columns<float>(padded, [&](auto width, int64_t column) {
         constexpr int kVectors = decltype(width)::value;
@@ -229,10 +244,12 @@ class BackwardPairs {
       load_tile<float, 2>(tile, other, kWide);
     }
     store_pairs(tile, scratch.slopes + to_pairs);
+    float* part = scratch.row_parts + p * kRows * kLanes<float>;
     LADNET_UNROLL
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < kRows; ++i, part += kLanes<float>) {
       const __m512bh row = _mm512_cvtne2ps_pbh((__m512)tile[i][1], (__m512)tile[i][0]);
       memcpy(scratch.slope_rows + to + i * kStride, &row, sizeof(row));
+      store(part, load(part) + (widen_even((__m512i)row) + widen_odd((__m512i)row)));
     }
   }
 
@@ -296,7 +313,20 @@ class BackwardPairs {
                               kVectors * kLanes<float>);
   }
 
-  // Gradient of query panel `panel`: the rows of dS times rows of keys.
+  void average_keys() const {
+    const auto* rows = static_cast<const Element*>(head.key_rows.data);
+    const VecF share = broadcast(1.0f / static_cast<float>(head.length));
+    for (int64_t c = 0; c < padded; c += kLanes<float>) {
+      VecF total = broadcast(0.0f);
+      for (int64_t t = 0; t < head.length; t += 2) {
+        const __m512i both = _mm512_loadu_si512(rows + t * padded + 2 * c);
+        total += widen_even(both) + widen_odd(both);
+      }
+      store(scratch.mean_key + c, total * share);
+    }
+  }
+
+  // Gradient of query panel `panel`: the rows of dS times rows of keys less the mean key.
   template <int kVectors>
   void add_by_rows(int64_t panel, int64_t p, int64_t column, int64_t k0, int64_t pairs) {
     Accumulators<float, kVectors> tile;
@@ -305,6 +335,15 @@ class BackwardPairs {
         tile, scratch.slope_rows + p * kRows * kStride,
         static_cast<const Element*>(head.key_rows.data) + k0 * padded + 2 * column, 2 * padded,
         pairs);
+    LADNET_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const VecF row_sum = broadcast(-scratch.row_sums[p * kRows + i]);
+      LADNET_UNROLL
+      for (int h = 0; h < kVectors; ++h) {
+        const VecF mean = load(scratch.mean_key + column + h * kLanes<float>);
+        tile[i][h] = multiply_add(row_sum, mean, tile[i][h]);
+      }
+    }
     add_tile<float, kVectors>(tile, grad_queries + panel * kRows * padded + kRows * column,
                               kVectors * kLanes<float>);
   }
@@ -346,8 +385,8 @@ class BackwardPairs {
         LADNET_UNROLL
         for (int h = 0; h < kVectors; ++h) {
           const __m512i both = _mm512_loadu_si512(pairs + 2 * h * kLanes<float>);
-          even[h] = (VecF)_mm512_slli_epi32(both, 16);
-          odd[h] = (VecF)_mm512_and_si512(both, _mm512_set1_epi32(-0x10000));
+          even[h] = widen_even(both);
+          odd[h] = widen_odd(both);
         }
         LADNET_UNROLL
         for (int row = 0; row < kRows; ++row) {

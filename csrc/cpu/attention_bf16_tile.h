@@ -23,6 +23,14 @@ struct Bf16Pairs {
   }
 };
 
+// The first and the second of every pair in fp32.
+LADNET_INLINE VecF widen_even(__m512i pairs) {
+  return (VecF)_mm512_slli_epi32(pairs, 16);
+}
+LADNET_INLINE VecF widen_odd(__m512i pairs) {
+  return (VecF)_mm512_and_si512(pairs, _mm512_set1_epi32(-0x10000));
+}
+
 // A panel of kWidth rows, depth-major: dims 2k and 2k + 1 of row i at 2 (k * kWidth + i). Moved as
 // bits; zeros beyond `length` and beside an odd head size.
 template <int kWidth>
