@@ -175,15 +175,15 @@ class BackwardPairs {
                       i0 - (j0 + kWide - 1) <= head.band.radius;
     const bool logit = head.prior == Prior::kLogit;
     const bool edge = i0 + kRows > head.length || j0 + kWide > head.length;
-    const int64_t to = p * kRows * kStride + c * kWide;          // by rows
+    const int64_t to = p * kRows * kStride + c * kWide;            // by rows
     const int64_t to_pairs = p * kRows * kStride + 2 * c * kWide;  // by pairs of queries
     alignas(64) float probabilities[kRows * kWide], other[kRows * kWide];
 
     Accumulators<float, 2> tile;
     set_zero<float, 2>(tile);
     add_product<Bf16Pairs, 2, 2 * kRows>(tile, static_cast<const Element*>(head.queries) + at,
-                                         static_cast<const Element*>(head.keys) + key_at,
-                                         2 * kWide, depth / 2);
+                                         static_cast<const Element*>(head.keys) + key_at, 2 * kWide,
+                                         depth / 2);
     const float* lse = static_cast<const float*>(head.lse_log2) + i0;
     if (logit && near) {
       const float* gain = static_cast<const float*>(head.band.gain_log2) + (j0 - i0);
@@ -268,14 +268,14 @@ class BackwardPairs {
   }
   // 0, 16, 1, 17, ... 15, 31.
   LADNET_INLINE __m512i interleaved() {
-    static constexpr Element kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,
-                                           21, 6, 22, 7, 23, 8,  24, 9,  25, 10, 26,
+    static constexpr Element kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                            11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
     return _mm512_loadu_si512(kOrder);
   }
 
   // A pair may reach one query or key beyond the end, where 0 times infinity would be NaN; the sums
-  // for w and b read all keys of a tile.
+  // of rows and those for w and b read all keys of a tile.
   __attribute__((noinline)) void clear_padding(float* tile, int64_t i0, int64_t j0) const {
     for (int i = 0; i < kRows; ++i) {
       for (int j = 0; j < kWide; ++j) {

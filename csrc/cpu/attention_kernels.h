@@ -11,7 +11,7 @@ LADNET_DECLARE_FOR_EACH_SET(extern const attention::Kernels attention_kernels;)
 namespace avx512_bf16 {
 extern const attention::ForwardKernels attention_forward_bf16;
 extern const attention::BackwardKernels attention_backward_bf16;
-}
+}  // namespace avx512_bf16
 #endif
 
 namespace attention {

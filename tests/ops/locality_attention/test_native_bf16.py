@@ -1,4 +1,4 @@
-"""bf16 in the compiled CPU kernels: multiplied in pairs or widened to fp32, LADNET_BF16 says which."""
+"""bf16 in the compiled CPU kernels: multiplied in pairs or widened to fp32 (LADNET_BF16)."""
 
 from __future__ import annotations
 
