@@ -35,7 +35,6 @@ class BackwardRun {
   }
 
   static void pack_queries(const BackwardHead& head, int64_t first, int64_t last) {
-    Real spare[kMaxHead], other[kMaxHead];
     const Real factor = static_cast<Real>(head.scale * kLog2E);
     for (int64_t panel = first; panel < last; ++panel) {
       const int64_t at = panel * head.d * kRows;
@@ -43,17 +42,23 @@ class BackwardRun {
                         static_cast<Real*>(head.queries) + at);
       pack_panel<kRows>(head.grad_out, head.length, head.d, panel, Real(1),
                         static_cast<Real*>(head.grads) + at);
-      for (int64_t t = panel * kRows; t < (panel + 1) * kRows; ++t) {
-        // Rows beyond the end get probability 2^-infinity.
-        Real lse = Real(INFINITY), delta = 0;
-        if (t < head.length) {
-          lse = static_cast<const Real*>(head.lse)[t] * static_cast<Real>(kLog2E);
-          delta = dot(read_row(head.grad_out, t, head.d, spare),
-                      read_row(head.attended, t, head.d, other), head.d);
-        }
-        static_cast<Real*>(head.lse_log2)[t] = lse;
-        static_cast<Real*>(head.delta)[t] = delta;
+      pack_sums(head, panel);
+    }
+  }
+
+  // lse and delta of the queries of a panel.
+  static void pack_sums(const BackwardHead& head, int64_t panel) {
+    Real spare[kMaxHead], other[kMaxHead];
+    for (int64_t t = panel * kRows; t < (panel + 1) * kRows; ++t) {
+      // Rows beyond the end get probability 2^-infinity.
+      Real lse = Real(INFINITY), delta = 0;
+      if (t < head.length) {
+        lse = static_cast<const Real*>(head.lse)[t] * static_cast<Real>(kLog2E);
+        delta = dot(read_row(head.grad_out, t, head.d, spare),
+                    read_row(head.attended, t, head.d, other), head.d);
       }
+      static_cast<Real*>(head.lse_log2)[t] = lse;
+      static_cast<Real*>(head.delta)[t] = delta;
     }
   }
 
@@ -308,6 +313,8 @@ class BackwardRun {
                                head.length, head.band.gain);
   }
 
+ public:
+  // The first `rows` rows of a row of tiles, times `factor`, from row `first` on.
   static void write_tiles(const Real* tiles, int64_t padded, Real factor, int64_t first,
                           int64_t rows, int64_t d, Real* stage, const MutableRows& to) {
     for (int64_t i = 0; i < rows; ++i) {
@@ -322,6 +329,7 @@ class BackwardRun {
     }
   }
 
+ private:
   const BackwardHead& head;
   const Layout scratch;
   const int64_t padded, query_panels;

@@ -10,7 +10,8 @@ LADNET_DECLARE_FOR_EACH_SET(extern const attention::Kernels attention_kernels;)
 #ifdef LADNET_HAVE_AVX512_BF16
 namespace avx512_bf16 {
 extern const attention::ForwardKernels attention_forward_bf16;
-}
+extern const attention::BackwardKernels attention_backward_bf16;
+}  // namespace avx512_bf16
 #endif
 
 namespace attention {
@@ -25,6 +26,9 @@ inline const ForwardKernels& forward_kernels(Dtype dtype) {
 
 inline const BackwardKernels& backward_kernels(Dtype dtype) {
   const Kernels& kernels = LADNET_SELECT(attention_kernels);
+#ifdef LADNET_HAVE_AVX512_BF16
+  if (dtype == Dtype::kBFloat16 && has_bf16_dot()) return avx512_bf16::attention_backward_bf16;
+#endif
   return dtype == Dtype::kFloat64 ? kernels.backward64 : kernels.backward32;
 }
 

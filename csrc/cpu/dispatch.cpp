@@ -38,6 +38,44 @@ InstructionSet choose() {
                            "'. Unset it to take the best.");
 }
 
+bool choose_bf16_dot(InstructionSet set) {
+  bool possible = false, faster = false;
+#ifdef LADNET_HAVE_AVX512_BF16
+  possible = set == InstructionSet::kAvx512 && __builtin_cpu_supports("avx512bf16");
+  faster = __builtin_cpu_is("amd");
+#else
+  static_cast<void>(set);
+#endif
+  const char* forced = std::getenv("LADNET_BF16");
+  if (forced == nullptr || *forced == '\0') return possible && faster;
+  const std::string name = forced;
+  if (name == "widen") return false;
+  if (name != "pairs") {
+    throw std::runtime_error("the environment variable LADNET_BF16 must be pairs or widen; got '" +
+                             name + "'. Unset it to take the faster.");
+  }
+  if (!possible) {
+    throw std::runtime_error(
+        "LADNET_BF16=pairs needs a processor with AVX512_BF16, a build that has it, and the "
+        "instruction set avx512; in use is " +
+        name_of(set) + ". Unset LADNET_BF16 to take the faster.");
+  }
+  return true;
+}
+
+struct Choice {
+  InstructionSet set;
+  bool bf16_dot;
+};
+
+const Choice& choice() {
+  static const Choice chosen = [] {
+    const InstructionSet set = choose();
+    return Choice{set, choose_bf16_dot(set)};
+  }();
+  return chosen;
+}
+
 }  // namespace
 
 std::vector<InstructionSet> available_instruction_sets() {
@@ -50,16 +88,11 @@ std::vector<InstructionSet> available_instruction_sets() {
 }
 
 InstructionSet instruction_set() {
-  static const InstructionSet chosen = choose();
-  return chosen;
+  return choice().set;
 }
 
 bool has_bf16_dot() {
-#ifdef LADNET_HAVE_AVX512_BF16
-  return instruction_set() == InstructionSet::kAvx512 && __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
+  return choice().bf16_dot;
 }
 
 std::string name_of(InstructionSet set) {

@@ -266,4 +266,10 @@ int main() {
   // Several parts of keys, more than threads, in one round and in two.
   run({Dtype::kFloat32, Prior::kAdditive, 1, 1, 1100, 8, 0.01, 0.0, {}, {}, 4});
   run({Dtype::kFloat32, Prior::kLogit, 2, 1, 1030, 5, 0.01, 0.0, {1030, 1025}, {}, 3});
+  run({Dtype::kBFloat16, Prior::kAdditive, 1, 1, 1101, 3, 0.01, 0.0, {}, {}, 4});
+  run({Dtype::kBFloat16, Prior::kLogit, 2, 1, 1030, 18, 0.01, 0.0, {1030, 1025}, {}, 3});
+  // Odd bags of more than one block of keys and queries, whose last pairs lack a partner.
+  for (Prior prior : {Prior::kNone, Prior::kAdditive, Prior::kLogit}) {
+    run({Dtype::kBFloat16, prior, 1, 1, 397, 32, 0.02, 0.1, {}, {0, 193, 194, 397}, 2});
+  }
 }
