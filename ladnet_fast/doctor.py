@@ -109,6 +109,9 @@ def _operators() -> list[str]:
                 answer = "yes" if not reasons else "no: " + "; ".join(reasons)
                 lines.append(f"    {impl}: {answer}")
     lines.append(f"  linear layers of LANet, float32 on cpu: {linear.who_serves()}")
+    again = linear.how_to_repeat()
+    if again is not None:
+        lines.append(f"    to measure that again: {again}")
     return lines
 
 

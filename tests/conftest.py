@@ -14,6 +14,9 @@ gc.disable()  # until all tests are collected: pytest_collection_finish
 # More threads than cores make the many small tests slower, and results must not depend on it.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
+# Which layers compute is known or chosen, never timed: tests give the same result on every machine.
+os.environ.setdefault("LADNET_SELF_TEST", "off")
+
 # What a compiler made of the same files with the same flags is taken from ccache, where that is
 # installed, whatever folder they lie in; of programs with debug information too, which name the
 # folder of the first build.

@@ -71,7 +71,7 @@ def everything_built(monkeypatch):
     monkeypatch.setattr(_triton, "INTERPRETED", False)
     monkeypatch.setattr(_triton, "_machine_problem", lambda index: None)
     monkeypatch.setattr(cuda, "_machine_problem", lambda index: None)
-    monkeypatch.setattr(linear.rule, "pays", lambda: True)
+    monkeypatch.setattr(linear.rule, "_known", True)
     monkeypatch.setattr(linear.api, "_choice", "auto")
     monkeypatch.setattr(_impl, "_environment", "auto")
     monkeypatch.setattr(_impl, "_warned", {"mps", "xpu"})

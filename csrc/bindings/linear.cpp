@@ -147,6 +147,17 @@ PyObject* advise_huge_pages(python::Call& call) {
   return python::none();
 }
 
+// Keeps Python's lock: no other thread of Python draws from the generator meanwhile.
+PyObject* draw_keeps(python::Call& call) {
+  void* const state = call.get<void*>("generator_state");
+  const auto keep = call.get<double>("keep");
+  const auto count = call.get<int64_t>("count");
+  auto* const keeps = call.get<uint8_t*>("keeps");
+  call.finish();
+  linear::draw_keeps(state, keep, count, keeps);
+  return python::none();
+}
+
 PyObject* processor_vendor(python::Call& call) {
   call.finish();
   return python::text(linear::processor_vendor());
@@ -164,5 +175,7 @@ void ladnet::python::add_linear(Methods& methods) {
       "linear_backward", "Fill the gradients; `parameters` is empty or has one entry per layer."));
   methods.push_back(method<advise_huge_pages>("prefer_huge_pages",
                                               "Advice for memory that is about to be written."));
+  methods.push_back(method<draw_keeps>(
+      "draw_keeps", "Draw what dropout keeps as torch does, and move the generator's state on."));
   methods.push_back(method<processor_vendor>("processor_vendor", "'amd', 'intel' or 'other'."));
 }

@@ -64,6 +64,11 @@ void backward(const Problem& problem, Rows<const float> input, const std::vector
               Rows<float> grad_input, Rows<float> grad_residual,
               const std::vector<LayerGrads>& parameters);
 
+// Fills `keeps` with 1 and, with the probability 1 - keep, 0: what torch.Tensor.bernoulli_(keep)
+// draws from a generator in this state, 0 < keep < 1. The state, as torch.Generator.get_state()
+// returns it, is moved on.
+void draw_keeps(void* generator_state, double keep, int64_t count, uint8_t* keeps);
+
 // "amd", "intel" or "other".
 std::string processor_vendor();
 

@@ -104,6 +104,13 @@ struct BackwardBlock {
   float* scratch;
 };
 
+// PyTorch's random generator on CPUs, MT19937: 624 words, of which the first `used` are drawn.
+constexpr int kTwisterWords = 624;
+struct Twister {
+  uint32_t words[kTwisterWords];
+  int used;
+};
+
 // What one instruction set offers.
 struct Kernels {
   int64_t rows;     // of a register tile
@@ -118,6 +125,7 @@ struct Kernels {
   int64_t (*backward_scratch)(const Layer* layers, int64_t layer_count, int64_t row_count);
   void (*forward)(const ForwardBlock& block);
   void (*backward)(const BackwardBlock& block);
+  void (*draw_keeps)(Twister& twister, uint64_t threshold, int64_t count, uint8_t* keeps);
 };
 
 }  // namespace ladnet::linear

@@ -96,6 +96,11 @@ def _need_gradient(arguments: Iterable[Any]) -> bool | None:
     return need
 
 
+def is_plain_call(*arguments: Any) -> bool:
+    """Whether all tensors are ordinary ones on the CPU and nothing has to see the call."""
+    return _need_gradient(arguments) is not None and not _is_observed()
+
+
 def _is_observed() -> bool:
     """Whether anything but autograd has to see the call: a dispatch mode, a transform, a tracer."""
     return (

@@ -1,7 +1,10 @@
 // Linear layers, forward and backward, against naive loops. Every buffer has exactly the size of
 // its tensor, so that AddressSanitizer sees a read or write beyond a row's end; padding is NaN, and
 // so is every result before it is written.
+#include <cmath>
 #include <limits>
+#include <random>
+#include <vector>
 
 #include "check.h"
 #include "cpu/linear.h"
@@ -148,6 +151,40 @@ void check_projections(int64_t B, int64_t T, int64_t inputs, bool ragged) {
   }
 }
 
+// PyTorch's state of a CPU generator, as far as it is read.
+struct GeneratorState {
+  uint64_t seed;
+  int32_t left;
+  int32_t seeded;
+  uint64_t next;
+  uint64_t words[kTwisterWords];
+};
+
+void check_masks(int64_t count, double keep) {
+  constexpr uint32_t kSeed = 5;
+  std::mt19937 engine(kSeed);
+  GeneratorState state{kSeed, 1, 1, 0, {kSeed}};
+  for (uint64_t i = 1; i < kTwisterWords; ++i) {
+    const uint64_t before = state.words[i - 1];
+    state.words[i] = (1812433253u * (before ^ before >> 30) + i) & 0xffffffffu;
+  }
+  for (int call = 0; call < 4; ++call) {
+    std::vector<uint8_t> keeps(static_cast<size_t>(count));
+    draw_keeps(&state, keep, count, keeps.data());
+    for (uint8_t got : keeps) {
+      const uint64_t high = engine();
+      const uint64_t low = engine();
+      const uint64_t number = (high << 32 | low) & ((uint64_t{1} << 53) - 1);
+      CHECK(got == (std::ldexp(static_cast<double>(number), -53) < keep ? 1 : 0), "mask");
+    }
+    if (state.left > 1) {  // the next number begins at an odd word
+      ++state.next;
+      --state.left;
+      engine.discard(1);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -161,6 +198,9 @@ int main() {
     check_projections(3, 11, 7, ragged);
     check_projections(1, 1, 1, ragged);
     check_projections(2, 330, 21, ragged);
+  }
+  for (int64_t count : {1, 2, 311, 312, 313, 5000}) {
+    for (double keep : {0.9, 1e-9}) check_masks(count, keep);
   }
   return 0;
 }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import _impl
-from . import native, rule, schema
+from . import masks, native, rule, schema
 
 CHOICES = ("auto", "torch", "native")
 _VARIABLE = "LADNET_LINEAR"
@@ -132,7 +132,7 @@ def residual_mlp(
     if dropout:
         keep_scale = 1 / (1 - dropout)
         keeps = [
-            x.new_empty(*x.shape[:2], w.shape[0], dtype=torch.bool).bernoulli_(1 - dropout)
+            masks.draw(x.new_empty(*x.shape[:2], w.shape[0], dtype=torch.bool), 1 - dropout)
             for w in weights[1:]
         ]
     weight, bias, eps = norm

@@ -10,6 +10,6 @@ from ..instruction_sets import NAMES, assert_tests_pass
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_layers_are_right_with(name):
-    files = ["test_native.py", "test_network.py"]
+    files = ["test_native.py", "test_network.py", "test_masks.py"]
     options = ("-m", "not slow", "-k", "not environment")
     assert_tests_pass(name, "linear", files, *options, LADNET_LINEAR="native")
