@@ -21,10 +21,20 @@ _INTEGERS = (torch.int32, torch.int64)
 BOTH_LAYOUTS = "lengths and cu_seqlens exclude each other; got both. Give the one for your layout."
 _EMPTY_BAG = ". An empty bag has no loss: leave it out of the batch."
 _FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def check_floating(name: str, tensor: object, rank: int, shape: str) -> Tensor:
     """Return ``tensor`` if it is a dense floating tensor with ``rank`` axes, else raise."""
+    if (
+        isinstance(tensor, Tensor)
+        and type(tensor) in _PLAIN
+        and tensor.layout is torch.strided
+        and tensor.dim() == rank
+        and tensor.dtype in _FLOATING
+        and not tensor.is_nested
+    ):
+        return tensor
     if not isinstance(tensor, Tensor):
         raise TypeError(
             f"{name} must be a torch.Tensor of shape {shape}; got {type(tensor).__name__}. "
@@ -110,7 +120,7 @@ def check_label_vector(tensor: object) -> Tensor:
 
 def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     """Return the dtype to which autocast converts ``tensor`` now; None where it leaves it."""
-    device = tensor.device.type
+    device = "cpu" if tensor.is_cpu else tensor.device.type
     # The meta device has no autocast, and asking for it is an error.
     if device == "meta" or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(device):
         return None
@@ -121,6 +131,10 @@ def _values_wanted(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" or os.environ.get("LADNET_CHECK") == "1"
 
 
+def _copied(indices: Tensor) -> Tensor:
+    return indices.clone() if indices.dtype is torch.int64 else indices.to(torch.int64)
+
+
 def _first(bad: Tensor) -> int:
     return int(bad.nonzero()[0, 0])
 
@@ -129,15 +143,15 @@ def _first(bad: Tensor) -> int:
 def checked_lengths(lengths: Tensor, limit: int, least: int) -> Tensor:
     """Return ``lengths`` as int64 after checking ``least <= lengths <= limit``."""
     _memory.check_memory("lengths", lengths)
-    if _values_wanted(lengths):
-        bad = (lengths < least) | (lengths > limit)
-        if bad.any():
-            bag = _first(bad)
+    if _values_wanted(lengths) and lengths.shape[0]:
+        low, high = lengths.aminmax()
+        if int(low) < least or int(high) > limit:
+            bag = _first((lengths < least) | (lengths > limit))
             raise ValueError(
                 f"lengths[{bag}] must be from {least} to T = {limit}; got {int(lengths[bag])}"
                 + (_EMPTY_BAG if least and lengths[bag] <= 0 else "")
             )
-    return lengths.to(torch.int64, copy=True)
+    return _copied(lengths)
 
 
 @checked_lengths.register_fake
@@ -152,11 +166,9 @@ def checked_cu_seqlens(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
     It must start at 0, end at ``total`` and rise by at least ``least`` (0 or 1) from bag to bag.
     """
     _memory.check_memory("cu_seqlens", cu_seqlens)
+    if cu_seqlens.shape[0] == 0:
+        raise ValueError("cu_seqlens must have N + 1 entries for N bags, the first 0; got it empty")
     if _values_wanted(cu_seqlens):
-        if cu_seqlens.shape[0] == 0:
-            raise ValueError(
-                "cu_seqlens must have N + 1 entries for N bags, the first 0; got it empty"
-            )
         if int(cu_seqlens[0]) != 0 or int(cu_seqlens[-1]) != total:
             raise ValueError(
                 f"cu_seqlens must start at 0 and end at the number of packed snippets, {total}; "
@@ -171,7 +183,9 @@ def checked_cu_seqlens(cu_seqlens: Tensor, total: int, least: int) -> Tensor:
                 f"{int(cu_seqlens[bag])} and then {int(cu_seqlens[bag + 1])} for bag {bag}"
                 + (_EMPTY_BAG if least else "")
             )
-    return cu_seqlens.to(torch.int64, copy=True)
+    elif cu_seqlens.shape[0] == 1 and total:
+        raise ValueError(f"cu_seqlens must have N >= 1 bags for {total} snippets; got none")
+    return _copied(cu_seqlens)
 
 
 @checked_cu_seqlens.register_fake

@@ -144,8 +144,7 @@ def choose(
             reasons = [f"{op} has no such implementation in this version (it has: {available})"]
         else:
             reasons = backends[name](*call)
-        if reasons:
-            raise ImplUnavailableError(_explain(op, name, reasons))
+        check_serves(op, name, reasons)
         return name
     for name in _FASTEST.get(device.type, ()):
         if name not in backends:
@@ -160,6 +159,12 @@ def choose(
         rocm = device.type == "cuda" and torch.version.hip is not None and "triton" in backends
         _warn_once("ROCm" if rocm else device.type)
     return "reference"
+
+
+def check_serves(op: str, name: str, reasons: list[str]) -> None:
+    """Raise `ImplUnavailableError` if there are reasons why an implementation cannot serve."""
+    if reasons:
+        raise ImplUnavailableError(_explain(op, name, reasons))
 
 
 def _explain(op: str, name: str, reasons: list[str]) -> str:

@@ -22,13 +22,13 @@ def check_memory(name: str, tensor: Tensor) -> None:
         Dense (``torch.strided``) and real: tensors that stand for others, as inside
         ``torch.vmap``, have no storage.
     """
-    reach = tensor.numel()
-    if reach and not tensor.is_contiguous():
-        reach = 1
-        for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
-            reach += (size - 1) * stride
-    needed = (tensor.storage_offset() + reach) * tensor.element_size() if reach else 0
     held = tensor.untyped_storage().nbytes()
+    needed = tensor.nbytes
+    if needed and not (tensor.is_contiguous() and tensor.storage_offset() == 0):
+        last = int(tensor.storage_offset())
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+            last += (size - 1) * stride
+        needed = (last + 1) * tensor.element_size()
     if held < needed:
         raise ValueError(
             f"{name} must have {needed} bytes of memory behind its shape {tuple(tensor.shape)}; "

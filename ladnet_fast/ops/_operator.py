@@ -6,18 +6,24 @@ eager call on ordinary CPU tensors needs none of that and would pay for it: wher
 dispatching to Python and back costs more than the kernel, and the first call imports PyTorch's
 compiler. So such a call runs the same function directly, and its gradient as a
 `torch.autograd.Function`.
+
+A parameter may be a NamedTuple of arguments that belong together and have been checked together.
+In the operator's schema its fields stand one after the other. A plain call hands it over as it is;
+where the library calls, from a graph or from anywhere, its class makes it anew with ``checked``.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
-_PLAIN = (Tensor, torch.nn.Parameter)
+_PLAIN_VALUES = frozenset((type(None), bool, int, float, str))
 
 
 def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:
@@ -41,15 +47,45 @@ class Operator:
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._function = function
-        self._definition = torch.library.custom_op(name, function, mutates_args=())
+        hints = get_type_hints(function)
+        self._result = hints.pop("return")
+        # For each parameter its type, and the names of the fields if it is a NamedTuple.
+        self._parameters = [(kind, getattr(kind, "_fields", None)) for kind in hints.values()]
+        flat: dict[str, Any] = {}
+        for parameter, kind in hints.items():
+            flat |= get_type_hints(kind) if hasattr(kind, "_fields") else {parameter: kind}
+        self._signature = inspect.Signature(
+            [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind)
+             for n, kind in flat.items()],
+            return_annotation=self._result,
+        )  # fmt: skip
+        entry = self._taking_fields(function, lambda kind, fields: kind.checked(*fields))
+        self._definition = torch.library.custom_op(name, entry, mutates_args=())
         namespace, _, short = name.partition("::")
         self._overload = getattr(getattr(torch.ops, namespace), short).default
         self._differentiable: Callable[..., Any] | None = None
         self.__doc__ = function.__doc__
 
+    def _taking_fields(
+        self, function: Callable[..., Any], make: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """Return ``function`` with the operator's own parameters; ``make`` joins fields."""
+
+        def entry(*flat: Any) -> Any:
+            left = iter(flat)
+            arguments = [
+                next(left) if fields is None else make(kind, [next(left) for _ in fields])
+                for kind, fields in self._parameters
+            ]
+            return function(*arguments)
+
+        entry.__signature__ = self._signature  # type: ignore[attr-defined]
+        return entry
+
     def register_fake(self, fake: Callable[..., Any]) -> Callable[..., Any]:
         """Say what shapes and dtypes the results have, as `torch.library.register_fake`."""
-        self._definition.register_fake(fake)
+        entry = self._taking_fields(fake, lambda kind, fields: kind(*fields))
+        self._definition.register_fake(entry)
         return fake
 
     def register_autograd(
@@ -60,7 +96,8 @@ class Operator:
     ) -> None:
         """Say what the gradient is, as `torch.library.register_autograd`.
 
-        Without ``setup_context`` the operator is a gradient itself, and ``backward`` refuses.
+        Both functions see the fields of a NamedTuple one by one, as the schema has them. Without
+        ``setup_context`` the operator is a gradient itself, and ``backward`` refuses.
         """
         self._definition.register_autograd(backward, setup_context=setup_context)
         if setup_context is not None:
@@ -68,31 +105,40 @@ class Operator:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the operator."""
+        flat: list[Any] = []
+        for argument in arguments:
+            if isinstance(argument, tuple):
+                flat += argument
+            else:
+                flat.append(argument)
         if torch.compiler.is_compiling():
-            return self._overload(*arguments)
-        need = _need_gradient(arguments)
+            return self._overload(*flat)
+        need = _need_gradient(flat)
         if need is None or _is_observed():
-            return self._overload(*arguments)
+            return self._overload(*flat)
         if not (need and torch.is_grad_enabled()):
             return self._function(*arguments)
         if self._differentiable is None:
-            return self._overload(*arguments)
-        return self._differentiable(arguments)
+            return self._overload(*flat)
+        return self._differentiable(arguments, flat)
 
 
 def _need_gradient(arguments: Iterable[Any]) -> bool | None:
     """Whether any tensor requires a gradient; None if any is not an ordinary tensor on the CPU."""
     need = False
     for argument in arguments:
-        if isinstance(argument, Tensor):
-            if type(argument) not in _PLAIN or not argument.is_cpu:
+        kind = type(argument)
+        if kind is Tensor or kind is Parameter:
+            if not argument.is_cpu:
                 return None
             need = need or argument.requires_grad
-        elif isinstance(argument, list):
+        elif kind is list:
             inner = _need_gradient(argument)
             if inner is None:
                 return None
             need = need or inner
+        elif kind not in _PLAIN_VALUES and isinstance(argument, Tensor):
+            return None
     return need
 
 
@@ -115,21 +161,25 @@ def _differentiable(
     function: Callable[..., Any],
     backward: Callable[..., Any],
     setup_context: Callable[..., Any],
-) -> Callable[[tuple[Any, ...]], Any]:
-    """Return ``function``, called with a tuple of its arguments, with its gradient for autograd."""
+) -> Callable[[tuple[Any, ...], list[Any]], Any]:
+    """Return ``function`` with its gradient for autograd.
+
+    It is called with the function's arguments, and with the same where fields stand one by one,
+    which autograd sees.
+    """
 
     class Plain(torch.autograd.Function):
         """For arguments and results without lists."""
 
         @staticmethod
-        def forward(ctx: Any, *arguments: Any) -> Any:
-            output = function(*arguments)
-            setup_context(ctx, arguments, output)
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = function(*inputs[-1])
+            setup_context(ctx, inputs[:-1], output)
             return output
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor | None) -> Any:
-            return backward(ctx, *grads)
+            return (*backward(ctx, *grads), None)
 
     class Nested(torch.autograd.Function):
         """For any; autograd sees the tensors of lists one by one."""
@@ -138,7 +188,7 @@ def _differentiable(
         def forward(ctx: Any, call: _Call, *flat: Any) -> tuple[Tensor, ...]:
             output = function(*call.arguments)
             context = _Context(ctx, call.form)
-            setup_context(context, call.arguments, output)
+            setup_context(context, call.inputs, output)
             ctx.kept = context.without_autograd()
             results, call.results = _flat(output if isinstance(output, tuple) else [output])
             call.is_tuple, ctx.results = isinstance(output, tuple), call.results
@@ -149,11 +199,11 @@ def _differentiable(
             given = backward(_Context.again(ctx, ctx.kept), *_nested(grads, ctx.results))
             return (None, *_flat(given)[0])
 
-    def call(arguments: tuple[Any, ...]) -> Any:
-        flat, form = _flat(arguments)
-        if form.count(None) == len(form):
-            return Plain.apply(*arguments)
-        about = _Call(arguments, form)
+    def call(arguments: tuple[Any, ...], inputs: list[Any]) -> Any:
+        if list not in map(type, inputs):
+            return Plain.apply(*inputs, arguments)
+        flat, form = _flat(inputs)
+        about = _Call(arguments, inputs, form)
         nested = _nested(Nested.apply(about, *flat), about.results)
         return tuple(nested) if about.is_tuple else nested[0]
 
@@ -189,8 +239,9 @@ def _nested(flat: Iterable[Any], form: _Form) -> list[Any]:
 class _Call:
     """The arguments of one call, and the form of what it returned."""
 
-    def __init__(self, arguments: tuple[Any, ...], form: _Form) -> None:
+    def __init__(self, arguments: tuple[Any, ...], inputs: list[Any], form: _Form) -> None:
         self.arguments = arguments
+        self.inputs = inputs
         self.form = form
         self.results: _Form = []
         self.is_tuple = False

@@ -14,7 +14,7 @@ import ladnet_fast.functional as LF
 from ladnet_fast import LANet
 from ladnet_fast.ops import linear
 from ladnet_fast.ops.ddl_loss.schema import ddl_backward
-from ladnet_fast.ops.locality_attention.schema import attention_backward, attention_forward
+from ladnet_fast.ops.locality_attention.schema import Call, attention_backward, attention_forward
 from ladnet_fast.ops.score_head import score_head
 
 
@@ -76,19 +76,17 @@ def projections(**changed):
 
 def raw_attention(**changed):
     q, k, v, w, b = (attention_arguments() | changed).values()
-    return attention_forward(q, k, v, w, b, None, None, "additive", 1.0, False, "native")
+    return attention_forward(Call(q, k, v, w, b, None, None, "additive", 1.0, False, "native"))
 
 
 def raw_attention_backward(**changed):
     q, k, v, w, b = attention_arguments().values()
-    out, lse, softmax = attention_forward(
-        q, k, v, w, b, None, None, "additive", 1.0, True, "native"
-    )
+    call = Call(q, k, v, w, b, None, None, "additive", 1.0, True, "native")
+    out, lse, softmax = attention_forward(call)
     saved = {"grad_out": torch.ones_like(out), "softmax_out": softmax, "lse": lse} | changed
     return attention_backward(
-        saved["grad_out"], q, k, v, w, b, saved["softmax_out"], out, saved["lse"], None, None,
-        "additive", 1.0, True, "native",
-    )  # fmt: skip
+        saved["grad_out"], call, saved["softmax_out"], out, saved["lse"], True
+    )
 
 
 def raw_ddl_backward(**changed):

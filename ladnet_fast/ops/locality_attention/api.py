@@ -9,12 +9,13 @@ from torch import Tensor
 
 from ... import _values
 from .. import _checks, _impl, _memory
+from .._bags import Bags
 from . import definition, schema
-from .layout import lse_dtype
+from .checks import PRIORS, check_scale, check_tensors
 
-PRIORS = ("additive", "logit", "none")
+__all__ = ["PRIORS", "attend", "locality_attention"]
 _NAME = "locality_attention"
-_SHAPE = "(B, H, T, d)"
+_WHY_NOT = {name: module.why_not for name, module in schema.BACKENDS.items()}
 
 
 @overload
@@ -120,98 +121,71 @@ def locality_attention(
     ladnet_fast.ImplUnavailableError
         If a named ``impl`` cannot serve; the message lists every reason.
     """
-    _check(q, k, v, prior_w, prior_b, prior, lengths, cu_seqlens, impl)
+    check_tensors(q, k, v, prior_w, prior_b, prior)
+    bags = Bags.checked("q", q, q.shape[2], lengths, cu_seqlens)
     return_lse = _values.switch("return_lse", return_lse)
-    scale = q.shape[-1] ** -0.5 if scale is None else _check_scale(scale, q)
-    if prior == "none":
-        prior_w = prior_b = None
-    cast = _checks.autocast_dtype(q)
-    if cast is not None and cast != q.dtype:
-        for name, x in (("q", q), ("k", k), ("v", v)):
-            _memory.check_given(name, x)
-        q, k, v = (x.to(cast) for x in (q, k, v))
-    if lengths is not None:
-        lengths = _checks.checked_lengths(lengths, q.shape[2], 0)
-    if cu_seqlens is not None:
-        cu_seqlens = _checks.checked_cu_seqlens(cu_seqlens, q.shape[2], 0)
-
-    backends = {name: module.why_not for name, module in schema.BACKENDS.items()}
-    impl = _impl.choose(_NAME, impl, q.device, backends, q, k, v)
-    # The packed reference loops over bags, whose sizes are data: a graph must not look inside.
-    # On the meta device the operator answers with what its fake says.
-    opaque = (cu_seqlens is not None and torch.compiler.is_compiling()) or q.device.type == "meta"
-    if impl == "reference" and not opaque:
-        given = {"q": q, "k": k, "v": v, "prior_w": prior_w, "prior_b": prior_b}
-        for name, tensor in given.items():
-            if tensor is not None:
-                _memory.check_given(name, tensor)
-        with torch.autocast(q.device.type, enabled=False):
-            out, lse = definition.locality_attention(
-                q, k, v, prior_w, prior_b,
-                prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
-            )  # fmt: skip
-    else:
-        tensors = [x for x in (q, k, v, prior_w, prior_b) if x is not None]
-        training = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-        out, lse, _ = schema.attention_forward(
-            q, k, v, prior_w, prior_b, lengths, cu_seqlens, prior, scale, training, impl
-        )
+    out, lse = _attend(q, k, v, prior_w, prior_b, bags, prior, scale, impl)
     return (out, lse.detach()) if return_lse else out
 
 
-def _check(
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    prior_w: Tensor | None,
+    prior_b: Tensor | None,
+    bags: Bags,
+    *,
+    prior: str,
+    impl: str,
+) -> Tensor:
+    """Compute what `locality_attention` does for a batch whose bags have been checked."""
+    check_tensors(q, k, v, prior_w, prior_b, prior)
+    bags.check_fits("q", q, q.shape[2])
+    return _attend(q, k, v, prior_w, prior_b, bags, prior, None, impl)[0]
+
+
+def _attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     w: Tensor | None,
     b: Tensor | None,
+    bags: Bags,
     prior: str,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
+    scale: float | None,
     impl: str,
-) -> None:
-    _values.choice("prior", prior, PRIORS)
-    _values.choice("impl", impl, _impl.IMPLS)
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        _checks.check_floating(name, x, 4, _SHAPE)
-        if x.shape != q.shape or x.dtype != q.dtype or x.device != q.device:
-            raise ValueError(
-                f"q, k and v must agree in shape, dtype and device; got q {tuple(q.shape)} "
-                f"{q.dtype} on {q.device}, {name} {tuple(x.shape)} {x.dtype} on {x.device}"
-            )
-    if q.shape[3] == 0:
-        raise ValueError("q, k and v must have a head size d of at least 1; got 0")
-    if prior != "none":
-        for name, entry in (("prior_w", w), ("prior_b", b)):
-            _check_prior(name, entry, q, prior)
-    if lengths is not None and cu_seqlens is not None:
-        raise ValueError(_checks.BOTH_LAYOUTS)
-    if lengths is not None:
-        _checks.check_index_vector("lengths", lengths, q.shape[0], q)
-    if cu_seqlens is not None:
-        _checks.check_index_vector("cu_seqlens", cu_seqlens, None, q)
-        if q.shape[0] != 1:
-            raise ValueError(f"q must have B = 1 beside cu_seqlens; got B = {q.shape[0]}")
+) -> tuple[Tensor, Tensor]:
+    """Return out and lse; all but the numbers and names has been checked."""
+    scale = q.shape[-1] ** -0.5 if scale is None else check_scale(scale, q)
+    if prior == "none":
+        w = b = None
+    cast = _checks.autocast_dtype(q)
+    if cast is not None and cast != q.dtype:
+        for name, x in (("q", q), ("k", k), ("v", v)):
+            _memory.check_given(name, x)
+        q, k, v = (x.to(cast) for x in (q, k, v))
+    impl = _impl.choose(_NAME, impl, q.device, _WHY_NOT, q, k, v)
+    if impl == "reference" and not _is_opaque(q, bags):
+        given = {"q": q, "k": k, "v": v, "prior_w": w, "prior_b": b}
+        for name, tensor in given.items():
+            if tensor is not None:
+                _memory.check_given(name, tensor)
+        with torch.autocast(q.device.type, enabled=False):
+            return definition.locality_attention(
+                q, k, v, w, b,
+                prior=prior, scale=scale, lengths=bags.lengths, cu_seqlens=bags.cu_seqlens,
+            )  # fmt: skip
+    training = torch.is_grad_enabled() and any(
+        x is not None and x.requires_grad for x in (q, k, v, w, b)
+    )
+    out, lse, _ = schema.attention_forward(
+        schema.Call(q, k, v, w, b, bags.lengths, bags.cu_seqlens, prior, scale, training, impl)
+    )
+    return out, lse
 
 
-def _check_scale(scale: object, q: Tensor) -> float:
-    dtype = lse_dtype(q.dtype)
-    limit = torch.finfo(dtype).max
-    allowed = f"a number that is finite in {dtype}, in which the logits are computed"
-    return float(_values.real_number("scale", scale, allowed, least=-limit, most=limit))
-
-
-def _check_prior(name: str, x: Tensor | None, q: Tensor, prior: str) -> None:
-    heads, dtype = q.shape[1], lse_dtype(q.dtype)
-    if x is None:
-        raise ValueError(f"{name} must be a tensor of shape (H,) with prior={prior!r}; got None")
-    _checks.check_floating(name, x, 1, "(H,)")
-    if x.shape[0] != heads:
-        raise ValueError(
-            f"{name} must have one entry per head, shape ({heads},); got ({x.shape[0]},)"
-        )
-    if x.dtype != dtype or x.device != q.device:
-        raise TypeError(
-            f"{name} must be {dtype} on {q.device} beside q in {q.dtype}; "
-            f"got {x.dtype} on {x.device}"
-        )
+def _is_opaque(q: Tensor, bags: Bags) -> bool:
+    # The packed reference loops over bags, whose sizes are data: a graph must not look inside.
+    # On the meta device the operator answers with what its fake says.
+    return q.is_meta or (bags.cu_seqlens is not None and torch.compiler.is_compiling())

@@ -13,7 +13,7 @@ from torch import Tensor
 def empty_output(q: Tensor) -> Tensor:
     """Return an uninitialised (B, H, T, d) tensor like ``q``, stored (B, T, H, d)."""
     B, H, T, d = q.shape
-    return q.new_empty(B, T, H, d).transpose(1, 2)
+    return q.new_empty_strided((B, H, T, d), (T * H * d, d, H * d, 1))
 
 
 def lse_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -23,4 +23,10 @@ def lse_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def empty_lse(q: Tensor) -> Tensor:
     """Return an uninitialised (B, H, T) tensor for the natural logarithm of the softmax's sum."""
-    return q.new_empty(q.shape[:3], dtype=lse_dtype(q.dtype))
+    B, H, T, _ = q.shape
+    return empty_sums(q, B, H, T)
+
+
+def empty_sums(q: Tensor, *shape: int) -> Tensor:
+    """Return an uninitialised tensor in the dtype of sums beside ``q``."""
+    return q.new_empty(*shape, dtype=lse_dtype(q.dtype))

@@ -16,7 +16,7 @@ logits, dO the gradient of the output and A = P V,
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,66 +24,43 @@ from torch import Tensor
 from . import definition
 from .layout import empty_output
 
+if TYPE_CHECKING:
+    from .schema import Call
+
 
 def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
     """Return no reasons: the reference serves everything that the checks let through."""
     return []
 
 
-def forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    *,
-    prior: str,
-    scale: float,
-    training: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``(out, lse, softmax_out)`` as `schema` describes them."""
-    out, lse = definition.locality_attention(
-        q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens
-    )
+    q, k, v = call.q, call.k, call.v
+    options: dict[str, Any] = {
+        "scale": call.scale, "lengths": call.lengths, "cu_seqlens": call.cu_seqlens
+    }  # fmt: skip
+    out, lse = definition.locality_attention(q, k, v, call.w, call.b, prior=call.prior, **options)
     softmax_out = q.new_empty(0)
-    if training and prior == "additive":
-        part, _ = definition.locality_attention(
-            q, k, v, None, None, prior="none", scale=scale, lengths=lengths, cu_seqlens=cu_seqlens
-        )
+    if call.training and call.prior == "additive":
+        part, _ = definition.locality_attention(q, k, v, None, None, prior="none", **options)
         softmax_out = empty_output(q).copy_(part)
     return empty_output(q).copy_(out), lse.contiguous(), softmax_out
 
 
 def backward(
-    grad_out: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    softmax_out: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    *,
-    prior: str,
-    scale: float,
-    need_prior_grad: bool,
+    grad_out: Tensor, call: Call, attended: Tensor, lse: Tensor, need_prior_grad: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of q, k, v, w and b, bag by bag."""
-    attended = softmax_out if prior == "additive" else out
+    q, k, v, w, b = call[:5]
     grads = [empty_output(q).zero_() for _ in range(3)]
     dw = db = None
     if need_prior_grad and w is not None and b is not None:
         dw, db = torch.zeros_like(w), torch.zeros_like(b)
-    for n, rows in _bags(q, lengths, cu_seqlens):
+    for n, rows in _bags(call):
         bag = _Bag(*(x[n, :, rows].to(lse.dtype) for x in (grad_out, q, k, v, attended)))
-        dS, weights, dG = _attention_gradients(bag, w, b, prior=prior, scale=scale)
-        grads[0][n, :, rows] = scale * (dS @ bag.k)
-        grads[1][n, :, rows] = scale * (dS.mT @ bag.q)
+        dS, weights, dG = _attention_gradients(bag, call)
+        grads[0][n, :, rows] = call.scale * (dS @ bag.k)
+        grads[1][n, :, rows] = call.scale * (dS.mT @ bag.q)
         grads[2][n, :, rows] = weights.mT @ bag.grad_out
         if dw is not None and db is not None and w is not None and b is not None:
             G, distance2, sign = _prior_parts(w, b, dG.shape[-1])
@@ -93,12 +70,13 @@ def backward(
     return grads[0], grads[1], grads[2], dw, db
 
 
-def _bags(q: Tensor, lengths: Tensor | None, cu_seqlens: Tensor | None) -> list[tuple[int, slice]]:
+def _bags(call: Call) -> list[tuple[int, slice]]:
     """Return for every bag its index in the batch and its snippets along T."""
-    if cu_seqlens is not None:
-        bounds = cu_seqlens.tolist()
+    if call.cu_seqlens is not None:
+        bounds = call.cu_seqlens.tolist()
         return [(0, slice(*pair)) for pair in itertools.pairwise(bounds)]
-    sizes = [q.shape[2]] * q.shape[0] if lengths is None else lengths.tolist()
+    B, _, T, _ = call.q.shape
+    sizes = [T] * B if call.lengths is None else call.lengths.tolist()
     return [(n, slice(0, size)) for n, size in enumerate(sizes)]
 
 
@@ -120,18 +98,17 @@ class _Bag(NamedTuple):
     attended: Tensor
 
 
-def _attention_gradients(
-    bag: _Bag, w: Tensor | None, b: Tensor | None, *, prior: str, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _attention_gradients(bag: _Bag, call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return dS, the weights of v, and dG of one bag, each (H, T, T)."""
-    logits = (bag.q @ bag.k.mT) * scale
+    w, b = call.w, call.b
+    logits = (bag.q @ bag.k.mT) * call.scale
     G = None if w is None or b is None else _prior_parts(w, b, bag.q.shape[1])[0]
-    if G is not None and prior == "logit":
+    if G is not None and call.prior == "logit":
         logits = logits + G
     P = logits.softmax(dim=-1)
     dP = bag.grad_out @ bag.v.mT
     delta = (bag.grad_out * bag.attended).sum(dim=-1, keepdim=True)
     dS = P * (dP - delta)
-    if G is not None and prior == "additive":
+    if G is not None and call.prior == "additive":
         return dS, P + G, dP
     return dS, P, dS

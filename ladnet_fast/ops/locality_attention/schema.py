@@ -1,20 +1,22 @@
 """torch.library definitions of locality attention: schemas, fakes and autograd.
 
 Two operators, forward and backward, so that torch.compile and torch.export see one opaque node
-each. ``impl`` is the name of a backend that `api` has already chosen. A second derivative is
-refused with an error.
+each. A second derivative is refused with an error.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from .._autograd import no_second_derivative
+from .._bags import Bags
+from .._impl import check_serves
 from .._operator import operator
 from . import native, reference, triton
+from .checks import check_saved, check_tensors
 from .layout import empty_lse, empty_output, lse_dtype
 
 #: impl -> the module that serves it: one file with ``why_not``, ``forward`` and ``backward``, which
@@ -26,20 +28,38 @@ BACKENDS: dict[str, ModuleType] = {
 }
 
 
+class Call(NamedTuple):
+    """The arguments of one call, checked: every backend gets this and trusts it.
+
+    Whoever makes one says that its arguments have been checked; `Call.checked` does it.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    w: Tensor | None
+    b: Tensor | None
+    lengths: Tensor | None
+    cu_seqlens: Tensor | None
+    prior: str
+    scale: float
+    training: bool
+    impl: str
+
+    @classmethod
+    def checked(cls, *arguments: Any) -> Call:
+        """Return the call, or raise where the kernels could not trust it."""
+        q, k, v, w, b, lengths, cu_seqlens, prior, scale, training, impl = arguments
+        check_tensors(q, k, v, w, b, prior)
+        bags = Bags.checked("q", q, q.shape[2], lengths, cu_seqlens)
+        check_serves("locality_attention", impl, BACKENDS[impl].why_not(q, k, v))
+        if prior == "none":
+            w = b = None
+        return cls(q, k, v, w, b, bags.lengths, bags.cu_seqlens, prior, scale, training, impl)
+
+
 @operator("ladnet_fast::locality_attention")
-def attention_forward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    prior: str,
-    scale: float,
-    training: bool,
-    impl: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+def attention_forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``(out, lse, softmax_out)``.
 
     ``out`` (B, H, T, d) as `layout.empty_output` lays it out, ``lse`` (B, H, T), and the
@@ -47,97 +67,65 @@ def attention_forward(
     backward pass needs <dO, A>, and A = out - G V would lose digits. Only ``out`` has a derivative;
     `api` detaches what else it hands out.
     """
-    return BACKENDS[impl].forward(
-        q, k, v, w, b, lengths, cu_seqlens, prior=prior, scale=scale, training=training
-    )
+    return BACKENDS[call.impl].forward(call)
 
 
 @attention_forward.register_fake
-def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    prior: str,
-    scale: float,
-    training: bool,
-    impl: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    softmax_out = empty_output(q) if training and prior == "additive" else q.new_empty(0)
+def _(call: Call) -> tuple[Tensor, Tensor, Tensor]:
+    q = call.q
+    softmax_out = empty_output(q) if call.training and call.prior == "additive" else q.new_empty(0)
     return empty_output(q), empty_lse(q), softmax_out
 
 
 @operator("ladnet_fast::locality_attention_backward")
 def attention_backward(
     grad_out: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
+    call: Call,
     softmax_out: Tensor,
     out: Tensor,
     lse: Tensor,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    prior: str,
-    scale: float,
     need_prior_grad: bool,
-    impl: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v, w and b; the last two empty unless ``need_prior_grad``."""
-    dq, dk, dv, dw, db = BACKENDS[impl].backward(
-        grad_out, q, k, v, w, b, softmax_out, out, lse, lengths, cu_seqlens,
-        prior=prior, scale=scale, need_prior_grad=need_prior_grad,
-    )  # fmt: skip
+    attended = softmax_out if call.prior == "additive" else out
+    check_saved(call, grad_out, attended, lse)
+    dq, dk, dv, dw, db = BACKENDS[call.impl].backward(
+        grad_out, call, attended, lse, need_prior_grad and call.prior != "none"
+    )
     if dw is None or db is None:
-        dw, db = (q.new_empty(0, dtype=lse_dtype(q.dtype)) for _ in range(2))
+        dw, db = (call.q.new_empty(0, dtype=lse.dtype) for _ in range(2))
     return dq, dk, dv, dw, db
 
 
 @attention_backward.register_fake
 def _(
     grad_out: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
+    call: Call,
     softmax_out: Tensor,
     out: Tensor,
     lse: Tensor,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
-    prior: str,
-    scale: float,
     need_prior_grad: bool,
-    impl: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    q = call.q
     heads = q.shape[1] if need_prior_grad else 0
     dw, db = (q.new_empty(heads, dtype=lse_dtype(q.dtype)) for _ in range(2))
     return empty_output(q), empty_output(q), empty_output(q), dw, db
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    q, k, v, w, b, lengths, cu_seqlens, prior, scale, _, impl = inputs
     out, lse, softmax_out = output
-    ctx.save_for_backward(q, k, v, w, b, lengths, cu_seqlens, out, lse, softmax_out)
+    ctx.save_for_backward(*inputs[:7], out, lse, softmax_out)
     ctx.set_materialize_grads(False)
-    ctx.prior, ctx.scale, ctx.impl = prior, scale, impl
+    ctx.options = inputs[7:]
 
 
 def _differentiate(ctx: Any, grad_out: Tensor | None, *_: Any) -> tuple[Any, ...]:
     if grad_out is None:
         return (None,) * 11
-    q, k, v, w, b, lengths, cu_seqlens, out, lse, softmax_out = ctx.saved_tensors
-    need_prior_grad = ctx.prior != "none" and any(ctx.needs_input_grad[3:5])
-    dq, dk, dv, dw, db = attention_backward(
-        grad_out, q, k, v, w, b, softmax_out, out, lse, lengths, cu_seqlens,
-        ctx.prior, ctx.scale, need_prior_grad, ctx.impl,
-    )  # fmt: skip
+    *inputs, out, lse, softmax_out = ctx.saved_tensors
+    call = Call(*inputs, *ctx.options)
+    need_prior_grad = call.prior != "none" and any(ctx.needs_input_grad[3:5])
+    dq, dk, dv, dw, db = attention_backward(grad_out, call, softmax_out, out, lse, need_prior_grad)
     priors = (dw, db) if need_prior_grad else (None, None)
     return (dq, dk, dv, *priors, *(None,) * 6)
 

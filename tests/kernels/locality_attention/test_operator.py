@@ -11,6 +11,7 @@ from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.ops.locality_attention import schema, triton
 from tests.ops.locality_attention.budget import assert_results_within_budget
 from tests.ops.locality_attention.cases import prior_tensors, random_qkv
+from tests.ops.locality_attention.passes import backward, forward
 
 LAYOUTS = {
     "dense": {},
@@ -61,8 +62,8 @@ def test_operators_pass_opcheck(prior, layout):
     with torch.no_grad():
         out, lse, softmax_out = torch.ops.ladnet_fast.locality_attention(*call)
         call = (
-            torch.randn_like(out), q, k, v, w, b, softmax_out, out, lse, *bags,
-            prior, 0.3, prior != "none", "triton",
+            torch.randn_like(out), q, k, v, w, b, *bags, prior, 0.3, True, "triton",
+            softmax_out, out, lse, prior != "none",
         )  # fmt: skip
         op = torch.ops.ladnet_fast.locality_attention_backward.default
         torch.library.opcheck(op, [x.detach() if torch.is_tensor(x) else x for x in call])
@@ -126,24 +127,44 @@ PACKED = dict.fromkeys("qkv", Q[:1])
 
 BAD = {
     "rank of q": ({"q": Q[0]}, ValueError, r"q must have shape \(B, H, T, d\)"),
-    "shape of v": ({"v": Q[:, :, :4]}, ValueError, r"v must have shape \(2, 3, 5, 4\)"),
-    "dtype of k": ({"k": Q.half()}, TypeError, r"k must be torch.float32; got torch.float16"),
-    "float64": ({name: Q.double() for name in "qkv"}, TypeError, "q must be float32, bfloat16"),
-    "device": ({"k": Q.to("meta")}, ValueError, r"k must be a dense tensor on cpu.*meta"),
-    "sparse": ({"v": Q.to_sparse()}, ValueError, r"v must be a dense tensor.*sparse"),
-    "head size": ({n: torch.ones(1, 3, 2, 257) for n in "qkv"}, ValueError, "from 1 to 256.*257"),
-    "w missing": ({"w": None}, ValueError, r"w and b must have shape \(.*got None"),
-    "shape of w": ({"w": torch.ones(2)}, ValueError, r"w must have shape \(3,\)"),
-    "dtype of b": ({"b": W.double()}, TypeError, r"b must be torch.float32"),
-    "lengths dtype": ({"lengths": torch.ones(2)}, TypeError, "lengths must be int32 or int64"),
-    "lengths shape": ({"lengths": torch.tensor([1])}, ValueError, r"lengths must have shape \(2,"),
+    "shape of v": ({"v": Q[:, :, :4]}, ValueError, r"must agree.*v \(2, 3, 4, 4\)"),
+    "dtype of k": ({"k": Q.half()}, ValueError, r"must agree.*k .* torch.float16"),
+    "float64": (
+        {"w": W.double(), "b": W.double()} | {name: Q.double() for name in "qkv"},
+        RuntimeError,
+        "q is torch.float64; the Triton kernels take float32, bfloat16",
+    ),
+    "device": ({"k": Q.to("meta")}, ValueError, r"must agree.*k .* on meta"),
+    "sparse": ({"v": Q.to_sparse()}, TypeError, r"v must be a dense tensor.*sparse"),
+    "head size": (
+        {n: torch.ones(1, 3, 2, 257) for n in "qkv"},
+        RuntimeError,
+        "head size is 257.*reach 256",
+    ),
+    "w missing": ({"w": None}, ValueError, r"prior_w must be a tensor of shape \(H,\).*got None"),
+    "shape of w": ({"w": torch.ones(2)}, ValueError, r"prior_w must have .* shape \(3,\)"),
+    "dtype of b": ({"b": W.double()}, TypeError, r"prior_b must be torch.float32"),
+    "lengths dtype": (
+        {"lengths": torch.ones(2)},
+        TypeError,
+        "lengths must be a one-dim.* int32",
+    ),
+    "lengths shape": (
+        {"lengths": torch.tensor([1])},
+        ValueError,
+        "one entry per bag, 2",
+    ),
     "both": (
         {"lengths": torch.tensor([1, 2]), "cu_seqlens": torch.tensor([0, 5])},
         ValueError,
         "exclude",
     ),
-    "packed batch": ({"cu_seqlens": torch.tensor([0, 5])}, ValueError, "with B = 1"),
-    "no bags": (PACKED | {"cu_seqlens": torch.tensor([0])}, ValueError, "N >= 1 bags for T = 5"),
+    "packed batch": ({"cu_seqlens": torch.tensor([0, 5])}, ValueError, "must have B = 1"),
+    "no bags": (
+        PACKED | {"cu_seqlens": torch.tensor([0])},
+        ValueError,
+        "must start at 0 and end at .*, 5",
+    ),
 }
 
 
@@ -152,7 +173,7 @@ def test_bad_input_is_refused_before_a_kernel_sees_it(monkeypatch, case):
     changes, error, message = BAD[case]
     monkeypatch.setattr(triton, "_plan", lambda: pytest.fail("a kernel was reached"))
     with pytest.raises(error, match=message):
-        triton.forward(**GOOD | changes, prior="additive", scale=0.5, training=False)
+        forward(impl="triton", **GOOD | changes, prior="additive", scale=0.5, training=False)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +189,12 @@ def test_bad_input_is_refused_before_a_kernel_sees_it(monkeypatch, case):
 def test_bad_saved_tensors_are_refused(name, value):
     good = {"softmax_out": Q, "out": Q, "lse": torch.zeros(2, 3, 5), "grad_out": Q}
     with pytest.raises((TypeError, ValueError), match=name):
-        triton.backward(
-            **GOOD | good | {name: value}, prior="additive", scale=0.5, need_prior_grad=True
+        backward(
+            impl="triton",
+            **GOOD | good | {name: value},
+            prior="additive",
+            scale=0.5,
+            need_prior_grad=True,
         )
 
 
@@ -179,7 +204,7 @@ def test_tables_of_bags_may_be_int32():
         narrow = {name: x.int() for name, x in bags.items()}
         call = dict.fromkeys("qkv", q) | {"w": None, "b": None, "lengths": None, "cu_seqlens": None}
         results = [
-            triton.forward(**call | each, prior="none", scale=0.5, training=False)[0]
+            forward(impl="triton", **call | each, prior="none", scale=0.5, training=False)[0]
             for each in (bags, narrow)
         ]
         assert torch.equal(*results)
@@ -187,7 +212,8 @@ def test_tables_of_bags_may_be_int32():
 
 def test_second_derivatives_are_refused():
     q, k, v, w, b = leaves("dense")
-    out = schema.attention_forward(q, k, v, w, b, None, None, "additive", 0.3, True, "triton")[0]
+    call = schema.Call(q, k, v, w, b, None, None, "additive", 0.3, True, "triton")
+    out = schema.attention_forward(call)[0]
     (dq,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         dq.sum().backward()

@@ -6,9 +6,9 @@ import pytest
 from torch import Tensor
 
 from ladnet_fast import _native
-from ladnet_fast.ops.locality_attention import native
 
 from .budget import assert_results_within_budget
+from .passes import backward, forward
 
 needs_native = pytest.mark.skipif(_native.cpu is None, reason=str(_native.cpu_problem))
 
@@ -30,8 +30,8 @@ def both_passes(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     options = {"prior": prior, "scale": scale}
     bags = (lengths, cu_seqlens)
-    out, lse, softmax_out = native.forward(q, k, v, w, b, *bags, training=True, **options)
-    grads = native.backward(
+    out, lse, softmax_out = forward(q, k, v, w, b, *bags, training=True, **options)
+    grads = backward(
         grad_out, q, k, v, w, b, softmax_out, out, lse, *bags,
         need_prior_grad=prior != "none", **options,
     )  # fmt: skip

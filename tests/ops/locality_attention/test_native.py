@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ladnet_fast.ops.locality_attention import definition, native
+from ladnet_fast.ops.locality_attention import definition
 
 from ..native_calls import (
     assert_other_threads_run_meanwhile,
@@ -14,6 +14,7 @@ from ..native_calls import (
 )
 from .cases import PRIORS, prior_tensors, random_qkv
 from .native_tools import assert_within_budget, both_passes, needs_native
+from .passes import backward, forward
 
 pytestmark = needs_native
 
@@ -107,7 +108,7 @@ def test_peaked_scores_are_within_budget(dtype):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_equal_scores_average_the_values(dtype):
     q, _, v, _, _ = _inputs(1, 1, 50, 8, dtype)
-    out, lse, _ = native.forward(
+    out, lse, _ = forward(
         q, torch.zeros_like(q), v, None, None, None, None, prior="none", scale=1.0, training=False
     )
     expected = v.double().mean(dim=2, keepdim=True).expand_as(v)
@@ -163,15 +164,13 @@ def test_gradients_agree_with_finite_differences(prior):
     class Attention(torch.autograd.Function):
         @staticmethod
         def forward(ctx, *inputs):
-            out, lse, part = native.forward(
-                *inputs, None, None, prior=prior, scale=0.4, training=True
-            )
+            out, lse, part = forward(*inputs, None, None, prior=prior, scale=0.4, training=True)
             ctx.save_for_backward(*inputs, part, out, lse)
             return out
 
         @staticmethod
         def backward(ctx, grad_out):
-            return native.backward(
+            return backward(
                 grad_out, *ctx.saved_tensors, None, None,
                 prior=prior, scale=0.4, need_prior_grad=True,
             )  # fmt: skip

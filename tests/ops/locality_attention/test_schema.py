@@ -46,8 +46,8 @@ def test_operators_pass_opcheck(impl, prior, layout):
         out, lse, softmax_out = torch.ops.ladnet_fast.locality_attention(*call)
         inputs = [x if x is None else x.detach() for x in (q, k, v, w, b)]
         call = (
-            torch.randn_like(out), *inputs, softmax_out, out, lse, lengths, cu_seqlens,
-            prior, 0.3, prior != "none", impl,
+            torch.randn_like(out), *inputs, lengths, cu_seqlens, prior, 0.3, True, impl,
+            softmax_out, out, lse, prior != "none",
         )  # fmt: skip
         op = torch.ops.ladnet_fast.locality_attention_backward.default
         torch.library.opcheck(op, call)
@@ -62,7 +62,8 @@ def test_the_operator_gives_the_gradients_of_the_plain_function(impl, prior, nam
     w, b = (x.requires_grad_() for x in prior_tensors(name, 2))
     leaves = (q, k, v, w, b)
     given = leaves if prior != "none" else (q, k, v, None, None)
-    out, _, _ = schema.attention_forward(*given, lengths, cu_seqlens, prior, 0.3, True, impl)
+    call = schema.Call(*given, lengths, cu_seqlens, prior, 0.3, True, impl)
+    out, _, _ = schema.attention_forward(call)
     grad = torch.randn_like(out)
     got = torch.autograd.grad(out, leaves, grad, materialize_grads=True)
     bags = {"lengths": lengths, "cu_seqlens": cu_seqlens}
@@ -76,7 +77,8 @@ def test_the_operator_gives_the_gradients_of_the_plain_function(impl, prior, nam
 def test_second_derivatives_are_refused_by_the_operator(impl):
     (q, k, v), _, _ = arguments("dense", torch.float64)
     w, b = prior_tensors("wide", 2)
-    out, _, _ = schema.attention_forward(q, k, v, w, b, None, None, "additive", 0.3, True, impl)
+    call = schema.Call(q, k, v, w, b, None, None, "additive", 0.3, True, impl)
+    out, _, _ = schema.attention_forward(call)
     (dq,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         dq.sum().backward()
@@ -153,7 +155,7 @@ def test_fakes_know_sizes_beyond_32_bits():
         q = torch.empty(1, 1, 2**31, 16, dtype=torch.bfloat16, requires_grad=True)
         w = torch.empty(1)
         out, lse, softmax_out = schema.attention_forward(
-            q, q, q, w, w, None, None, "additive", 1.0, True, IMPLS[-1]
+            schema.Call(q, q, q, w, w, None, None, "additive", 1.0, True, IMPLS[-1])
         )
         assert out.shape == softmax_out.shape == q.shape
         assert lse.shape == (1, 1, 2**31)

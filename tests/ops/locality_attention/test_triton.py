@@ -35,8 +35,9 @@ def test_every_reason_is_listed():
 
 
 def test_the_operator_itself_refuses_tensors_that_kernels_cannot_read():
-    with pytest.raises(RuntimeError, match=r"impl='triton': the kernels need CUDA tensors"):
-        schema.attention_forward(Q, Q, Q, None, None, None, None, "none", 1.0, False, "triton")
+    call = (Q, Q, Q, None, None, None, None, "none", 1.0, False, "triton")
+    with pytest.raises(RuntimeError, match=r"impl='triton' cannot serve.* need CUDA tensors"):
+        torch.ops.ladnet_fast.locality_attention(*call)
 
 
 def test_without_triton_the_package_works_and_says_what_is_missing():
@@ -176,7 +177,12 @@ def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, pr
     monkeypatch.setattr(triton, "_product_precision", lambda q: products)
     q = torch.zeros(3, 2, 1000, 40, dtype=dtype)
     where = {"prior": "logit", "architecture": 90, "precision": precision, "head_size": 40}
-    choose = triton._chooser(q, None, None, plan=None)
+
+    def chooser(q, lengths=None, cu_seqlens=None):
+        call = (q, q, q, None, None, lengths, cu_seqlens, "none", 1.0, True, "triton")
+        return triton._chooser(schema.Call(*call), plan=None)
+
+    choose = chooser(q)
     assert choose("backward_keys", "logit") == configs.lookup("backward_keys", **where)
 
     # With LADNET_AUTOTUNE=1 the same table makes the candidates.
@@ -186,13 +192,13 @@ def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, pr
     monkeypatch.setattr(
         autotune, "chooser", lambda plan, offered, **names: asked.update(names) or offered
     )
-    offered = triton._chooser(q, None, None, plan=None)
+    offered = chooser(q)
     assert offered("backward_keys", "logit") == configs.candidates("backward_keys", **where)
     assert asked == {"device": "X100", "problem": f"{precision} d=40 dense heads<=8 T<=1024"}
-    triton._chooser(q, torch.tensor([7, 8, 9]), None, plan=None)
+    chooser(q, torch.tensor([7, 8, 9]))
     assert asked["problem"] == f"{precision} d=40 padded heads<=8 T<=1024"
     bounds = torch.tensor([0, 7, 8, 9, 1000])
-    triton._chooser(q[:1], None, bounds, plan=None)
+    chooser(q[:1], cu_seqlens=bounds)
     assert asked["problem"] == f"{precision} d=40 packed heads<=2 bags<=4 rows<=1024"
 
 
