@@ -63,7 +63,9 @@ class BackwardPlan {
       run_round(first, std::min(first + slots_, parts_.size()));
     }
     add_prior_gradients();
-    clear_padding(problem_, {tensors_.grad_q, tensors_.grad_k, tensors_.grad_v}, nullptr);
+    parallel_for(padding_items(problem_), problem_.threads, [&](int64_t batch, int) {
+      clear_padding(problem_, {tensors_.grad_q, tensors_.grad_k, tensors_.grad_v}, nullptr, batch);
+    });
   }
 
  private:

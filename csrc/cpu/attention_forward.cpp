@@ -41,16 +41,19 @@ class ForwardPlan {
   }
 
   void run() {
-    parallel_for(static_cast<int64_t>(packing_.size()), problem_.threads, [&](int64_t i, int) {
-      const Item& item = packing_[static_cast<size_t>(i)];
-      pack(item.segment, item.first_panel, item.first_panel + item.panels,
-           shared_.as<char>() + offsets_[item.segment]);
-    });
-    parallel_for(
-        static_cast<int64_t>(blocks_.size()), problem_.threads, [&](int64_t i, int thread) {
-          attend(blocks_[static_cast<size_t>(i)], private_.as<char>() + thread * private_bytes_);
+    const auto packing = static_cast<int64_t>(packing_.size());
+    const auto blocks = static_cast<int64_t>(blocks_.size());
+    parallel_phases(
+        {packing, blocks, padding_items(problem_)}, problem_.threads,
+        [&](int phase, int64_t i, int thread) {
+          if (phase == 0) {
+            pack(packing_[static_cast<size_t>(i)]);
+          } else if (phase == 1) {
+            attend(blocks_[static_cast<size_t>(i)], private_.as<char>() + thread * private_bytes_);
+          } else {
+            clear_padding(problem_, {tensors_.out, tensors_.softmax_out}, tensors_.lse, i);
+          }
         });
-    clear_padding(problem_, {tensors_.out, tensors_.softmax_out}, tensors_.lse);
   }
 
  private:
@@ -79,7 +82,9 @@ class ForwardPlan {
         packed_bytes_ = std::max(packed_bytes_, bytes);
       } else {
         shared += bytes;
-        cut(divide_up(length, kernels_.columns), kPackedPanels, s, &packing_);
+        const int64_t key_panels = divide_up(length, kernels_.columns);
+        const int64_t each = divide_up(key_panels, std::max(problem_.threads, 1));
+        cut(key_panels, std::min(kPackedPanels, each), s, &packing_);
       }
       const int64_t panels = block_panels(length, whole);
       most_panels = std::max(most_panels, panels);
@@ -112,6 +117,11 @@ class ForwardPlan {
     for (int64_t first = 0; first < panels; first += most) {
       items->push_back({segment, first, std::min(most, panels - first)});
     }
+  }
+
+  void pack(const Item& item) const {
+    pack(item.segment, item.first_panel, item.first_panel + item.panels,
+         shared_.as<char>() + offsets_[item.segment]);
   }
 
   // Key panels first .. last - 1 and the values beside them.
