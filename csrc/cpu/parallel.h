@@ -68,32 +68,50 @@ void wait_until(const Done& done) {
   }
 }
 
-// Calls work(phase, item, thread) for item = 0 .. items[phase] - 1 of each phase, as parallel_for
-// does, but starts the threads once: an item begins when all items of earlier phases are done.
-// Items are handed out in order, so whoever waits does so for items that are being worked on.
-template <class Work>
-void parallel_phases(const std::vector<int64_t>& items, int threads, const Work& work) {
-  int64_t total = 0, most = 0;
-  for (int64_t count : items) {
-    total += count;
-    most = count > most ? count : most;
-  }
+// Items of one step of a call. Owned: each thread begins with a run of neighbours, the same ones in
+// every call, whose data may still lie in its cache, and then helps the others; else the threads
+// take one after the other.
+struct Phase {
+  int64_t items;
+  bool owned;
+};
+
+// Calls work(phase, item, thread) for item = 0 .. items - 1 of each phase, as parallel_for does,
+// but starts the threads once: an item begins when all items of earlier phases are done.
+template <int kPhases, class Work>
+void parallel_phases(const Phase (&phases)[kPhases], int threads, const Work& work) {
+  int64_t most = 0;
+  for (const Phase& phase : phases) most = phase.items > most ? phase.items : most;
   const int team = most < threads ? static_cast<int>(most) : threads;
   if (team <= 1) {
-    for (size_t phase = 0; phase < items.size(); ++phase) {
-      for (int64_t item = 0; item < items[phase]; ++item) work(static_cast<int>(phase), item, 0);
+    for (int phase = 0; phase < kPhases; ++phase) {
+      for (int64_t item = 0; item < phases[phase].items; ++item) work(phase, item, 0);
     }
     return;
   }
-  std::atomic<int64_t> next{0}, done{0};
+  // A queue for each thread, a cache line apart.
+  struct alignas(64) Queue {
+    std::atomic<int64_t> taken{0};
+  };
+  std::vector<Queue> queues(static_cast<size_t>(kPhases) * static_cast<size_t>(team));
+  std::atomic<int64_t> done{0};
   run_team(team, [&](int thread) {
-    size_t phase = 0;
-    int64_t begin = 0;  // items of earlier phases
-    for (int64_t item = next++; item < total; item = next++) {
-      while (item >= begin + items[phase]) begin += items[phase++];
-      wait_until([&] { return done.load(std::memory_order_acquire) >= begin; });
-      work(static_cast<int>(phase), item - begin, thread);
-      done.fetch_add(1, std::memory_order_release);
+    int64_t before = 0;  // items of earlier phases
+    for (int phase = 0; phase < kPhases; ++phase) {
+      const int64_t items = phases[phase].items;
+      const int count = phases[phase].owned ? team : 1;
+      for (int turn = 0; turn < count && items > 0; ++turn) {
+        const int owner = (thread + turn) % count;
+        const int64_t first = items * owner / count, last = items * (owner + 1) / count;
+        Queue& queue = queues[static_cast<size_t>(phase * team + owner)];
+        for (int64_t item = first + queue.taken++; item < last; item = first + queue.taken++) {
+          // What is left of earlier phases is being worked on: nobody waits for himself.
+          wait_until([&] { return done.load(std::memory_order_acquire) >= before; });
+          work(phase, item, thread);
+          done.fetch_add(1, std::memory_order_release);
+        }
+      }
+      before += items;
     }
   });
 }
