@@ -6,11 +6,13 @@
 // the bag's share of the work, so that a long bag among many short ones is shared by all threads. A
 // bag of one part is computed by one thread in its own memory. Of a bag with several parts each
 // fills its own buffer of query gradients, and the buffers are added in the order of the parts.
+// Short bags have steps of their own (attention_short_plan.h), which threads share where there are
+// few bags.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
-#include "cpu/attention_kernels.h"
-#include "cpu/attention_plan.h"
+#include "cpu/attention_short_plan.h"
 
 namespace ladnet::attention {
 namespace {
@@ -18,6 +20,7 @@ namespace {
 constexpr int64_t kPartKeys = 512;  // per part, at least: with fewer, adding buffers would dominate
 constexpr int64_t kParts = 64;      // in all, for all bags and heads that are cut
 constexpr int64_t kChunkPanels = 32;
+constexpr int64_t kSharedBytes = int64_t{1} << 26;  // of short bags that threads share
 
 struct PriorGradient {
   double by_w_b[2] = {0.0, 0.0};
@@ -42,48 +45,39 @@ class BackwardPlan {
   BackwardPlan(const Problem& problem, const BackwardTensors& tensors)
       : problem_(problem),
         tensors_(tensors),
-        kernels_(backward_kernels(problem.dtype)),
-        segments_(list_segments(problem)),
-        padded_(round_up(problem.d, kernels_.lanes)),
-        in_place_(size_of(problem.dtype) == static_cast<size_t>(kernels_.element_bytes) &&
-                  problem.d % kernels_.lanes == 0),
-        prior_gradient_(tensors.grad_w != nullptr) {
-    const TableType real = real_type(problem.dtype);
-    const bool logit = problem.prior == Prior::kLogit;
-    bands_ = list_bands(problem, segments_, kernels_.rows + kernels_.columns,
-                        {problem.prior == Prior::kAdditive, logit, prior_gradient_, real, real});
+        heads_(problem, tensors),
+        kernels_(heads_.kernels()),
+        segments_(heads_.segments()) {
     lay_out();
   }
 
   void run() {
-    parallel_for(static_cast<int64_t>(order_.size()), problem_.threads,
-                 [&](int64_t i, int thread) { run_whole(order_[static_cast<size_t>(i)], thread); });
+    const auto whole = static_cast<int64_t>(order_.size());
+    parallel_phases({{whole, false},
+                     {short_->fill_items(), true},
+                     {short_->multiply_items(), true},
+                     {padding_items(problem_), false}},
+                    problem_.threads, [&](int phase, int64_t i, int thread) {
+                      char* memory = private_.as<char>() + thread * private_bytes_;
+                      if (phase == 0) {
+                        run_whole(order_[static_cast<size_t>(i)], memory);
+                      } else if (phase == 1) {
+                        short_->fill(i, thread, memory + scratch_bytes_);
+                      } else if (phase == 2) {
+                        short_->multiply(i, thread, memory + scratch_bytes_, memory);
+                      } else {
+                        clear_padding(problem_, {tensors_.grad_q, tensors_.grad_k, tensors_.grad_v},
+                                      nullptr, i);
+                      }
+                    });
     pack_shared();
     for (size_t first = 0; first < parts_.size(); first += slots_) {
       run_round(first, std::min(first + slots_, parts_.size()));
     }
     add_prior_gradients();
-    clear_padding(problem_, {tensors_.grad_q, tensors_.grad_k, tensors_.grad_v}, nullptr);
   }
 
  private:
-  int64_t query_panels(int64_t length) const { return divide_up(length, kernels_.rows); }
-  int64_t key_panels(int64_t length) const { return divide_up(length, kernels_.columns); }
-
-  int64_t bytes(int64_t count, int64_t width) const {
-    return buffer_bytes(kernels_.element_bytes, count, width);
-  }
-  // The gradient of a segment's queries, as tiles.
-  int64_t tiles_bytes(int64_t length) const {
-    return bytes(query_panels(length) * kernels_.rows, padded_);
-  }
-  int64_t packed_bytes(int64_t length) const {
-    const int64_t queries = query_panels(length) * kernels_.rows;
-    const int64_t keys = key_panels(length) * kernels_.columns;
-    return 2 * bytes(queries, problem_.d) + 2 * bytes(queries, 1) + 2 * bytes(keys, problem_.d) +
-           (in_place_ ? 0 : 3 * bytes(length, padded_));
-  }
-
   // A power of two, so that parts share out evenly among the usual numbers of threads.
   int64_t count_parts(int64_t length, double work) const {
     const double share = work_of(length) / work;
@@ -100,20 +94,37 @@ class BackwardPlan {
   void lay_out() {
     const int64_t threads = std::max(problem_.threads, 1);
     double work = 0.0;
-    for (const Segment& segment : segments_) work += work_of(segment.bag.length);
+    int64_t short_bytes = 0, short_bags = 0;
+    for (const Segment& segment : segments_) {
+      const int64_t length = segment.bag.length;
+      work += work_of(length);
+      if (!heads_.is_short(length)) continue;
+      ++short_bags;
+      short_bytes += heads_.result_bytes(length);
+    }
+    // With more bags than that, one after the other keeps each in its thread's cache.
+    const bool share = threads > 1 && short_bags < 2 * threads && short_bytes <= kSharedBytes;
     int64_t shared = 0, slot = 0, whole = 0;
     for (size_t s = 0; s < segments_.size(); ++s) {
-      const int64_t length = segments_[s].bag.length, parts = count_parts(length, work);
-      const int64_t needed = packed_bytes(length) + tiles_bytes(length);
+      const int64_t length = segments_[s].bag.length;
+      const int64_t packed = heads_.packed_bytes(length);
+      const int64_t needed = packed + heads_.result_bytes(length);
+      const bool is_short = heads_.is_short(length);
+      const int64_t parts = is_short ? 1 : count_parts(length, work);
       offsets_.push_back(shared);
+      if (is_short && share) {
+        shared_short_.push_back(s);
+        whole = std::max(whole, packed);
+        continue;
+      }
       if (parts == 1) {
-        whole_.push_back(s);
+        order_.push_back(s);
         whole = std::max(whole, needed);
         continue;
       }
       shared += needed;
-      slot = std::max(slot, tiles_bytes(length));
-      const int64_t panels = key_panels(length);
+      slot = std::max(slot, heads_.result_bytes(length));
+      const int64_t panels = heads_.key_panels(length);
       for (int64_t p = 0; p < parts; ++p) {
         parts_.push_back({s, p, panels * p / parts, panels * (p + 1) / parts});
       }
@@ -125,119 +136,57 @@ class BackwardPlan {
     private_ = Buffer(checked_product(private_bytes_, threads));
     shared_ = Buffer(shared);
     slot_memory_ = Buffer(checked_product(slot_bytes_, static_cast<int64_t>(slots_)));
-    gradients_.resize(whole_.size() + parts_.size());
+    short_.emplace(heads_, shared_short_, static_cast<int>(threads));
+    gradients_.resize(segments_.size());
+    part_gradients_.resize(parts_.size());
     // The longest first, so that no thread starts a long one at the end while the others wait.
-    for (size_t at = 0; at < whole_.size(); ++at) order_.push_back(at);
-    const auto length_of = [&](size_t at) { return segments_[whole_[at]].bag.length; };
     std::stable_sort(order_.begin(), order_.end(),
-                     [&](size_t a, size_t b) { return length_of(a) > length_of(b); });
+                     [&](size_t a, size_t b) { return heads_.length(a) > heads_.length(b); });
   }
 
-  // The segment's tensors, its place in `memory` for what is packed, and behind that the tiles of
-  // the gradient of its queries.
-  BackwardHead head_of(size_t s, char* memory, char** tiles) const {
-    const Segment& segment = segments_[s];
-    const int64_t length = segment.bag.length, d = problem_.d;
-    const int64_t queries = query_panels(length) * kernels_.rows;
-    const int64_t keys = key_panels(length) * kernels_.columns;
-    const auto take = [&](int64_t count, int64_t width) {
-      char* at = memory;
-      memory += bytes(count, width);
-      return at;
-    };
-    BackwardHead head;
-    head.prior = problem_.prior;
-    head.prior_gradient = prior_gradient_;
-    head.length = length;
-    head.d = d;
-    head.scale = problem_.scale;
-    head.band = band_of(bands_, segment);
-    head.q = rows_of(problem_, tensors_.q, segment);
-    head.k = rows_of(problem_, tensors_.k, segment);
-    head.v = rows_of(problem_, tensors_.v, segment);
-    head.grad_out = rows_of(problem_, tensors_.grad_out, segment);
-    head.attended = rows_of(problem_, tensors_.attended, segment);
-    head.lse = lse_of(problem_, tensors_.lse, segment);
-    head.grad_q = mutable_rows_of(problem_, tensors_.grad_q, segment);
-    head.grad_k = mutable_rows_of(problem_, tensors_.grad_k, segment);
-    head.grad_v = mutable_rows_of(problem_, tensors_.grad_v, segment);
-    head.queries = take(queries, d);
-    head.grads = take(queries, d);
-    head.lse_log2 = take(queries, 1);
-    head.delta = take(queries, 1);
-    head.keys = take(keys, d);
-    head.values = take(keys, d);
-    const auto operand = [&](const ConstRows& rows) -> Operand {
-      if (in_place_) return {rows.data, rows.stride / kernels_.element_bytes};
-      return {take(length, padded_), padded_};
-    };
-    head.query_rows = operand(head.q);
-    head.key_rows = operand(head.k);
-    head.grad_rows = operand(head.grad_out);
-    *tiles = memory;
-    return head;
+  void run_whole(size_t s, char* scratch) {
+    char* packed = scratch + scratch_bytes_;
+    const BackwardHead head =
+        heads_.head(s, packed, packed + heads_.packed_bytes(heads_.length(s)));
+    if (heads_.is_short(head.length)) {
+      return run_short(heads_, head, scratch, gradients_[s].by_w_b);
+    }
+    heads_.pack(head, 0, heads_.panels_to_pack(head.length));
+    kernels_.run(head, 0, heads_.key_panels(head.length), head.grad_queries, gradients_[s].by_w_b,
+                 scratch);
+    kernels_.finish_queries(head, 0, heads_.query_panels(head.length), head.grad_queries, scratch);
   }
 
-  // Everything that comes before products, for a range of a segment's query and key panels.
-  void pack(const BackwardHead& head, int64_t first, int64_t last) const {
-    const int64_t panels = query_panels(head.length), columns = kernels_.columns;
-    kernels_.pack_queries(head, std::min(first, panels), std::min(last, panels));
-    const int64_t keys = key_panels(head.length);
-    kernels_.pack_keys(head, std::min(first, keys), std::min(last, keys));
-    if (in_place_) return;
-    const int64_t begin = std::min(first * columns, head.length);
-    const int64_t end = std::min(last * columns, head.length);
-    const auto widen = [&](const ConstRows& rows, const Operand& to) {
-      kernels_.widen_rows(rows, problem_.d, begin, end, const_cast<void*>(to.data));
-    };
-    widen(head.q, head.query_rows);
-    widen(head.k, head.key_rows);
-    widen(head.grad_out, head.grad_rows);
-  }
-
-  int64_t panels_to_pack(int64_t length) const {
-    return std::max(query_panels(length), key_panels(length));
-  }
-
-  void run_whole(size_t at, int thread) {
-    char* scratch = private_.as<char>() + thread * private_bytes_;
-    char* tiles;
-    const BackwardHead head = head_of(whole_[at], scratch + scratch_bytes_, &tiles);
-    pack(head, 0, panels_to_pack(head.length));
-    kernels_.run(head, 0, key_panels(head.length), tiles, gradients_[at].by_w_b, scratch);
-    kernels_.finish_queries(head, 0, query_panels(head.length), tiles, scratch);
+  // A segment of several parts, in memory that all threads share.
+  BackwardHead shared_head(size_t s) const {
+    char* packed = shared_.as<char>() + offsets_[s];
+    return heads_.head(s, packed, packed + heads_.packed_bytes(heads_.length(s)));
   }
 
   void pack_shared() {
     std::vector<Part> chunks;
     for (const Part& part : parts_) {
       if (part.index > 0) continue;
-      const int64_t panels = panels_to_pack(segments_[part.segment].bag.length);
+      const int64_t panels = heads_.panels_to_pack(heads_.length(part.segment));
       for (int64_t first = 0; first < panels; first += kChunkPanels) {
         chunks.push_back({part.segment, 0, first, std::min(first + kChunkPanels, panels)});
       }
     }
     parallel_for(static_cast<int64_t>(chunks.size()), problem_.threads, [&](int64_t i, int) {
       const Part& chunk = chunks[static_cast<size_t>(i)];
-      char* tiles;
-      pack(head_of(chunk.segment, shared_.as<char>() + offsets_[chunk.segment], &tiles),
-           chunk.first, chunk.last);
+      heads_.pack(shared_head(chunk.segment), chunk.first, chunk.last);
     });
   }
 
   // Parts first .. last - 1, each in a slot; then the slots are added to their segments' sums.
   void run_round(size_t first, size_t last) {
-    parallel_for(static_cast<int64_t>(last - first), problem_.threads,
-                 [&](int64_t slot, int thread) {
-                   const size_t at = first + static_cast<size_t>(slot);
-                   const Part& part = parts_[at];
-                   char* tiles;
-                   const BackwardHead head =
-                       head_of(part.segment, shared_.as<char>() + offsets_[part.segment], &tiles);
-                   kernels_.run(head, part.first, part.last, slot_at(slot),
-                                gradients_[whole_.size() + at].by_w_b,
-                                private_.as<char>() + thread * private_bytes_);
-                 });
+    parallel_for(
+        static_cast<int64_t>(last - first), problem_.threads, [&](int64_t slot, int thread) {
+          const size_t at = first + static_cast<size_t>(slot);
+          const Part& part = parts_[at];
+          kernels_.run(shared_head(part.segment), part.first, part.last, slot_at(slot),
+                       part_gradients_[at].by_w_b, private_.as<char>() + thread * private_bytes_);
+        });
     for (size_t begin = first; begin < last;) {
       size_t end = begin;
       while (end < last && parts_[end].segment == parts_[begin].segment) ++end;
@@ -251,12 +200,12 @@ class BackwardPlan {
   // Adds the slots of parts begin .. end - 1, all of one segment, in their order; writes the
   // gradient after the last.
   void add_up(size_t begin, size_t end, size_t first_of_round) {
-    char* sum;
     const size_t s = parts_[begin].segment;
-    const BackwardHead head = head_of(s, shared_.as<char>() + offsets_[s], &sum);
-    const int64_t panels = query_panels(head.length);
+    const BackwardHead head = shared_head(s);
+    char* sum = static_cast<char*>(head.grad_queries);
+    const int64_t panels = heads_.query_panels(head.length);
     const bool complete = end == parts_.size() || parts_[end].segment != s;
-    const int64_t width = kernels_.rows * padded_;
+    const int64_t width = kernels_.rows * heads_.padded();
     parallel_for(divide_up(panels, kChunkPanels), problem_.threads, [&](int64_t chunk, int thread) {
       const int64_t from = chunk * kChunkPanels;
       const int64_t to = std::min(from + kChunkPanels, panels);
@@ -278,17 +227,18 @@ class BackwardPlan {
     });
   }
 
-  void add_prior_gradients() const {
-    if (!prior_gradient_) return;
+  void add_prior_gradients() {
+    if (tensors_.grad_w == nullptr) return;
+    for (size_t bag = 0; bag < shared_short_.size(); ++bag) {
+      short_->sum_prior_gradients(bag, gradients_[shared_short_[bag]].by_w_b);
+    }
     std::vector<PriorGradient> totals(static_cast<size_t>(problem_.heads));
     const auto add_to = [&](size_t segment, const PriorGradient& gradient) {
       PriorGradient& total = totals[static_cast<size_t>(segments_[segment].head)];
       for (int i = 0; i < 2; ++i) total.by_w_b[i] += gradient.by_w_b[i];
     };
-    for (size_t i = 0; i < whole_.size(); ++i) add_to(whole_[i], gradients_[i]);
-    for (size_t i = 0; i < parts_.size(); ++i) {
-      add_to(parts_[i].segment, gradients_[whole_.size() + i]);
-    }
+    for (size_t s = 0; s < segments_.size(); ++s) add_to(s, gradients_[s]);
+    for (size_t i = 0; i < parts_.size(); ++i) add_to(parts_[i].segment, part_gradients_[i]);
     for (size_t head = 0; head < totals.size(); ++head) {
       put(tensors_.grad_w, head, totals[head].by_w_b[0]);
       put(tensors_.grad_b, head, totals[head].by_w_b[1]);
@@ -305,17 +255,16 @@ class BackwardPlan {
 
   const Problem& problem_;
   const BackwardTensors& tensors_;
+  const BackwardHeads heads_;
   const BackwardKernels& kernels_;
-  const std::vector<Segment> segments_;
-  const int64_t padded_;
-  const bool in_place_;  // products read q, k and grad_out where torch stores them
-  const bool prior_gradient_;
-  std::vector<BandTables> bands_;
-  std::vector<size_t> whole_;             // segments of one part
-  std::vector<size_t> order_;             // in which whole_ is worked off
+  const std::vector<Segment>& segments_;
+  std::vector<size_t> order_;             // in which segments of one part are worked off
+  std::vector<size_t> shared_short_;      // short segments that threads share
   std::vector<Part> parts_;               // of the others
   std::vector<int64_t> offsets_;          // of a segment of several parts in shared_
-  std::vector<PriorGradient> gradients_;  // of whole_, then of parts_
+  std::vector<PriorGradient> gradients_;  // of segments that are not of several parts
+  std::vector<PriorGradient> part_gradients_;
+  std::optional<ShortBags> short_;
   int64_t scratch_bytes_ = 0, private_bytes_ = 0, slot_bytes_ = 0;
   size_t slots_ = 1;
   Buffer private_, shared_, slot_memory_;

@@ -15,6 +15,7 @@ using attention::BackwardHead;
 
 template <class Real>
 class BackwardRun {
+ protected:
   using Format = Plain<Real>;
   static constexpr int kWide = kColumns<Real>;
   static constexpr int kQueries = 192;
@@ -74,8 +75,7 @@ class BackwardRun {
     for (int64_t begin = first; begin < last; begin += tiles) {
       work.keys_block(begin, lesser(begin + tiles, last));
     }
-    prior_gradient[0] = work.grad_w;
-    prior_gradient[1] = work.grad_b;
+    for (int i = 0; i < 2; ++i) prior_gradient[i] = work.by_w_b[i];
   }
 
   static void finish_queries(const BackwardHead& head, int64_t first, int64_t last,
@@ -97,7 +97,7 @@ class BackwardRun {
             &finish_queries};
   }
 
- private:
+ protected:
   struct Layout {
     Layout(int64_t d, char* base) {
       const int64_t padded = round_to(d, kLanes<Real>);
@@ -157,7 +157,11 @@ class BackwardRun {
       const int64_t panels = lesser(block, query_panels - q), q0 = q * kRows;
       const int64_t queries = lesser(panels * kRows, head.length - q0);
       for (int64_t c = 0; c < last - first; ++c) {
-        for (int64_t p = 0; p < panels; ++p) slopes_tile(q, p, first, c);
+        for (int64_t p = 0; p < panels; ++p) {
+          const int64_t at = p * kRows * kStride + c * kWide;
+          slopes_tile<2, false>(q + p, first + c, scratch.probabilities + at, scratch.slopes + at,
+                                by_w_b);
+        }
       }
       for_columns<Real>(padded, [&](auto width, int64_t column) {
         constexpr int kVectors = decltype(width)::value;
@@ -177,20 +181,20 @@ class BackwardRun {
     finish_keys(k0, keys, key_tiles);
   }
 
-  // P and dS / scale of one tile: panel p of the query block at panel q, tile c of the key block
-  // at tile `first`.
-  void slopes_tile(int64_t q, int64_t p, int64_t first, int64_t c) {
-    const int64_t panel = q + p, at = panel * kRows * head.d;
-    const int64_t key_at = (first + c) * head.d * kWide;
-    const int64_t i0 = panel * kRows, j0 = (first + c) * kWide;
+  // P and dS / scale between the queries of `panel` and the keys of `key_tile`, or the first half
+  // of them. With kWithPrior what is left of P is P + G, whose product with dO is all of dV.
+  template <int kVectors, bool kWithPrior>
+  void slopes_tile(int64_t panel, int64_t key_tile, Real* probabilities, Real* slopes,
+                   double sums[2]) {
+    constexpr int kWidth = kVectors * kLanes<Real>;
+    const int64_t at = panel * kRows * head.d, key_at = key_tile * head.d * kWide;
+    const int64_t i0 = panel * kRows, j0 = key_tile * kWide;
     const bool near = head.band.radius >= 0 && j0 - (i0 + kRows - 1) <= head.band.radius &&
                       i0 - (j0 + kWide - 1) <= head.band.radius;
     const bool logit = head.prior == Prior::kLogit;
-    Real* probabilities = scratch.probabilities + p * kRows * kStride + c * kWide;
-    Real* slopes = scratch.slopes + p * kRows * kStride + c * kWide;
 
-    Accumulators<Real, 2> tile;
-    set_zero<Real, 2>(tile);
+    Accumulators<Real, kVectors> tile;
+    set_zero<Real, kVectors>(tile);
     add_product<Format, 1, kRows>(tile, static_cast<const Real*>(head.queries) + at,
                                   static_cast<const Real*>(head.keys) + key_at, kWide, head.d);
     if (logit && near) {
@@ -198,63 +202,76 @@ class BackwardRun {
       LADNET_UNROLL
       for (int i = 0; i < kRows; ++i) {
         LADNET_UNROLL
-        for (int h = 0; h < 2; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
+        for (int h = 0; h < kVectors; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
       }
     }
     const Real* lse = static_cast<const Real*>(head.lse_log2) + i0;
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       LADNET_UNROLL
-      for (int h = 0; h < 2; ++h) {
+      for (int h = 0; h < kVectors; ++h) {
         store(probabilities + i * kStride + h * kLanes<Real>, exp2(tile[i][h] - broadcast(lse[i])));
       }
     }
 
-    set_zero<Real, 2>(tile);
+    set_zero<Real, kVectors>(tile);
     add_product<Format, 1, kRows>(tile, static_cast<const Real*>(head.grads) + at,
                                   static_cast<const Real*>(head.values) + key_at, kWide, head.d);
     const bool wanted = head.prior_gradient && near;
     if (wanted && !logit) {
-      store_tile<Real, 2>(tile, slopes, kStride);
-      add_prior_gradient(slopes, j0 - i0);
-      load_tile<Real, 2>(tile, slopes, kStride);
+      store_tile<Real, kVectors>(tile, slopes, kStride);
+      add_prior_gradient<kVectors>(slopes, j0 - i0, sums);
+      load_tile<Real, kVectors>(tile, slopes, kStride);
     }
     const Real* delta = static_cast<const Real*>(head.delta) + i0;
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       LADNET_UNROLL
-      for (int h = 0; h < 2; ++h) {
+      for (int h = 0; h < kVectors; ++h) {
         const int at_h = i * kStride + h * kLanes<Real>;
         store(slopes + at_h, load(probabilities + at_h) * (tile[i][h] - broadcast(delta[i])));
       }
     }
+    if (kWithPrior && head.prior == Prior::kAdditive && near) {
+      const Real* gain = static_cast<const Real*>(head.band.gain) + (j0 - i0);
+      LADNET_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        LADNET_UNROLL
+        for (int h = 0; h < kVectors; ++h) {
+          Real* to = probabilities + i * kStride + h * kLanes<Real>;
+          store(to, load(to) + load(gain - i + h * kLanes<Real>));
+        }
+      }
+    }
     if (__builtin_expect(head.length == 1, 0)) {
       // The softmax of one logit is constant, so dS is 0; by a product, so that a NaN stays.
-      for (int h = 0; h < kWide; ++h) slopes[h] *= Real(0);
+      for (int h = 0; h < kWidth; ++h) slopes[h] *= Real(0);
     }
     if (wanted && logit) {
       // Keys beyond the end have probabilities here. No product reads them, but this sum would.
-      for (int i = 0; i < kRows && j0 + kWide > head.length; ++i) {
-        for (int64_t j = head.length - j0; j < kWide; ++j) slopes[i * kStride + j] = 0;
+      for (int i = 0; i < kRows && j0 + kWidth > head.length; ++i) {
+        for (int64_t j = head.length - j0; j < kWidth; ++j) slopes[i * kStride + j] = 0;
       }
-      add_prior_gradient(slopes, j0 - i0);
+      add_prior_gradient<kVectors>(slopes, j0 - i0, sums);
     }
   }
 
   // sum over a tile of dG dG/dw and dG dG/db, where `grads` holds dG (additive: dP, logit: dS).
-  __attribute__((noinline)) void add_prior_gradient(const Real* grads, int64_t distance) {
+  template <int kVectors>
+  __attribute__((noinline)) void add_prior_gradient(const Real* grads, int64_t distance,
+                                                    double sums[2]) {
     Vec<Real> by_w = broadcast(Real(0)), by_b = broadcast(Real(0));
     const Real* slope_w = static_cast<const Real*>(head.band.slope_w) + distance;
     const Real* slope_b = static_cast<const Real*>(head.band.slope_b) + distance;
     for (int i = 0; i < kRows; ++i) {
-      for (int h = 0; h < kWide; h += kLanes<Real>) {
+      for (int h = 0; h < kVectors * kLanes<Real>; h += kLanes<Real>) {
         const Vec<Real> grad = load(grads + i * kStride + h);
         by_w = multiply_add(load(slope_w - i + h), grad, by_w);
         by_b = multiply_add(load(slope_b - i + h), grad, by_b);
       }
     }
-    grad_w += sum<Real>(by_w);
-    grad_b += sum<Real>(by_b);
+    sums[0] += sum<Real>(by_w);
+    sums[1] += sum<Real>(by_b);
   }
 
   // Gradient of key tile r: the columns of `left` times rows of queries or of their gradients.
@@ -334,7 +351,7 @@ class BackwardRun {
   const Layout scratch;
   const int64_t padded, query_panels;
   Real* const grad_queries;
-  double grad_w = 0, grad_b = 0;
+  double by_w_b[2] = {0, 0};
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ template <>
 struct ForwardFormat<Bf16Pairs> {
   using Element = uint16_t;
   static constexpr int kBlock = 256;
+  static constexpr bool kAddsPrior = false;
 
   // Multiplying q by the scale here would round it once more: to_logits does that.
   template <int kWidth>
@@ -24,6 +25,10 @@ struct ForwardFormat<Bf16Pairs> {
   LADNET_INLINE void store_probabilities(Element* to, VecF left, VecF right) {
     const __m512bh both = _mm512_cvtne2ps_pbh((__m512)right, (__m512)left);
     memcpy(to, &both, sizeof(both));
+  }
+  LADNET_INLINE void store_probabilities(Element* to, VecF left) {
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)left);
+    memcpy(to, &half, sizeof(half));
   }
   // Exact: the factor is a power of two. (Below the normal range rows lose what rounding to
   // the sum would have lost.)

@@ -1,9 +1,9 @@
 // Plans the forward pass: who packs the keys, and how many rows a thread takes at a time.
 //
-// A short bag is one item of work: one thread packs its keys, which then lie in that thread's
-// cache, and computes all its rows. The keys of a long bag are packed once by all threads, and its
-// rows are cut into blocks. Cutting rows changes no bit of the result, so it may depend on the
-// thread count.
+// The keys of a short bag are packed by every thread that computes rows of it, into memory of its
+// own: what another thread has written takes longer to fetch. Where there are many bags each is one
+// item of work. The keys of a long bag are packed once by all threads. Cutting rows changes no bit
+// of the result, so it may depend on the thread count.
 #include <algorithm>
 
 #include "cpu/attention_kernels.h"
@@ -16,11 +16,16 @@ constexpr int64_t kPackedPanels = 8;  // that one item of packing takes
 constexpr int64_t kShortBytes =
     1 << 18;  // of packed keys: what a private cache holds with the rest
 
-// Panels of keys to pack, or of query rows to compute; for a short bag the size of its blocks.
+// Panels of keys to pack, or of query rows to compute, in blocks of so many.
 struct Item {
   size_t segment;
-  int64_t first_panel;
-  int64_t panels;
+  int64_t first, last;
+  int64_t block;
+};
+
+// The segment whose keys a thread has packed for itself, a cache line apart.
+struct alignas(64) Packed {
+  size_t segment = SIZE_MAX;
 };
 
 class ForwardPlan {
@@ -41,16 +46,20 @@ class ForwardPlan {
   }
 
   void run() {
-    parallel_for(static_cast<int64_t>(packing_.size()), problem_.threads, [&](int64_t i, int) {
-      const Item& item = packing_[static_cast<size_t>(i)];
-      pack(item.segment, item.first_panel, item.first_panel + item.panels,
-           shared_.as<char>() + offsets_[item.segment]);
-    });
-    parallel_for(
-        static_cast<int64_t>(blocks_.size()), problem_.threads, [&](int64_t i, int thread) {
-          attend(blocks_[static_cast<size_t>(i)], private_.as<char>() + thread * private_bytes_);
-        });
-    clear_padding(problem_, {tensors_.out, tensors_.softmax_out}, tensors_.lse);
+    const auto packing = static_cast<int64_t>(packing_.size());
+    const auto blocks = static_cast<int64_t>(blocks_.size());
+    const bool owned = !many_segments();
+    parallel_phases({{packing, owned}, {blocks, owned}, {padding_items(problem_), owned}},
+                    problem_.threads, [&](int phase, int64_t i, int thread) {
+                      if (phase == 0) {
+                        pack(packing_[static_cast<size_t>(i)]);
+                      } else if (phase == 1) {
+                        attend(blocks_[static_cast<size_t>(i)], thread);
+                      } else {
+                        clear_padding(problem_, {tensors_.out, tensors_.softmax_out}, tensors_.lse,
+                                      i);
+                      }
+                    });
   }
 
  private:
@@ -63,9 +72,8 @@ class ForwardPlan {
     return buffer_bytes(kernels_.element_bytes, round_up(length, kernels_.pack),
                         round_up(problem_.d, kernels_.lanes));
   }
-  bool is_short(const Segment& segment) const {
-    const auto many = static_cast<int64_t>(segments_.size()) >= 2 * problem_.threads;
-    return (many || problem_.threads <= 1) && key_bytes(segment.bag.length) <= kShortBytes;
+  bool many_segments() const {
+    return problem_.threads <= 1 || static_cast<int64_t>(segments_.size()) >= 2 * problem_.threads;
   }
 
   void lay_out() {
@@ -73,18 +81,21 @@ class ForwardPlan {
     for (size_t s = 0; s < segments_.size(); ++s) {
       const int64_t length = segments_[s].bag.length;
       const int64_t bytes = key_bytes(length) + value_bytes(length);
-      const bool whole = is_short(segments_[s]);
-      offsets_.push_back(whole ? -1 : shared);
-      if (whole) {
+      const bool is_short = key_bytes(length) <= kShortBytes;
+      const bool whole = is_short && many_segments();
+      offsets_.push_back(is_short ? -1 : shared);
+      if (is_short) {
         packed_bytes_ = std::max(packed_bytes_, bytes);
       } else {
         shared += bytes;
-        cut(divide_up(length, kernels_.columns), kPackedPanels, s, &packing_);
+        const int64_t key_panels = divide_up(length, kernels_.columns);
+        const int64_t each = divide_up(key_panels, std::max(problem_.threads, 1));
+        cut(key_panels, std::min(kPackedPanels, each), s, &packing_);
       }
       const int64_t panels = block_panels(length, whole);
       most_panels = std::max(most_panels, panels);
       if (whole) {
-        blocks_.push_back({s, 0, panels});
+        blocks_.push_back({s, 0, divide_up(length, kernels_.rows), panels});
       } else {
         cut(divide_up(length, kernels_.rows), panels, s, &blocks_);
       }
@@ -93,6 +104,7 @@ class ForwardPlan {
     private_bytes_ = round_up(block_bytes_ + packed_bytes_, Buffer::kAlignment);
     shared_ = Buffer(shared);
     private_ = Buffer(checked_product(private_bytes_, std::max(problem_.threads, 1)));
+    packed_.resize(static_cast<size_t>(std::max(problem_.threads, 1)));
   }
 
   // Panels of a block: about 96 rows, twice that where keys come from memory, fewer where a bag
@@ -110,8 +122,12 @@ class ForwardPlan {
 
   static void cut(int64_t panels, int64_t most, size_t segment, std::vector<Item>* items) {
     for (int64_t first = 0; first < panels; first += most) {
-      items->push_back({segment, first, std::min(most, panels - first)});
+      items->push_back({segment, first, std::min(first + most, panels), most});
     }
+  }
+
+  void pack(const Item& item) const {
+    pack(item.segment, item.first, item.last, shared_.as<char>() + offsets_[item.segment]);
   }
 
   // Key panels first .. last - 1 and the values beside them.
@@ -125,11 +141,16 @@ class ForwardPlan {
                          to + key_bytes(length));
   }
 
-  void attend(const Item& item, char* memory) const {
+  void attend(const Item& item, int thread) {
+    char* memory = private_.as<char>() + thread * private_bytes_;
     const Segment& segment = segments_[item.segment];
     const int64_t length = segment.bag.length, offset = offsets_[item.segment];
     char* packed = offset < 0 ? memory + block_bytes_ : shared_.as<char>() + offset;
-    if (offset < 0) pack(item.segment, 0, divide_up(length, kernels_.columns), packed);
+    size_t& own = packed_[static_cast<size_t>(thread)].segment;
+    if (offset < 0 && own != item.segment) {
+      pack(item.segment, 0, divide_up(length, kernels_.columns), packed);
+      own = item.segment;
+    }
 
     ForwardTask task;
     task.prior = problem_.prior;
@@ -150,11 +171,9 @@ class ForwardPlan {
     task.softmax_out = mutable_rows_of(problem_, tensors_.softmax_out, segment);
     task.lse = lse_of(problem_, tensors_.lse, segment);
     task.scratch = memory;
-    const int64_t end =
-        offset < 0 ? divide_up(length, kernels_.rows) : item.first_panel + item.panels;
-    for (int64_t panel = item.first_panel; panel < end; panel += item.panels) {
+    for (int64_t panel = item.first; panel < item.last; panel += item.block) {
       task.first_panel = panel;
-      task.panels = std::min(item.panels, end - panel);
+      task.panels = std::min(item.block, item.last - panel);
       kernels_.run(task);
     }
   }
@@ -167,6 +186,7 @@ class ForwardPlan {
   bool in_place_;                 // products read v where torch stores it
   std::vector<int64_t> offsets_;  // of a segment's packed keys in shared_; -1: a short bag
   std::vector<Item> packing_, blocks_;
+  std::vector<Packed> packed_;
   int64_t packed_bytes_ = 0, block_bytes_ = 0, private_bytes_ = 0;
   Buffer shared_, private_;
 };

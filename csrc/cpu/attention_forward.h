@@ -4,8 +4,9 @@
 // with the values. m is the running maximum, raised lazily: only where a logit exceeds it by kSlack
 // in base 2, and then to an integer, so that earlier sums are rescaled by a power of two, exactly.
 // After the last key the outputs are divided by the sums, and the additive prior's banded product
-// is added to the same accumulators. The logit prior is added to the logits of tiles near the
-// diagonal.
+// is added to the same accumulators. Where all keys are one block and nobody asks for the softmax
+// part, the prior is added to the probabilities instead, which saves that product. The logit prior
+// is added to the logits of tiles near the diagonal.
 #pragma once
 
 #include "cpu/attention_pack.h"
@@ -35,6 +36,8 @@ struct ForwardFormat<Plain<Real>> {
   using Element = Real;
   // Keys of a block: with the values' rows and the probabilities they fill half of a 1 MiB cache.
   static constexpr int kBlock = sizeof(Real) == 4 ? 256 : 128;
+  // Probabilities have the digits for the prior.
+  static constexpr bool kAddsPrior = true;
 
   template <int kWidth>
   static void pack_panel(const ConstRows& rows, int64_t length, int64_t d, int64_t panel,
@@ -47,6 +50,7 @@ struct ForwardFormat<Plain<Real>> {
     store(to, left);
     store(to + kLanes<Real>, right);
   }
+  LADNET_INLINE void store_probabilities(Element* to, Vec<Real> left) { store(to, left); }
   static void rescale(Element* row, int64_t count, Real factor) {
     for (int64_t j = 0; j < count; ++j) row[j] *= factor;
   }
@@ -141,30 +145,41 @@ class ForwardBlock {
   void run() {
     start();
     const int64_t last = (task.length + kWide - 1) / kWide;
+    const bool prior = task.prior == Prior::kAdditive && task.band.radius >= 0;
+    const bool inside =
+        Storage::kAddsPrior && prior && task.length <= kKeys && task.softmax_out.data == nullptr;
     for (int64_t first = 0; first < last; first += kKeys / kWide) {
       const int64_t tiles = lesser(kKeys / kWide, last - first);
-      for (int64_t c = 0; c < tiles; ++c) {
-        for (int64_t p = 0; p < task.panels; ++p) attend(p, first, c);
-      }
       const int64_t count = lesser(task.length - first * kWide, tiles * kWide);
+      for (int64_t c = 0; c < tiles; ++c) {
+        if (count - c * kWide > kLanes<Real>) {
+          for (int64_t p = 0; p < task.panels; ++p) attend<2>(p, first, c);
+        } else {
+          for (int64_t p = 0; p < task.panels; ++p) attend<1>(p, first, c);
+        }
+      }
+      if constexpr (Storage::kAddsPrior) {
+        for (int64_t p = 0; inside && p < task.panels; ++p) add_prior_inside(p);
+      }
       for_columns<Real>(padded, [&](auto width, int64_t column) {
         for (int64_t p = 0; p < task.panels; ++p) {
           gather<decltype(width)::value>(p, column, first * kWide, count);
         }
       });
     }
-    for (int64_t p = 0; p < task.panels; ++p) finish_softmax(p);
-    if (task.prior == Prior::kAdditive && task.band.radius >= 0) {
-      // Bands of neighbouring panels overlap: what one has read, the next finds in the cache.
-      for_columns<Real>(padded, [&](auto width, int64_t column) {
-        for (int64_t p = 0; p < task.panels; ++p) {
-          Storage::template add_prior<decltype(width)::value>(
-              out_tile(p, column), task.band, (task.first_panel + p) * kRows,
-              values + column * kPack, task.values.stride, task.length);
-        }
-      });
-    }
-    for (int64_t p = 0; p < task.panels; ++p) write(p, task.out);
+    for (int64_t p = 0; p < task.panels; ++p) finish_softmax(p, prior, inside);
+    if (!prior || inside) return;
+    // Bands of neighbouring panels overlap: what one has read, the next finds in the cache.
+    for_columns<Real>(padded, [&](auto width, int64_t column) {
+      for (int64_t p = 0; p < task.panels; ++p) {
+        Storage::template add_prior<decltype(width)::value>(
+            out_tile(p, column), task.band, (task.first_panel + p) * kRows, values + column * kPack,
+            task.values.stride, task.length);
+      }
+    });
+    Real ones[kRows];
+    for (Real& one : ones) one = 1;
+    for (int64_t p = 0; p < task.panels; ++p) write(p, ones, task.out);
   }
 
   void start() {
@@ -173,7 +188,6 @@ class ForwardBlock {
                                           task.scale * kLog2E, scratch.queries + p * kRows * depth);
     }
     const int64_t rows = task.panels * kRows;
-    memset(scratch.out, 0, static_cast<size_t>(rows * padded) * sizeof(Real));
     memset(scratch.sums, 0, static_cast<size_t>(rows * kLanes<Real>) * sizeof(Real));
     for (int64_t i = 0; i < rows; ++i) {
       scratch.shift[i] = Real(0);
@@ -182,9 +196,10 @@ class ForwardBlock {
   }
 
   // Probabilities of tile c of the block that begins at tile `first`, not yet divided.
+  template <int kVectors>
   void attend(int64_t p, int64_t first, int64_t c) {
-    Accumulators<Real, 2> tile;
-    set_zero<Real, 2>(tile);
+    Accumulators<Real, kVectors> tile;
+    set_zero<Real, kVectors>(tile);
     add_product<Format, kPack, kPack * kRows>(tile, scratch.queries + p * kRows * depth,
                                               keys + (first + c) * depth * kWide, kWide * kPack,
                                               depth / kPack);
@@ -192,62 +207,80 @@ class ForwardBlock {
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       LADNET_UNROLL
-      for (int h = 0; h < 2; ++h) tile[i][h] = Storage::to_logits(tile[i][h], factor);
+      for (int h = 0; h < kVectors; ++h) tile[i][h] = Storage::to_logits(tile[i][h], factor);
     }
-    if (task.prior == Prior::kLogit && task.band.radius >= 0 &&
-        j0 - (i0 + kRows - 1) <= task.band.radius && i0 - (j0 + kWide - 1) <= task.band.radius) {
+    if (task.prior == Prior::kLogit && is_near(i0, j0)) {
       const Real* gain = static_cast<const Real*>(task.band.gain_log2) + (j0 - i0);
       LADNET_UNROLL
       for (int i = 0; i < kRows; ++i) {
         LADNET_UNROLL
-        for (int h = 0; h < 2; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
+        for (int h = 0; h < kVectors; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
       }
     }
-    if (__builtin_expect(j0 + kWide > task.length, 0)) hide_padding(tile, task.length - j0);
+    if (__builtin_expect(j0 + kVectors * kLanes<Real> > task.length, 0)) {
+      hide_padding<kVectors>(tile, task.length - j0);
+    }
 
     Element* probabilities = scratch.probabilities + p * kRows * kStride + c * kWide;
     const Real* limit = scratch.limit + p * kRows;
-    auto exceeds = greater(maximum(tile[0][0], tile[0][1]), broadcast(limit[0]));
+    auto exceeds = greater(maximum(tile[0][0], tile[0][kVectors - 1]), broadcast(limit[0]));
     LADNET_UNROLL
     for (int i = 1; i < kRows; ++i) {
-      exceeds |= greater(maximum(tile[i][0], tile[i][1]), broadcast(limit[i]));
+      exceeds |= greater(maximum(tile[i][0], tile[i][kVectors - 1]), broadcast(limit[i]));
     }
     if (__builtin_expect(any(exceeds), 0)) {
-      Real logits[kRows * kWide];
-      store_tile<Real, 2>(tile, logits, kWide);
-      raise(p, logits, c * kWide);
-      load_tile<Real, 2>(tile, logits, kWide);
+      Real logits[kRows * kVectors * kLanes<Real>];
+      store_tile<Real, kVectors>(tile, logits, kVectors * kLanes<Real>);
+      raise<kVectors>(p, logits, first == 0, c * kWide);
+      load_tile<Real, kVectors>(tile, logits, kVectors * kLanes<Real>);
     }
     const Real* shift = scratch.shift + p * kRows;
     Real* sums = scratch.sums + p * kRows * kLanes<Real>;
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       const Vec<Real> m = broadcast(shift[i]);
-      const Vec<Real> left = exp2(tile[i][0] - m), right = exp2(tile[i][1] - m);
-      Storage::store_probabilities(probabilities + i * kStride, left, right);
+      Vec<Real> total = exp2(tile[i][0] - m);
+      if constexpr (kVectors == 2) {
+        const Vec<Real> right = exp2(tile[i][1] - m);
+        Storage::store_probabilities(probabilities + i * kStride, total, right);
+        total = total + right;
+      } else {
+        Storage::store_probabilities(probabilities + i * kStride, total);
+      }
       Real* sum = sums + i * kLanes<Real>;
-      store(sum, load(sum) + (left + right));
+      store(sum, load(sum) + total);
     }
   }
 
+  // Whether the prior counts between the rows from i0 and the keys from j0 of a tile.
+  bool is_near(int64_t i0, int64_t j0) const {
+    return task.band.radius >= 0 && j0 - (i0 + kRows - 1) <= task.band.radius &&
+           i0 - (j0 + kWide - 1) <= task.band.radius;
+  }
+
   // Keys from `valid` on do not exist.
-  LADNET_INLINE void hide_padding(Accumulators<Real, 2>& tile, int64_t valid) {
-    Real mask[kWide];
-    for (int j = 0; j < kWide; ++j) mask[j] = j < valid ? Real(0) : -Real(INFINITY);
+  template <int kVectors>
+  LADNET_INLINE void hide_padding(Accumulators<Real, kVectors>& tile, int64_t valid) {
+    Real mask[kVectors * kLanes<Real>];
+    for (int j = 0; j < kVectors * kLanes<Real>; ++j)
+      mask[j] = j < valid ? Real(0) : -Real(INFINITY);
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       LADNET_UNROLL
-      for (int h = 0; h < 2; ++h) tile[i][h] += load(mask + h * kLanes<Real>);
+      for (int h = 0; h < kVectors; ++h) tile[i][h] += load(mask + h * kLanes<Real>);
     }
   }
 
   // Raises m of the rows whose logits exceed their limit, and scales what they have so far: sums,
-  // outputs, and the first `done` probabilities of this block.
-  __attribute__((noinline)) void raise(int64_t p, const Real* logits, int64_t done) {
+  // outputs, which the first block has none of, and the first `done` probabilities of this block.
+  template <int kVectors>
+  __attribute__((noinline)) void raise(int64_t p, const Real* logits, bool first_block,
+                                       int64_t done) {
+    constexpr int kWidth = kVectors * kLanes<Real>;
     for (int i = 0; i < kRows; ++i) {
       const int64_t row = p * kRows + i;
-      const Real most =
-          largest<Real>(maximum(load(logits + i * kWide), load(logits + i * kWide + kLanes<Real>)));
+      const Real most = largest<Real>(
+          maximum(load(logits + i * kWidth), load(logits + (i + 1) * kWidth - kLanes<Real>)));
       if (!(most > scratch.limit[row])) continue;
       const Real raised = static_cast<Real>(ceil(most));
       const bool first = scratch.limit[row] == -Real(INFINITY);
@@ -256,10 +289,10 @@ class ForwardBlock {
       scratch.limit[row] = raised + kSlack;
       Real* sum = scratch.sums + row * kLanes<Real>;
       store(sum, load(sum) * broadcast(ratio));
-      for_columns<Real>(padded, [&](auto width, int64_t column) {
-        constexpr int kVectors = decltype(width)::value;
-        Real* out = out_tile(p, column) + i * kVectors * kLanes<Real>;
-        for (int h = 0; h < kVectors; ++h, out += kLanes<Real>) {
+      for_columns<Real>(first_block ? 0 : padded, [&](auto width, int64_t column) {
+        constexpr int kCount = decltype(width)::value;
+        Real* out = out_tile(p, column) + i * kCount * kLanes<Real>;
+        for (int h = 0; h < kCount; ++h, out += kLanes<Real>) {
           store(out, load(out) * broadcast(ratio));
         }
       });
@@ -271,7 +304,7 @@ class ForwardBlock {
     return scratch.out + p * kRows * padded + kRows * column;
   }
 
-  // Adds the values of `count` keys from key j0 on.
+  // Adds the values of `count` keys from key j0 on; those of the first block overwrite.
   template <int kVectors>
   void gather(int64_t p, int64_t column, int64_t j0, int64_t count) {
     constexpr int kWidth = kVectors * kLanes<Real>;
@@ -281,13 +314,16 @@ class ForwardBlock {
     add_product<Format, kStride, kPack>(tile, scratch.probabilities + p * kRows * kStride,
                                         values + j0 / kPack * task.values.stride + column * kPack,
                                         task.values.stride, (count + kPack - 1) / kPack);
-    add_tile<Real, kVectors>(tile, out, kWidth);
+    if (j0 == 0) {
+      store_tile<Real, kVectors>(tile, out, kWidth);
+    } else {
+      add_tile<Real, kVectors>(tile, out, kWidth);
+    }
   }
 
-  // Divides the sums out; what then lies in the tiles is the softmax part.
-  void finish_softmax(int64_t p) {
+  // The sums' reciprocals; lse.
+  void finish_sums(int64_t p, Real* inverse) {
     const int64_t i0 = (task.first_panel + p) * kRows;
-    Real inverse[kRows];
     for (int i = 0; i < kRows; ++i) {
       const int64_t row = p * kRows + i;
       const Real total = sum<Real>(load(scratch.sums + row * kLanes<Real>));
@@ -297,10 +333,44 @@ class ForwardBlock {
             static_cast<Real>((scratch.shift[row] + log2(double(total))) * kLn2);
       }
     }
-    for_columns<Real>(padded, [&](auto width, int64_t column) {
-      divide<decltype(width)::value>(p, column, inverse);
-    });
-    if (task.softmax_out.data != nullptr) write(p, task.softmax_out);
+  }
+
+  // Divides the probabilities of the only block by their sums and adds the prior.
+  void add_prior_inside(int64_t p) {
+    const int64_t i0 = (task.first_panel + p) * kRows;
+    Real inverse[kRows];
+    finish_sums(p, inverse);
+    for (int64_t j0 = 0; j0 < task.length; j0 += kLanes<Real>) {
+      Real* probabilities = scratch.probabilities + p * kRows * kStride + j0;
+      const Real* gain = static_cast<const Real*>(task.band.gain) + (j0 - i0);
+      const bool near = is_near(i0, j0);
+      LADNET_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        const Vec<Real> added = near ? load(gain - i) : broadcast(Real(0));
+        Real* at = probabilities + i * kStride;
+        store(at, multiply_add(load(at), broadcast(inverse[i]), added));
+      }
+    }
+  }
+
+  // Writes the softmax part, divided by the sums, and leaves it in the tiles where a prior follows.
+  void finish_softmax(int64_t p, bool prior, bool inside) {
+    Real inverse[kRows];
+    if (inside) {
+      for (Real& one : inverse) one = 1;
+    } else {
+      finish_sums(p, inverse);
+    }
+    const bool keep = prior && !inside;
+    if (keep) {
+      for_columns<Real>(padded, [&](auto width, int64_t column) {
+        divide<decltype(width)::value>(p, column, inverse);
+      });
+      for (Real& one : inverse) one = 1;
+    } else {
+      write(p, inverse, task.out);
+    }
+    if (task.softmax_out.data != nullptr) write(p, inverse, task.softmax_out);
   }
 
   template <int kVectors>
@@ -315,15 +385,10 @@ class ForwardBlock {
     }
   }
 
-  void write(int64_t p, const MutableRows& to) {
-    const int64_t i0 = (task.first_panel + p) * kRows, rows = lesser(kRows, task.length - i0);
-    for (int64_t i = 0; i < rows; ++i) {
-      for_columns<Real>(padded, [&](auto width, int64_t column) {
-        constexpr int kWidth = decltype(width)::value * kLanes<Real>;
-        memcpy(scratch.stage + column, out_tile(p, column) + i * kWidth, kWidth * sizeof(Real));
-      });
-      write_row(scratch.stage, i0 + i, task.d, to);
-    }
+  void write(int64_t p, const Real* factors, const MutableRows& to) {
+    const int64_t i0 = (task.first_panel + p) * kRows;
+    write_tiles(scratch.out + p * kRows * padded, padded, factors, i0,
+                lesser(kRows, task.length - i0), task.d, scratch.stage, to);
   }
 
   const ForwardTask& task;

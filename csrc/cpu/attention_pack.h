@@ -59,6 +59,25 @@ void write_row(const Real* from, int64_t t, int64_t d, const MutableRows& rows) 
   }
 }
 
+// Rows of one panel of tiles, each times its factor, as rows first .. first + rows - 1 of `to`.
+template <class Real>
+void write_tiles(const Real* tiles, int64_t padded, const Real* factors, int64_t first,
+                 int64_t rows, int64_t d, Real* stage, const MutableRows& to) {
+  const bool direct = to.dtype == DtypeOf<Real>::value && d == padded;
+  for (int64_t i = 0; i < rows; ++i) {
+    Real* row = direct ? reinterpret_cast<Real*>(to.data + (first + i) * to.stride) : stage;
+    const Vec<Real> factor = broadcast(factors[i]);
+    for_columns<Real>(padded, [&](auto width, int64_t column) {
+      constexpr int kWidth = decltype(width)::value * kLanes<Real>;
+      const Real* from = tiles + kRows * column + i * kWidth;
+      for (int h = 0; h < kWidth; h += kLanes<Real>) {
+        store(row + column + h, load(from + h) * factor);
+      }
+    });
+    if (!direct) write_row(stage, first + i, d, to);
+  }
+}
+
 // ---- Panels: a transpose ------------------------------------------------------------------------
 
 // A 16-byte square of 4 x 4 or 2 x 2 units.

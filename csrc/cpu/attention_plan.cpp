@@ -56,24 +56,22 @@ char* lse_of(const Problem& problem, const void* lse, const Segment& segment) {
          (at + segment.bag.first) * real_bytes(problem.dtype);
 }
 
-void clear_padding(const Problem& problem, const std::vector<Tensor>& tensors, void* lse) {
-  if (problem.lengths == nullptr) return;
-  parallel_for(problem.batches, problem.threads, [&](int64_t batch, int) {
-    const int64_t length = problem.lengths[batch], rows = problem.T - length;
-    for (int64_t head = 0; head < problem.heads && rows > 0; ++head) {
-      const Segment padding{{batch, length, rows}, head};
-      for (const Tensor& tensor : tensors) {
-        const MutableRows to = mutable_rows_of(problem, tensor, padding);
-        if (to.data == nullptr) continue;
-        const auto bytes = static_cast<size_t>(problem.d) * size_of(problem.dtype);
-        for (int64_t t = 0; t < rows; ++t) std::memset(to.data + t * to.stride, 0, bytes);
-      }
-      if (lse != nullptr) {
-        std::memset(lse_of(problem, lse, padding), 0,
-                    static_cast<size_t>(rows * real_bytes(problem.dtype)));
-      }
+void clear_padding(const Problem& problem, const std::vector<Tensor>& tensors, void* lse,
+                   int64_t batch) {
+  const int64_t length = problem.lengths[batch], rows = problem.T - length;
+  for (int64_t head = 0; head < problem.heads && rows > 0; ++head) {
+    const Segment padding{{batch, length, rows}, head};
+    for (const Tensor& tensor : tensors) {
+      const MutableRows to = mutable_rows_of(problem, tensor, padding);
+      if (to.data == nullptr) continue;
+      const auto bytes = static_cast<size_t>(problem.d) * size_of(problem.dtype);
+      for (int64_t t = 0; t < rows; ++t) std::memset(to.data + t * to.stride, 0, bytes);
     }
-  });
+    if (lse != nullptr) {
+      std::memset(lse_of(problem, lse, padding), 0,
+                  static_cast<size_t>(rows * real_bytes(problem.dtype)));
+    }
+  }
 }
 
 }  // namespace ladnet::attention

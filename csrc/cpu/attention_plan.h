@@ -41,7 +41,12 @@ MutableRows mutable_rows_of(const Problem& problem, const Tensor& tensor, const 
 // Where the segment begins in a contiguous (B, H, T) tensor of the accumulation type.
 char* lse_of(const Problem& problem, const void* lse, const Segment& segment);
 
-// Writes zeros to the rows of `tensors` that belong to no bag, and to those of `lse` if given.
-void clear_padding(const Problem& problem, const std::vector<Tensor>& tensors, void* lse);
+// Writes zeros to the rows of batch entry `batch` of `tensors` that belong to no bag, and to those
+// of `lse` if given. A call has padding_items of them.
+void clear_padding(const Problem& problem, const std::vector<Tensor>& tensors, void* lse,
+                   int64_t batch);
+inline int64_t padding_items(const Problem& problem) {
+  return problem.lengths != nullptr ? problem.batches : 0;
+}
 
 }  // namespace ladnet::attention

@@ -107,7 +107,14 @@ struct BackwardHead {
   void* values;
   // The same as rows.
   Operand query_rows, key_rows, grad_rows;
+  void* grad_queries;  // sums, as tiles
+  // Of a short bag instead: P and dS between all of its queries and keys.
+  void* probabilities = nullptr;
+  void* slopes = nullptr;
+  double (*panel_gradients)[2] = nullptr;  // what each query panel adds to those of w and b
 };
+
+enum class Gradient : int { kValues = 0, kKeys = 1, kQueries = 2 };
 
 struct BackwardKernels {
   int64_t rows;
@@ -125,6 +132,13 @@ struct BackwardKernels {
               double prior_gradient[2], void* scratch);
   void (*finish_queries)(const BackwardHead& head, int64_t first, int64_t last,
                          const void* grad_queries, void* scratch);
+  // For short bags, null where a kernel doesn't serve them in this way. The bytes of P, or of dS:
+  int64_t (*matrix_bytes)(int64_t length) = nullptr;
+  // Packs the query panels first .. last - 1 and fills their rows of P, dS and panel_gradients.
+  void (*fill_matrices)(const BackwardHead& head, int64_t first, int64_t last) = nullptr;
+  // After that was done for all queries: writes panels of `rows` rows of one gradient.
+  void (*multiply)(const BackwardHead& head, Gradient gradient, int64_t first, int64_t last,
+                   void* scratch) = nullptr;
 };
 
 // What one instruction set offers, for fp32 and fp64 arithmetic.
