@@ -21,7 +21,7 @@ KERNELS = Path(__file__).parents[2] / "kernels"
 #: Room -> the rooms and modules of the package that it may import, beside itself.
 ALLOWED = {
     "kernels": {"_files"},
-    "ops": {"kernels", "_native", "_values"},
+    "ops": {"kernels", "_files", "_locks", "_native", "_values", "_version"},
     "nn": {
         "ops",
         "_extras",
