@@ -346,7 +346,7 @@ class BackwardRun {
     }
   }
 
- private:
+ protected:
   const BackwardHead& head;
   const Layout scratch;
   const int64_t padded, query_panels;
