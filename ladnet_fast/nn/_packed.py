@@ -7,21 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..ops import _checks
+from ..ops._bags import Bags
 from . import _paths
 
 if TYPE_CHECKING:
     from .lanet import LANet
-
-
-def check(x: Tensor, lengths: Tensor | None, cu_seqlens: Tensor) -> Tensor:
-    """Return the offsets as int64; raise where they don't fit x (1, total, D)."""
-    if lengths is not None:
-        raise ValueError(_checks.BOTH_LAYOUTS)
-    _checks.check_index_vector("cu_seqlens", cu_seqlens, None, x)
-    if x.shape[0] != 1:
-        raise ValueError(f"x must have B = 1 beside cu_seqlens; got B = {x.shape[0]}")
-    return _checks.checked_cu_seqlens(cu_seqlens, x.shape[1], 0)
 
 
 def score(net: LANet, path: _paths.Path, features: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -40,4 +30,5 @@ def score(net: LANet, path: _paths.Path, features: Tensor, cu_seqlens: Tensor) -
         1, features.shape[1] + (cu_seqlens.shape[0] - 1) * before, features.shape[2]
     )
     spread = spread.index_copy(1, place, features)
-    return _paths.score(net, path, spread, None).index_select(1, place)
+    bags = Bags.checked("x", spread, spread.shape[1])
+    return _paths.score(net, path, spread, bags).index_select(1, place)

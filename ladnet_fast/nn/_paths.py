@@ -12,8 +12,8 @@ embeddings          LayerNorm and MLP                                     (float
                                                                           they are faster), and
                                                                           `is_untouched`
            modules  PyTorch's modules are called                          everywhere else
-scores     native   the convolution as a thin product                     the embeddings were native
-           triton   one fused kernel                                      ``score_head.serves`` says
+scores     native   ``score_head``: the convolution as a thin product     the embeddings were native
+           triton   ``score_head``: one fused kernel                      ``score_head.serves`` says
                                                                           so (on a GPU), and
                                                                           `is_untouched`
            modules  PyTorch's module is called                            everywhere else
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from ..ops import linear, score_head
+from ..ops._bags import Bags
 from .attention import LocalityAttention
 
 if TYPE_CHECKING:
@@ -62,36 +63,38 @@ def embed(
     path: Path,
     x: Tensor,
     query: Tensor | None,
-    lengths: Tensor | None,
+    bags: Bags,
     valid: Tensor | None,
-    cu_seqlens: Tensor | None,
 ) -> Tensor:
     """Return the embeddings (B, T, mlp_dims[-1]) by the path; arguments are checked.
 
-    ``valid`` (B, T) is False on padding; None where there is none. Padding is never read, and its
-    embeddings are 0.
+    ``valid`` is that of ``bags``. Padding is never read, and its embeddings are 0.
     """
     if path == "native":
-        return _embed_natively(net, x, query, lengths, cu_seqlens)
+        return _embed_natively(net, x, query, bags)
     if valid is not None:
         x = torch.where(valid[..., None], x, 0)
         query = query if query is None else torch.where(valid[..., None], query, 0)
-    x = net.norm(x + net.attention(x, x if query is None else query, lengths, cu_seqlens))
+    # Others, and a forward that somebody has put in ours, know tensors only.
+    ours = type(net.attention) is LocalityAttention and "forward" not in vars(net.attention)
+    given = (bags,) if ours else (bags.lengths, bags.cu_seqlens)
+    x = net.norm(x + net.attention(x, x if query is None else query, *given))
     features: Tensor = net.mlp(x)  # [B, T, C]
     return features if valid is None else torch.where(valid[..., None], features, 0)
 
 
-def score(net: LANet, path: Path, features: Tensor, lengths: Tensor | None) -> Tensor:
+def score(net: LANet, path: Path, features: Tensor, bags: Bags) -> Tensor:
     """Return the scores (B, T) of embeddings (B, T, C) that `embed` made by the path.
 
-    On padding they are 0 on the fused path only; the caller clears them.
+    On padding they are 0 on the Triton path only; the caller clears them.
     """
-    if path == "native":
-        return _score_natively(net, features)
     if type(net.classifier) is nn.Conv1d and net.classifier.bias is not None:
         head = (features, net.classifier.weight, net.classifier.bias)
+        if path == "native":
+            # What is padding need not be known: its embeddings are 0, its scores will be.
+            return score_head.score_head(*head, impl="native")
         if score_head.serves(net.attention.impl, *head) and is_untouched(net):
-            return score_head.score_head(*head, lengths=lengths, impl=net.attention.impl)
+            return score_head.score_head(*head, lengths=bags, impl=net.attention.impl)
     causal = F.pad(features.transpose(1, 2), (net.kernel_size - 1, 0))  # [B, C, K - 1 + T]
     return torch.sigmoid(net.classifier(causal)).squeeze(1)
 
@@ -103,41 +106,26 @@ def _embed_natively(
     net: LANet,
     x: Tensor,
     query: Tensor | None,
-    lengths: Tensor | None,
-    cu_seqlens: Tensor | None,
+    bags: Bags,
 ) -> Tensor:
     attention = net.attention
     layers = [attention.q, attention.k, attention.v]
     weights, biases = [m.weight for m in layers], [m.bias for m in layers]
     if query is None:
-        q, k, v = linear.projections(x, weights, biases, lengths)  # one pass over x
+        q, k, v = linear.projections(x, weights, biases, bags)  # one pass over x
     else:
-        (q,) = linear.projections(query, weights[:1], biases[:1], lengths)
-        k, v = linear.projections(x, weights[1:], biases[1:], lengths)
+        (q,) = linear.projections(query, weights[:1], biases[:1], bags)
+        k, v = linear.projections(x, weights[1:], biases[1:], bags)
     layers = [attention.o, *_linear_layers(net.mlp)]
     return linear.residual_mlp(
-        attention.attend(q, k, v, lengths, cu_seqlens),
+        attention.attend(q, k, v, bags),
         x,
         (net.norm.weight, net.norm.bias, net.norm.eps),
         [m.weight for m in layers],
         [m.bias for m in layers],
         _dropout_of(net.mlp),
-        lengths,
+        bags,
     )
-
-
-def _score_natively(net: LANet, features: Tensor) -> Tensor:
-    # With one output channel the convolution is a thin product and a sum along its diagonals. The
-    # bias is added to the last tap, the one that no snippet lacks: it reads the snippet itself.
-    before, T = net.kernel_size - 1, features.shape[1]
-    weight, bias = net.classifier.weight[0].mT, net.classifier.bias
-    assert bias is not None  # is_untouched
-    (taps,) = linear.projections(features, [weight], [F.pad(bias, (before, 0))], None)
-    taps = F.pad(taps, (0, 0, before, 0))  # [B, K - 1 + T, K]
-    logits = taps[:, :T, 0]
-    for i in range(1, before + 1):
-        logits = logits + taps[:, i : i + T, i]
-    return torch.sigmoid(logits)
 
 
 def _linear_layers(mlp: nn.Sequential) -> list[nn.Linear]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..ops.locality_attention import locality_attention
+from ..ops._bags import Bags
+from ..ops.locality_attention import attend
 from .prior import LocationPrior
 
 
@@ -54,29 +55,25 @@ class LocalityAttention(nn.Module):
         self,
         x: Tensor,
         query: Tensor,
-        lengths: Tensor | None,
+        lengths: Tensor | Bags | None,
         cu_seqlens: Tensor | None = None,
     ) -> Tensor:
-        """Map x (B, T, feature_dim) and query (B, T, query_dim) to (B, T, feature_dim)."""
+        """Map x (B, T, feature_dim) and query (B, T, query_dim) to (B, T, feature_dim).
+
+        ``lengths`` and ``cu_seqlens`` as `LANet.forward` takes them; LANet itself gives the bags
+        that it has checked.
+        """
         q, k, v = self.q(query), self.k(x), self.v(x)
-        hidden: Tensor = self.o(self.attend(q, k, v, lengths, cu_seqlens))
+        if not isinstance(lengths, Bags):
+            lengths = Bags.checked("x", x, x.shape[1], lengths, cu_seqlens)
+        hidden: Tensor = self.o(self.attend(q, k, v, lengths))
         return hidden
 
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        lengths: Tensor | None,
-        cu_seqlens: Tensor | None,
-    ) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bags: Bags) -> Tensor:
         """Return what ``o`` is applied to, from projected q, k, v: all (B, T, hidden_dim)."""
         q, k, v = (self._heads(x) for x in (q, k, v))
         w, b = (None, None) if self.prior is None else self.prior()
-        out = locality_attention(
-            q, k, v, w, b, prior=self.prior_kind, lengths=lengths, cu_seqlens=cu_seqlens,
-            impl=self.impl,
-        )  # fmt: skip
+        out = attend(q, k, v, w, b, bags, prior=self.prior_kind, impl=self.impl)
         return out.transpose(1, 2).flatten(2)
 
     def _heads(self, x: Tensor) -> Tensor:

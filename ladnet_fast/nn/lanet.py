@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import _values
-from ..ops import _checks, _impl, _memory
+from ..ops import _impl, _memory
+from ..ops._bags import Bags
 from ..ops.locality_attention.api import PRIORS
 from . import _arguments, _packed, _paths
 from ._size import check_affordable
@@ -183,35 +184,30 @@ class LANet(HubMixin, nn.Module):
         TypeError, ValueError
             If an argument has the wrong type, shape, dtype, device or value; the message names it.
         """
-        self._check(x, lengths, query)
-        if cu_seqlens is not None:
-            cu_seqlens = _packed.check(x, lengths, cu_seqlens)
-        if x.shape[1] == 0:  # nothing to score, and a convolution needs an input
+        self._check(x, query)
+        bags = Bags.checked("x", x, x.shape[1], lengths, cu_seqlens)
+        if bags.T == 0:  # nothing to score, and a convolution needs an input
             empty = x.new_zeros(*x.shape[:2], self.classifier.in_channels)
             return LANetOutput(empty[..., 0], empty)
-        valid = None
-        if lengths is not None:
-            lengths = _checks.checked_lengths(lengths, x.shape[1], 0)
-            valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # [B, T]
+        valid = bags.valid(x.device)
         path = _paths.choose(self, x, query)
-        features = _paths.embed(self, path, x, query, lengths, valid, cu_seqlens)
-        if cu_seqlens is not None:
-            return LANetOutput(_packed.score(self, path, features, cu_seqlens), features)
-        scores = _paths.score(self, path, features, lengths)
+        features = _paths.embed(self, path, x, query, bags, valid)
+        if bags.cu_seqlens is not None:
+            return LANetOutput(_packed.score(self, path, features, bags.cu_seqlens), features)
+        scores = _paths.score(self, path, features, bags)
         if valid is not None:
             scores = torch.where(valid, scores, 0)
         return LANetOutput(scores, features)
 
     def _score(self, features: Tensor) -> Tensor:
         """Return the scores (B, T) of embeddings (B, T, C) of whole bags, however they came."""
-        return _paths.score(self, "modules", features, None)
+        bags = Bags.checked("features", features, features.shape[1])
+        return _paths.score(self, "modules", features, bags)
 
-    def _check(self, x: Tensor, lengths: Tensor | None, query: Tensor | None) -> None:
+    def _check(self, x: Tensor, query: Tensor | None) -> None:
         _arguments.check_width("x", x, "feature_dim", self.feature_dim)
         _arguments.check_fits(self, "x", x, self.attention.k)
         _memory.check_given("x", x)
-        if lengths is not None:
-            _checks.check_index_vector("lengths", lengths, x.shape[0], x)
         if (query is None) != (self.query_dim is None):
             raise ValueError(
                 "query must be None, since the network was made without query_dim; got "

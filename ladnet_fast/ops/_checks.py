@@ -118,6 +118,22 @@ def check_label_vector(tensor: object) -> Tensor:
     return tensor
 
 
+def expect(
+    name: str, x: Tensor, like: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> Tensor:
+    """Return ``x`` if it is dense and beside ``like``, of that shape and dtype, else raise."""
+    if x.layout is not torch.strided or x.device != like.device:
+        raise ValueError(
+            f"{name} must be a dense tensor on {like.device}, as the others are; got {x.layout} on "
+            f"{x.device}"
+        )
+    if x.dtype is not dtype:
+        raise TypeError(f"{name} must be {dtype}; got {x.dtype}")
+    if x.shape != shape:
+        raise ValueError(f"{name} must have shape {tuple(shape)}; got {tuple(x.shape)}")
+    return x
+
+
 def autocast_dtype(tensor: Tensor) -> torch.dtype | None:
     """Return the dtype to which autocast converts ``tensor`` now; None where it leaves it."""
     device = "cpu" if tensor.is_cpu else tensor.device.type

@@ -13,6 +13,7 @@ import torch
 import ladnet_fast.functional as LF
 from ladnet_fast import LANet
 from ladnet_fast.ops import linear
+from ladnet_fast.ops._bags import Bags
 from ladnet_fast.ops.ddl_loss.schema import ddl_backward
 from ladnet_fast.ops.locality_attention.schema import Call, attention_backward, attention_forward
 from ladnet_fast.ops.score_head import score_head
@@ -71,7 +72,8 @@ def network(query_dim=None, **changed):
 def projections(**changed):
     given = {"x": torch.randn(1, 9, 4), "weight": torch.randn(3, 4), "bias": torch.zeros(3)}
     given |= changed
-    return linear.projections(given["x"], [given["weight"]], [given["bias"]], None)
+    bags = Bags.checked("x", given["x"], given["x"].shape[1])
+    return linear.projections(given["x"], [given["weight"]], [given["bias"]], bags)
 
 
 def raw_attention(**changed):

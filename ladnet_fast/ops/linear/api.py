@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import _impl
+from .._bags import Bags
 from . import masks, native, rule, schema
 
 CHOICES = ("auto", "torch", "native")
@@ -70,7 +71,7 @@ def who_serves() -> str:
 
 
 def projections(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], lengths: Tensor | None
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], bags: Bags
 ) -> list[Tensor]:
     r"""Compute :math:`x W_i^\top + b_i` for several weights, reading x once.
 
@@ -80,15 +81,16 @@ def projections(
         (B, T, inputs), float32 on the CPU, any strides.
     weights, biases : sequence of Tensor
         (outputs_i, inputs) and (outputs_i,).
-    lengths : Tensor or None
-        (B,) int64: snippets beyond are never read, and their rows are 0.
+    bags : Bags
+        Those of ``x``. Padding is never read, and its rows are 0.
 
     Returns
     -------
     list of Tensor
         (B, T, outputs_i) each.
     """
-    return schema.projections(x, list(weights), list(biases), lengths)
+    bags.check_fits("x", x, x.shape[1])
+    return schema.projections(schema.Projections(x, list(weights), list(biases), bags.lengths))
 
 
 def residual_mlp(
@@ -98,7 +100,7 @@ def residual_mlp(
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     dropout: float,
-    lengths: Tensor | None,
+    bags: Bags,
 ) -> Tensor:
     r"""Compute what follows attention in LA-Net, a block of snippets at a time.
 
@@ -120,14 +122,15 @@ def residual_mlp(
         The output projection's and those of the MLP's layers.
     dropout : float
         Probability of zero; 0 outside training.
-    lengths : Tensor or None
-        (B,) int64: snippets beyond are never read, and their rows are 0.
+    bags : Bags
+        Those of ``x``. Padding is never read, and its rows are 0.
 
     Returns
     -------
     Tensor
         (B, T, outputs of the last layer).
     """
+    bags.check_fits("x", x, x.shape[1])
     keeps, keep_scale = [], 1.0
     if dropout:
         keep_scale = 1 / (1 - dropout)
@@ -138,8 +141,8 @@ def residual_mlp(
     weight, bias, eps = norm
     given = (x, residual, weight, bias, *weights, *biases)
     training = torch.is_grad_enabled() and any(t.requires_grad for t in given)
-    features, _ = schema.residual_mlp(
-        x, residual, weight, bias, list(weights), list(biases), keeps, keep_scale, eps, lengths,
-        training,
-    )  # fmt: skip
+    call = schema.ResidualMLP(
+        x, residual, weight, bias, list(weights), list(biases), keeps, keep_scale, eps, bags.lengths
+    )
+    features, _ = schema.residual_mlp(call, training)
     return features

@@ -78,7 +78,10 @@ class Chain:
         self._shape = (x.shape[0], x.shape[1])
         self._width = x.shape[2]
         self._x = self._read("x", x, x.shape[2])
-        self._lengths = None if lengths is None else self._check_lengths(lengths)
+        self._lengths: Tensor | None = None
+        if lengths is not None:  # whose values have been checked
+            lengths = _expect("lengths", lengths, self._shape[:1], torch.int64)
+            self._lengths = lengths.contiguous()
         self._layers: list[_Layer] = []
         self._keep: list[Tensor] = []
 
@@ -178,13 +181,6 @@ class Chain:
         x = self._read(name, x, width, dtype)
         self._keep.append(x)
         return _describe(x)
-
-    def _check_lengths(self, lengths: Tensor) -> Tensor:
-        B, T = self._shape
-        _expect("lengths", lengths, (B,), torch.int64)
-        if B > 0 and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
-            raise ValueError(f"lengths must be from 0 to T = {T}; got {lengths.tolist()}")
-        return lengths.contiguous()
 
 
 def _expect(name: str, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

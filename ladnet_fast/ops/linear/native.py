@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ... import _native
 from .chain import Chain, empty_rows
+
+if TYPE_CHECKING:
+    from .schema import Projections, ResidualMLP
 
 #: Layers that one chain may have.
 MAX_LAYERS = 16
@@ -68,57 +72,32 @@ def least_snippets() -> int:
     return max(1024, PARTITION_SNIPPETS * min(os.cpu_count() or 1, MAX_PROCESSORS))
 
 
-def projections_forward(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], lengths: Tensor | None
-) -> list[Tensor]:
+def projections_forward(call: Projections) -> list[Tensor]:
     """Return ``x @ W.T + b`` (B, T, outputs) for every weight; rows of padding are 0."""
-    chain = Chain(x, lengths)
-    chain.add(weights, biases)
-    outputs = [empty_rows(x, w.shape[0]) for w in weights]
-    chain.forward(outputs)
+    outputs = [empty_rows(call.x, w.shape[0]) for w in call.weights]
+    _projections(call).forward(outputs)
     return outputs
 
 
 def projections_backward(
-    grads: Sequence[Tensor],
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    lengths: Tensor | None,
-    *,
-    need_input: bool,
-    need_parameters: bool,
+    grads: Sequence[Tensor], call: Projections, need_input: bool, need_parameters: bool
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Return the gradients of x, weights and biases; empty where they are not needed."""
-    chain = Chain(x, lengths)
-    chain.add(weights, biases)
+    x = call.x
+    chain = _projections(call)
     grad_x = empty_rows(x, x.shape[2]) if need_input else x.new_empty(0)
     parameters = chain.backward(grads, grad_x, x.new_empty(0), need_parameters)
     return grad_x, parameters.weights, parameters.biases
 
 
-def residual_mlp_forward(
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    keeps: Sequence[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
-    *,
-    training: bool,
-) -> tuple[Tensor, list[Tensor]]:
+def residual_mlp_forward(call: ResidualMLP, training: bool) -> tuple[Tensor, list[Tensor]]:
     """Return the features and, when ``training``, what each GELU was applied to.
 
     Rows of padding are 0 in all of them.
     """
+    x, weights = call.x, call.weights
     pres = [empty_rows(x, w.shape[0]) for w in weights[1:-1]] if training else []
-    chain = _residual_mlp(
-        x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths, pres
-    )
+    chain = _residual_mlp(call, pres)
     features = empty_rows(x, weights[-1].shape[0])
     chain.forward([features])
     return features, pres
@@ -126,18 +105,8 @@ def residual_mlp_forward(
 
 def residual_mlp_backward(
     grad: Tensor,
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    keeps: Sequence[Tensor],
+    call: ResidualMLP,
     pres: Sequence[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
-    *,
     need_input: bool,
     need_residual: bool,
     need_parameters: bool,
@@ -147,11 +116,10 @@ def residual_mlp_backward(
     Empty where they are not needed. ``pres`` is what `residual_mlp_forward` returned beside
     the features.
     """
-    chain = _residual_mlp(
-        x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths, pres
-    )
+    x = call.x
+    chain = _residual_mlp(call, pres)
     grad_x = empty_rows(x, x.shape[2]) if need_input else x.new_empty(0)
-    grad_residual = empty_rows(x, residual.shape[2]) if need_residual else x.new_empty(0)
+    grad_residual = empty_rows(x, call.residual.shape[2]) if need_residual else x.new_empty(0)
     parameters = chain.backward([grad], grad_x, grad_residual, need_parameters)
     return (
         grad_x,
@@ -162,19 +130,14 @@ def residual_mlp_backward(
     )
 
 
-def _residual_mlp(
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    keeps: Sequence[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
-    pres: Sequence[Tensor],
-) -> Chain:
+def _projections(call: Projections) -> Chain:
+    chain = Chain(call.x, call.lengths)
+    chain.add(call.weights, call.biases)
+    return chain
+
+
+def _residual_mlp(call: ResidualMLP, pres: Sequence[Tensor]) -> Chain:
+    weights, biases, keeps = call.weights, call.biases, call.keeps
     if not 2 <= len(weights) <= MAX_LAYERS:
         raise ValueError(
             f"weights must hold the output projection and from 1 to {MAX_LAYERS - 1} layers of the "
@@ -189,8 +152,9 @@ def _residual_mlp(
         )
     if len(pres) not in (0, len(weights) - 2):
         raise ValueError(f"pres must be empty or hold {len(weights) - 2} tensors; got {len(pres)}")
-    chain = Chain(x, lengths)
-    chain.add(weights[:1], biases[:1], norm=(residual, norm_weight, norm_bias, float(eps)))
+    chain = Chain(call.x, call.lengths)
+    norm = (call.residual, call.norm_weight, call.norm_bias, float(call.eps))
+    chain.add(weights[:1], biases[:1], norm=norm)
     for i, (w, b) in enumerate(zip(weights[1:], biases[1:], strict=True)):
         last = i == len(weights) - 2
         chain.add(
@@ -199,6 +163,6 @@ def _residual_mlp(
             gelu=not last,
             pre=pres[i] if pres and not last else None,
             keep=keeps[i] if keeps else None,
-            keep_scale=keep_scale,
+            keep_scale=call.keep_scale,
         )
     return chain

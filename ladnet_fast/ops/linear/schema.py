@@ -7,60 +7,59 @@ second derivative is refused with an error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from .._autograd import no_second_derivative
+from .._bags import Bags
 from .._operator import operator
 from . import native
 
 # ---- Projections -------------------------------------------------------------------------------
 
 
+class Projections(NamedTuple):
+    """The arguments of a call: the lengths have been checked, `chain.Chain` checks the rest."""
+
+    x: Tensor
+    weights: list[Tensor]
+    biases: list[Tensor]
+    lengths: Tensor | None
+
+    @classmethod
+    def checked(cls, x: Tensor, *others: Any) -> Projections:
+        """Return the call, or raise where the lengths don't fit ``x``."""
+        weights, biases, lengths = others
+        return cls(x, weights, biases, Bags.checked("x", x, x.shape[1], lengths).lengths)
+
+
 @operator("ladnet_fast::linear_projections")
-def projections(
-    x: Tensor, weights: list[Tensor], biases: list[Tensor], lengths: Tensor | None
-) -> list[Tensor]:
+def projections(call: Projections) -> list[Tensor]:
     """Return x W^T + b for every weight; see `native.projections_forward`."""
-    return native.projections_forward(x, weights, biases, lengths)
+    return native.projections_forward(call)
 
 
 @projections.register_fake
-def _(
-    x: Tensor, weights: list[Tensor], biases: list[Tensor], lengths: Tensor | None
-) -> list[Tensor]:
-    return [x.new_empty(x.shape[0], x.shape[1], w.shape[0]) for w in weights]
+def _(call: Projections) -> list[Tensor]:
+    B, T, _ = call.x.shape
+    return [call.x.new_empty(B, T, w.shape[0]) for w in call.weights]
 
 
 @operator("ladnet_fast::linear_projections_backward")
 def projections_backward(
-    grads: list[Tensor],
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    lengths: Tensor | None,
-    need_input: bool,
-    need_parameters: bool,
+    grads: list[Tensor], call: Projections, need_input: bool, need_parameters: bool
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Return the gradients of x, weights and biases; empty where they are not needed."""
-    return native.projections_backward(
-        grads, x, weights, biases, lengths, need_input=need_input, need_parameters=need_parameters
-    )
+    return native.projections_backward(grads, call, need_input, need_parameters)
 
 
 @projections_backward.register_fake
 def _(
-    grads: list[Tensor],
-    x: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    lengths: Tensor | None,
-    need_input: bool,
-    need_parameters: bool,
+    grads: list[Tensor], call: Projections, need_input: bool, need_parameters: bool
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    grad_x = x.new_empty(x.shape if need_input else 0)
-    return grad_x, *_fake_parameters(weights, need_parameters)
+    grad_x = call.x.new_empty(call.x.shape if need_input else 0)
+    return grad_x, *_fake_parameters(call.weights, need_parameters)
 
 
 def _projections_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
@@ -71,12 +70,10 @@ def _projections_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]
 
 def _differentiate_projections(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
     x, lengths, *parameters = ctx.saved_tensors
-    weights, biases = parameters[: ctx.count], parameters[ctx.count :]
+    call = Projections(x, parameters[: ctx.count], parameters[ctx.count :], lengths)
     need_x = ctx.needs_input_grad[0]
     need_parameters = any(ctx.needs_input_grad[1]) or any(ctx.needs_input_grad[2])
-    dx, dw, db = projections_backward(
-        list(grads), x, weights, biases, lengths, need_x, need_parameters
-    )
+    dx, dw, db = projections_backward(list(grads), call, need_x, need_parameters)
     return (
         dx if need_x else None,
         *((dw, db) if need_parameters else _no_parameters(ctx.count)),
@@ -87,63 +84,48 @@ def _differentiate_projections(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]
 # ---- Residual, LayerNorm and MLP ---------------------------------------------------------------
 
 
+class ResidualMLP(NamedTuple):
+    """The arguments of a call: the lengths have been checked, `chain.Chain` checks the rest."""
+
+    x: Tensor
+    residual: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+    weights: list[Tensor]
+    biases: list[Tensor]
+    keeps: list[Tensor]
+    keep_scale: float
+    eps: float
+    lengths: Tensor | None
+
+    @classmethod
+    def checked(cls, x: Tensor, *others: Any) -> ResidualMLP:
+        """Return the call, or raise where the lengths don't fit ``x``."""
+        return cls(x, *others[:-1], Bags.checked("x", x, x.shape[1], others[-1]).lengths)
+
+
 @operator("ladnet_fast::residual_mlp")
-def residual_mlp(
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    keeps: list[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
-    training: bool,
-) -> tuple[Tensor, list[Tensor]]:
+def residual_mlp(call: ResidualMLP, training: bool) -> tuple[Tensor, list[Tensor]]:
     """Return the features and what each GELU was applied to.
 
     The second is empty unless ``training``, and not differentiable; see
     `native.residual_mlp_forward`.
     """
-    return native.residual_mlp_forward(
-        x, residual, norm_weight, norm_bias, weights, biases, keeps, keep_scale, eps, lengths,
-        training=training,
-    )  # fmt: skip
+    return native.residual_mlp_forward(call, training)
 
 
 @residual_mlp.register_fake
-def _(
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    keeps: list[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
-    training: bool,
-) -> tuple[Tensor, list[Tensor]]:
-    outputs = [x.new_empty(x.shape[0], x.shape[1], w.shape[0]) for w in weights[1:]]
+def _(call: ResidualMLP, training: bool) -> tuple[Tensor, list[Tensor]]:
+    B, T, _ = call.x.shape
+    outputs = [call.x.new_empty(B, T, w.shape[0]) for w in call.weights[1:]]
     return outputs[-1], outputs[:-1] if training else []
 
 
 @operator("ladnet_fast::residual_mlp_backward")
 def residual_mlp_backward(
     grad: Tensor,
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    keeps: list[Tensor],
+    call: ResidualMLP,
     pres: list[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
     need_input: bool,
     need_residual: bool,
     need_parameters: bool,
@@ -153,49 +135,38 @@ def residual_mlp_backward(
     Empty where they are not needed.
     """
     return native.residual_mlp_backward(
-        grad, x, residual, norm_weight, norm_bias, weights, biases, keeps, pres, keep_scale, eps,
-        lengths, need_input=need_input, need_residual=need_residual,
-        need_parameters=need_parameters,
-    )  # fmt: skip
+        grad, call, pres, need_input, need_residual, need_parameters
+    )
 
 
 @residual_mlp_backward.register_fake
 def _(
     grad: Tensor,
-    x: Tensor,
-    residual: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weights: list[Tensor],
-    biases: list[Tensor],
-    keeps: list[Tensor],
+    call: ResidualMLP,
     pres: list[Tensor],
-    keep_scale: float,
-    eps: float,
-    lengths: Tensor | None,
     need_input: bool,
     need_residual: bool,
     need_parameters: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
-    norm = norm_weight.shape if need_parameters else 0
+    x, norm = call.x, call.norm_weight.shape if need_parameters else 0
     return (
         x.new_empty(x.shape if need_input else 0),
-        x.new_empty(residual.shape if need_residual else 0),
+        x.new_empty(call.residual.shape if need_residual else 0),
         x.new_empty(norm),
         x.new_empty(norm),
-        *_fake_parameters(weights, need_parameters),
+        *_fake_parameters(call.weights, need_parameters),
     )
 
 
 def _residual_mlp_context(
     ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, list[Tensor]]
 ) -> None:
-    x, residual, norm_weight, norm_bias, weights, biases, keeps, scale, eps, lengths, _ = inputs
+    call = ResidualMLP(*inputs[:-1])
     ctx.save_for_backward(
-        x, residual, norm_weight, norm_bias, lengths, *weights, *biases, *keeps, *output[1]
+        *call[:4], call.lengths, *call.weights, *call.biases, *call.keeps, *output[1]
     )
-    ctx.count, ctx.masks = len(weights), len(keeps)
-    ctx.scale, ctx.eps = scale, eps
+    ctx.count, ctx.masks = len(call.weights), len(call.keeps)
+    ctx.options = call.keep_scale, call.eps
     ctx.set_materialize_grads(False)
 
 
@@ -203,15 +174,16 @@ def _differentiate_residual_mlp(ctx: Any, grad: Tensor | None, _: Any) -> tuple[
     n = ctx.count
     if grad is None:
         return (*(None,) * 4, *_no_parameters(n), [None] * ctx.masks, *(None,) * 4)
-    x, residual, norm_weight, norm_bias, lengths, *rest = ctx.saved_tensors
+    *first, lengths = ctx.saved_tensors[:5]
+    rest = list(ctx.saved_tensors[5:])
     weights, biases, rest = rest[:n], rest[n : 2 * n], rest[2 * n :]
     keeps, pres = rest[: ctx.masks], rest[ctx.masks :]
     need_x, need_residual, *need_norm = ctx.needs_input_grad[:4]
     need_parameters = any((*need_norm, *ctx.needs_input_grad[4], *ctx.needs_input_grad[5]))
+    call = ResidualMLP(*first, weights, biases, keeps, *ctx.options, lengths)
     dx, dresidual, dgamma, dbeta, dw, db = residual_mlp_backward(
-        grad, x, residual, norm_weight, norm_bias, weights, biases, keeps, pres, ctx.scale, ctx.eps,
-        lengths, need_x, need_residual, need_parameters,
-    )  # fmt: skip
+        grad, call, pres, need_x, need_residual, need_parameters
+    )
     return (
         dx if need_x else None,
         dresidual if need_residual else None,

@@ -1,5 +1,5 @@
 """Locality-aware attention: softmax attention with a learnable prior of the distance."""
 
-from .api import locality_attention
+from .api import attend, locality_attention
 
-__all__ = ["locality_attention"]
+__all__ = ["attend", "locality_attention"]

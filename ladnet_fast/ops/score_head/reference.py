@@ -15,6 +15,8 @@ where dz beyond the bag's end is 0: row t went through tap i into logit t + K-1-
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,36 +24,32 @@ from torch import Tensor
 from . import definition
 from .layout import slope_dtype
 
+if TYPE_CHECKING:
+    from .schema import Call
+
 
 def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
     """Return no reasons: the reference serves everything that the checks let through."""
     return []
 
 
-def forward(
-    features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
-) -> tuple[Tensor, Tensor]:
+def forward(call: Call) -> tuple[Tensor, Tensor]:
     """Return ``(scores, slopes)`` as `schema` describes them."""
-    scores = definition.score_head(features, weight, bias, lengths).contiguous()
-    if not training:
-        return scores, features.new_empty(0, dtype=slope_dtype(features.dtype))
-    wide = slope_dtype(features.dtype)
-    exact = definition.score_head(features.to(wide), weight.to(wide), bias.to(wide), lengths)
+    given = (call.features, call.weight, call.bias)
+    scores = definition.score_head(*given, call.lengths).contiguous()
+    wide = slope_dtype(call.features.dtype)
+    if not call.training:
+        return scores, call.features.new_empty(0, dtype=wide)
+    exact = definition.score_head(*(x.to(wide) for x in given), call.lengths)
     # 0 on padding, as the scores are.
     return scores, exact * (1 - exact)
 
 
 def backward(
-    grad_scores: Tensor,
-    features: Tensor,
-    weight: Tensor,
-    slopes: Tensor,
-    lengths: Tensor | None,
-    *,
-    need_input: bool,
-    need_parameters: bool,
+    grad_scores: Tensor, call: Call, slopes: Tensor, need_input: bool, need_parameters: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of features, weight and bias; None where nobody needs them."""
+    features, weight, lengths = call.features, call.weight, call.lengths
     T, K = features.shape[1], weight.shape[2]
     x, grad = features.to(slopes.dtype), grad_scores.to(slopes.dtype)
     if lengths is not None:

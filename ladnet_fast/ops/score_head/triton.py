@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from .. import _triton
 from .._memory import check_memory
 from .layout import empty_scores, empty_slopes
+
+if TYPE_CHECKING:
+    from .schema import Call
 
 NAME = "triton"
 #: Kernel sizes that are tested; the kernels hold all taps at once.
@@ -34,36 +38,23 @@ def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
     return reasons
 
 
-def forward(
-    features: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor | None, *, training: bool
-) -> tuple[Tensor, Tensor]:
+def forward(call: Call) -> tuple[Tensor, Tensor]:
     """Return ``(scores, slopes)`` as `schema` describes them."""
-    features, weight = _check(features, weight, lengths)
-    check_memory("bias", bias)
-    scores, slopes = empty_scores(features), empty_slopes(features, training)
-    saved = slopes if training else None
+    features, weight = _read(call)
+    check_memory("bias", call.bias)
+    scores, slopes = empty_scores(features), empty_slopes(features, call.training)
+    saved = slopes if call.training else None
+    bias = call.bias.contiguous()
     with _triton.on_device(features):
-        _plan().plan_forward(features, weight, bias.contiguous(), lengths, scores, saved).run()
+        _plan().plan_forward(features, weight, bias, call.lengths, scores, saved).run()
     return scores, slopes
 
 
 def backward(
-    grad_scores: Tensor,
-    features: Tensor,
-    weight: Tensor,
-    slopes: Tensor,
-    lengths: Tensor | None,
-    *,
-    need_input: bool,
-    need_parameters: bool,
+    grad_scores: Tensor, call: Call, slopes: Tensor, need_input: bool, need_parameters: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients of features, weight and bias; None where nobody needs them."""
-    features, weight = _check(features, weight, lengths)
-    if grad_scores.shape != slopes.shape or slopes.shape != features.shape[:2]:
-        raise ValueError(
-            f"grad_scores and slopes must be {tuple(features.shape[:2])}; got "
-            f"{tuple(grad_scores.shape)} and {tuple(slopes.shape)}"
-        )
+    features, weight = _read(call)
     check_memory("grad_scores", grad_scores)
     check_memory("slopes", slopes)
     plan = _plan()
@@ -75,7 +66,7 @@ def backward(
         bias_parts = slopes.new_empty(parts)
     with _triton.on_device(features):
         plan.plan_backward(
-            grad_scores.contiguous(), features, weight, slopes.contiguous(), lengths,
+            grad_scores.contiguous(), features, weight, slopes.contiguous(), call.lengths,
             grad_x, weight_parts, bias_parts,
         ).run()  # fmt: skip
     if weight_parts is None or bias_parts is None:
@@ -91,22 +82,13 @@ def _plan() -> ModuleType:
     return plan
 
 
-def _check(features: Tensor, weight: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Check what the kernels trust; return features and weight as they read them."""
-    B, _, C = features.shape
-    if weight.dim() != 3 or weight.shape[:2] != (1, C) or not 1 <= weight.shape[2] <= MAX_TAPS:
-        raise ValueError(
-            f"weight must have shape (1, {C}, K) with K from 1 to {MAX_TAPS}; "
-            f"got {tuple(weight.shape)}"
-        )
-    if lengths is not None and (lengths.shape != (B,) or lengths.dtype != torch.int64):
-        raise ValueError(
-            f"lengths must be int64 of shape ({B},); got {lengths.dtype} of {tuple(lengths.shape)}"
-        )
+def _read(call: Call) -> tuple[Tensor, Tensor]:
+    """Return features and weight as the kernels read them; all memory is there."""
+    features = call.features
     check_memory("features", features)
-    check_memory("weight", weight)
-    if lengths is not None:
-        check_memory("lengths", lengths)
-    if C > 1 and features.stride(2) != 1:
+    check_memory("weight", call.weight)
+    if call.lengths is not None:
+        check_memory("lengths", call.lengths)
+    if features.shape[2] > 1 and features.stride(2) != 1:
         features = features.contiguous()
-    return features, weight.contiguous()
+    return features, call.weight.contiguous()

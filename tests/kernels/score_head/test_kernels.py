@@ -21,7 +21,7 @@ ROWS, BACK = plan.FORWARD_ROWS, plan.BACKWARD_ROWS
 def both_passes(features, weight, bias, lengths, grad):
     """Return the scores and all gradients by the kernels."""
     leaves = [x.detach().requires_grad_() for x in (features, weight, bias)]
-    scores, _ = schema.head_forward(*leaves, lengths, True, "triton")
+    scores, _ = schema.head_forward(schema.Call(*leaves, lengths, True, "triton"))
     grads = torch.autograd.grad(scores, leaves, grad)
     return dict(zip(NAMES, (scores.detach(), *grads), strict=True))
 
@@ -73,7 +73,7 @@ def test_padding_gets_zero_even_where_the_weight_is_not_finite():
 def test_a_nan_shows_in_the_scores_that_see_it_and_nowhere_else():
     features, weight, bias = random_head(2, 20, 5, 4, torch.float32)
     features[1, 9, 2] = torch.nan
-    scores, _ = schema.head_forward(features, weight, bias, None, False, "triton")
+    scores, _ = schema.head_forward(schema.Call(features, weight, bias, None, False, "triton"))
     expected = torch.zeros(2, 20, dtype=torch.bool)
     expected[1, 9:13] = True
     assert torch.equal(scores.isnan(), expected)
@@ -110,7 +110,7 @@ def test_only_what_is_asked_for_is_computed(wanted):
     chosen = leaves[:1] if wanted == "features" else leaves[1:]
     for x in chosen:
         x.requires_grad_()
-    scores, _ = schema.head_forward(*leaves, None, True, "triton")
+    scores, _ = schema.head_forward(schema.Call(*leaves, None, True, "triton"))
     got = torch.autograd.grad(scores, chosen, grad)
     names = ["features"] if wanted == "features" else ["weight", "bias"]
     for name, a in zip(names, got, strict=True):
@@ -139,15 +139,14 @@ def test_nothing_to_score(shape):
 
 def test_what_the_kernels_trust_is_checked():
     features, weight, bias = random_head(2, 9, 4, 3, torch.float32)
+    operators = torch.ops.ladnet_fast
     with pytest.raises(ValueError, match=r"weight must have shape \(1, 4, K\)"):
-        backend.forward(features, weight[:, :3], bias, None, training=False)
-    with pytest.raises(ValueError, match=r"lengths must be int64 of shape \(2,\)"):
-        backend.forward(features, weight, bias, torch.tensor([1]), training=False)
-    slopes = torch.zeros(2, 8)
-    with pytest.raises(ValueError, match=r"must be \(2, 9\)"):
-        backend.backward(
-            slopes, features, weight, slopes, None, need_input=True, need_parameters=True
-        )
+        operators.score_head(features, weight[:, :3], bias, None, False, "triton")
+    with pytest.raises(ValueError, match="one entry per bag, 2"):
+        operators.score_head(features, weight, bias, torch.tensor([1]), False, "triton")
+    rows, call = torch.zeros(2, 8), (features, weight, bias, None, True, "triton")
+    with pytest.raises(ValueError, match=r"must have shape \(2, 9\)"):
+        operators.score_head_backward(rows, *call, rows, rows, True, True)
 
 
 def test_opcheck_passes():

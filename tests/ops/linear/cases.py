@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ladnet_fast.ops.linear import definition
+from ladnet_fast.ops.linear.schema import ResidualMLP
 from tests import budget
 
 #: (B, T, inputs, outputs of the layers): odd sizes, widths of 1, a tile and one more, the paper's.
@@ -40,6 +41,13 @@ class Layers:
     def leaves(self) -> list[Tensor]:
         norm = [self.norm_weight, self.norm_bias]
         return [self.x, self.residual, *norm, *self.weights, *self.biases]
+
+    def call(self, lengths: Tensor | None = None, keep_scale: float = 1.25) -> ResidualMLP:
+        """Return the operator's argument."""
+        return ResidualMLP.checked(
+            self.x, self.residual, self.norm_weight, self.norm_bias, self.weights, self.biases,
+            self.keeps, keep_scale, 1e-5, lengths,
+        )  # fmt: skip
 
     def like(self, leaves: list[Tensor]) -> Layers:
         n = len(self.weights)

@@ -15,10 +15,7 @@ def run(layers, grad, lengths):
     """Return output and gradients of the operator."""
     leaves = [x.detach().requires_grad_() for x in layers.leaves]
     own = layers.like(leaves)
-    out, _ = schema.residual_mlp(
-        own.x, own.residual, own.norm_weight, own.norm_bias, own.weights, own.biases, own.keeps,
-        1.25, 1e-5, lengths, True,
-    )  # fmt: skip
+    out, _ = schema.residual_mlp(own.call(lengths), True)
     return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
 
 
@@ -60,9 +57,12 @@ def test_projections_and_their_gradients_are_within_the_error_budget(size, count
         given = torch.autograd.grad(outs, own, [g.to(dtype) for g in grads])
         return [out.detach() for out in outs] + list(given)
 
+    def projections(*arguments):
+        return schema.projections(schema.Projections(*arguments))
+
     names = [f"out {i}" for i in range(count)] + [f"gradient {i}" for i in range(len(leaves))]
     assert_within_budget(
-        results(schema.projections, torch.float32),
+        results(projections, torch.float32),
         results(definition.projections, torch.float32),
         results(definition.projections, torch.float64),
         names,
@@ -187,11 +187,14 @@ def test_an_empty_batch_has_zero_gradients(shape):
 def test_frozen_parameters_and_inputs_cost_no_gradient():
     layers = random_layers(1, 9, 8, (5, 3), False)
     pres = [torch.randn(1, 9, 5)]
-    given = (layers.x, layers.residual, layers.norm_weight, layers.norm_bias)
     grads = native.residual_mlp_backward(
-        torch.randn(1, 9, 3), *given, layers.weights, layers.biases, [], pres, 1.0, 1e-5, None,
-        need_input=True, need_residual=False, need_parameters=False,
-    )  # fmt: skip
+        torch.randn(1, 9, 3),
+        layers.call(),
+        pres,
+        need_input=True,
+        need_residual=False,
+        need_parameters=False,
+    )
     assert grads[0].shape == layers.x.shape
     assert all(x.numel() == 0 for x in (*grads[1:4], *grads[4], *grads[5]))
 
@@ -210,7 +213,7 @@ BAD_PROJECTIONS = {
     "bias": ((X, [W], [B[:2]], None), ValueError, r"a bias must have shape \(3,\)"),
     "count": ((X, [W, W], [B], None), ValueError, "equally many"),
     "none": ((X, [], [], None), ValueError, "at least one"),
-    "lengths size": ((X, [W], [B], torch.tensor([5])), ValueError, r"lengths must have shape"),
+    "lengths size": ((X, [W], [B], torch.tensor([5])), ValueError, "one entry per bag, 2"),
     "lengths value": ((X, [W], [B], torch.tensor([5, 6])), ValueError, r"from 0 to T = 5"),
     "lengths sign": ((X, [W], [B], torch.tensor([-1, 5])), ValueError, r"from 0 to T = 5"),
     "lengths dtype": ((X, [W], [B], torch.tensor([5.0, 5.0])), TypeError, "lengths must be"),
@@ -221,7 +224,7 @@ BAD_PROJECTIONS = {
 def test_pointers_never_leave_unchecked(case):
     arguments, error, message = BAD_PROJECTIONS[case]
     with pytest.raises(error, match=message):
-        native.projections_forward(*arguments)
+        native.projections_forward(schema.Projections.checked(*arguments))
 
 
 BAD_LAYERS = {
@@ -243,17 +246,13 @@ def test_layers_that_do_not_fit_are_named(case):
     layers = random_layers(2, 5, 8, (6, 3), False)
     setattr(layers, name, value)
     with pytest.raises(error, match=message):
-        native.residual_mlp_forward(
-            layers.x, layers.residual, layers.norm_weight, layers.norm_bias, layers.weights,
-            layers.biases, layers.keeps, 1.25, 1e-5, None, training=True,
-        )  # fmt: skip
+        native.residual_mlp_forward(layers.call(), training=True)
 
 
 def test_a_gradient_of_another_shape_is_refused():
+    call = schema.Projections(X, [W], [B], None)
     with pytest.raises(ValueError, match="grad must have shape"):
-        native.projections_backward(
-            [torch.randn(2, 5, 2)], X, [W], [B], None, need_input=True, need_parameters=True
-        )
+        native.projections_backward([torch.randn(2, 5, 2)], call, True, True)
 
 
 def test_without_the_compiled_module_the_reason_is_given(monkeypatch):
@@ -262,4 +261,4 @@ def test_without_the_compiled_module_the_reason_is_given(monkeypatch):
     assert "it was not built" in native.why_not(X)
     assert not native.pays()
     with pytest.raises(RuntimeError, match="it was not built"):
-        native.projections_forward(X, [W], [B], None)
+        native.projections_forward(schema.Projections(X, [W], [B], None))

@@ -12,15 +12,10 @@ from .cases import random_layers
 
 def both_passes(layers, grad):
     """Run forward and backward of the residual MLP."""
-    first = (
-        layers.x, layers.residual, layers.norm_weight, layers.norm_bias, layers.weights,
-        layers.biases, layers.keeps,
-    )  # fmt: skip
-    _, pres = native.residual_mlp_forward(*first, 1.25, 1e-5, None, training=True)
+    _, pres = native.residual_mlp_forward(layers.call(), training=True)
     native.residual_mlp_backward(
-        grad, *first, pres, 1.25, 1e-5, None,
-        need_input=True, need_residual=True, need_parameters=True,
-    )  # fmt: skip
+        grad, layers.call(), pres, need_input=True, need_residual=True, need_parameters=True
+    )
 
 
 def test_the_number_of_threads_is_that_of_torch(monkeypatch):

@@ -60,9 +60,9 @@ def calls(forced, monkeypatch):
     seen = []
     original = schema.residual_mlp
 
-    def counted(*arguments):
-        seen.append(arguments[0].shape)
-        return original(*arguments)
+    def counted(call, training):
+        seen.append(call.x.shape)
+        return original(call, training)
 
     monkeypatch.setattr(schema, "residual_mlp", counted)
     return seen

@@ -97,7 +97,7 @@ def test_a_named_implementation_lists_every_reason():
     for reason in ("features is on cpu", "torch.float64", "the kernel size is 40"):
         assert reason in str(caught.value)
     with pytest.raises(ladnet_fast.ImplUnavailableError, match="no such implementation"):
-        score_head(features, weight, bias, impl="native")
+        score_head(features, weight, bias, impl="cuda")
 
 
 def test_every_backend_answers_why_not():

@@ -25,8 +25,8 @@ def test_operators_pass_opcheck(lengths):
         scores, slopes = torch.ops.ladnet_fast.score_head(*call)
     for need_input, need_parameters in ((True, True), (True, False), (False, True)):
         given = (
-            torch.randn_like(scores), features.detach(), weight.detach(), slopes, lengths,
-            need_input, need_parameters, IMPL,
+            torch.randn_like(scores), *(x.detach() for x in call[:3]), *call[3:], scores, slopes,
+            need_input, need_parameters,
         )  # fmt: skip
         torch.library.opcheck(torch.ops.ladnet_fast.score_head_backward.default, given)
 
@@ -35,7 +35,7 @@ def test_operators_pass_opcheck(lengths):
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=list(LENGTHS))
 def test_the_closed_form_gives_the_gradients_of_the_plain_function(lengths, K):
     leaves = tuple(x.requires_grad_() for x in random_head(3, 9, 5, K))
-    scores, _ = schema.head_forward(*leaves, lengths, True, IMPL)
+    scores, _ = schema.head_forward(schema.Call(*leaves, lengths, True, IMPL))
     grad = torch.randn_like(scores)
     got = (scores.detach(), *torch.autograd.grad(scores, leaves, grad))
     want = differentiate(leaves, grad, lengths, torch.float64)
@@ -52,7 +52,7 @@ def test_half_precision_keeps_the_slope_of_a_score_that_rounds_to_one():
             torch.zeros(1, dtype=torch.bfloat16),
         )
     )
-    scores, _ = schema.head_forward(*leaves, None, True, IMPL)
+    scores, _ = schema.head_forward(schema.Call(*leaves, None, True, IMPL))
     assert scores.item() == 1
     (grad,) = torch.autograd.grad(scores.sum(), leaves[2])
     assert grad.item() == pytest.approx(3.352e-4, rel=0.01)  # sigmoid'(8)
@@ -60,16 +60,17 @@ def test_half_precision_keeps_the_slope_of_a_score_that_rounds_to_one():
 
 def test_what_is_not_needed_is_not_computed():
     features, weight, bias = random_head(2, 6, 3, 2)
-    scores, slopes = schema.head_forward(features, weight, bias, None, False, IMPL)
+    scores, slopes = schema.head_forward(schema.Call(features, weight, bias, None, False, IMPL))
     assert slopes.numel() == 0
-    _, slopes = schema.head_forward(features, weight, bias, None, True, IMPL)
-    grads = schema.head_backward(scores, features, weight, slopes, None, False, True, IMPL)
+    _, slopes = schema.head_forward(schema.Call(features, weight, bias, None, True, IMPL))
+    call = schema.Call(features, weight, bias, None, True, IMPL)
+    grads = schema.head_backward(scores, call, scores, slopes, False, True)
     assert [x.numel() for x in grads] == [0, 6, 1]
 
 
 def test_second_derivatives_are_refused():
     leaves = tuple(x.requires_grad_() for x in random_head(1, 4, 2, 2))
-    scores, _ = schema.head_forward(*leaves, None, True, IMPL)
+    scores, _ = schema.head_forward(schema.Call(*leaves, None, True, IMPL))
     (grad,) = torch.autograd.grad(scores.square().sum(), leaves[0], create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         grad.sum().backward()
@@ -80,7 +81,7 @@ def test_a_compiled_operator_is_one_graph_and_a_third_length_needs_no_new_one():
 
     @torch.compile(fullgraph=True, dynamic=True, backend=counter)
     def head(features, weight, bias):
-        return schema.head_forward(features, weight, bias, None, True, IMPL)[0]
+        return schema.head_forward(schema.Call(features, weight, bias, None, True, IMPL))[0]
 
     counts = []
     for T in (7, 12, 31):
@@ -98,7 +99,9 @@ def test_fakes_know_sizes_beyond_32_bits():
     with FakeTensorMode():
         features = torch.empty(1, 2**31, 16, dtype=torch.bfloat16, requires_grad=True)
         weight, bias = torch.empty(1, 16, 7, dtype=torch.bfloat16), torch.empty(1)
-        scores, slopes = schema.head_forward(features, weight, bias, None, True, "triton")
+        scores, slopes = schema.head_forward(
+            schema.Call(features, weight, bias, None, True, "triton")
+        )
         assert scores.shape == slopes.shape == (1, 2**31)
         assert (scores.dtype, slopes.dtype) == (torch.bfloat16, torch.float32)
         (grad,) = torch.autograd.grad(scores.sum(), features)
