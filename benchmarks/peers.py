@@ -21,6 +21,7 @@ import ladnet_fast.functional as LF
 from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.functional import DDLTerms
 from ladnet_fast.nn import LANetOutput, LocalityAttention
+from ladnet_fast.ops._bags import Bags
 from ladnet_fast.ops.locality_attention.definition import location_prior
 from ladnet_fast.ops.score_head import score_head
 
@@ -152,10 +153,12 @@ class _PlainAttention(LocalityAttention):
         self,
         x: Tensor,
         query: Tensor,
-        lengths: Tensor | None,
+        lengths: Tensor | Bags | None,
         cu_seqlens: Tensor | None = None,
     ) -> Tensor:
         """Map x (B, T, feature_dim) as the base class does, minus the prior; full bags only."""
+        if isinstance(lengths, Bags):
+            lengths, cu_seqlens = lengths.lengths, lengths.cu_seqlens
         if lengths is not None or cu_seqlens is not None:
             raise ValueError("this peer takes full bags only: leave lengths and cu_seqlens out")
         q, k, v = self._heads(self.q(query)), self._heads(self.k(x)), self._heads(self.v(x))

@@ -141,15 +141,14 @@ def _sides(snippets: int) -> tuple[tuple[Call, Call], tuple[Call, Call]]:
     weights, biases = ([layer[i] for layer in behind] for i in (0, 1))
 
     def network(native: bool) -> Tensor:
-        project = schema.projections if native else definition.projections
-        q, k, v = project(x, front_weights, front_biases, None)
-        a = q + k + v
         if not native:
+            q, k, v = definition.projections(x, front_weights, front_biases, None)
+            a = q + k + v
             return definition.residual_mlp(a, x, *norm, weights, biases, [], 1.0, 1e-5, None)
-        training = torch.is_grad_enabled()
-        out: Tensor = schema.residual_mlp(
-            a, x, *norm, weights, biases, [], 1.0, 1e-5, None, training
-        )[0]
+        q, k, v = schema.projections(schema.Projections(x, front_weights, front_biases, None))
+        a, training = q + k + v, torch.is_grad_enabled()
+        call = schema.ResidualMLP(a, x, *norm, weights, biases, [], 1.0, 1e-5, None)
+        out: Tensor = schema.residual_mlp(call, training)[0]
         return out
 
     def forward(native: bool) -> tuple[Tensor, ...]:
