@@ -157,8 +157,9 @@ class _PlainAttention(LocalityAttention):
         cu_seqlens: Tensor | None = None,
     ) -> Tensor:
         """Map x (B, T, feature_dim) as the base class does, minus the prior; full bags only."""
-        if isinstance(lengths, Bags):
-            lengths, cu_seqlens = lengths.lengths, lengths.cu_seqlens
+        bags = lengths
+        if isinstance(bags, Bags):
+            lengths, cu_seqlens = bags.lengths, bags.cu_seqlens
         if lengths is not None or cu_seqlens is not None:
             raise ValueError("this peer takes full bags only: leave lengths and cu_seqlens out")
         q, k, v = self._heads(self.q(query)), self._heads(self.k(x)), self._heads(self.v(x))
