@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def drive(driver: str, *arguments: object) -> int:
-    """Run ``tests.kills.DRIVER`` and return the number that it prints before its last word."""
+def drive(driver: str, *arguments: object) -> list[int]:
+    """Run ``tests.kills.DRIVER`` and return the numbers that it prints before its last word."""
     done = subprocess.run(
         [sys.executable, "-m", f"tests.kills.{driver}", *map(str, arguments)],
         capture_output=True,
@@ -21,4 +21,4 @@ def drive(driver: str, *arguments: object) -> int:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return int(done.stdout.split()[-2])
+    return [int(word) for word in done.stdout.splitlines()[-1].split()[:-1]]

@@ -1,8 +1,7 @@
 """Kills commands in the middle, looks at what they left, and runs them again.
 
-``python -m tests.kills.driver writes COMMAND FOLDER`` ends the command by SIGKILL at its first
-rename, then at its second, and so on until it gets through; ``random COMMAND FOLDER COUNT`` at
-random moments. After each kill no visible file may be half written; the same command run again
+``python -m tests.kills.driver COMMAND FOLDER COUNT`` ends the command by SIGKILL at its first rename,
+then at its second, and so on until it gets through; and then at COUNT random moments. After each kill no visible file may be half written; the same command run again
 must give, byte for byte, what a run without a kill gives, and leave nothing else behind.
 
 Each run is a fork of this process, which has imported what the first run of its kind imported: so
@@ -222,9 +221,8 @@ def check_again(name: str, folder: Path, out: Path, expected: dict[str, bytes], 
     assert not left, f"{where}: left {left}"
 
 
-def kill_at_every_write(name: str, folder: Path) -> int:
+def kill_at_every_write(name: str, folder: Path, expected: dict[str, bytes]) -> int:
     """End the command at each rename in turn; return how many there are."""
-    expected = uninterrupted(name, folder)
     at = 0
     while True:
         at += 1
@@ -237,9 +235,8 @@ def kill_at_every_write(name: str, folder: Path) -> int:
         check_again(name, folder, out, expected, f"{name}, write {at}")
 
 
-def kill_at_random(name: str, folder: Path, count: int) -> int:
+def kill_at_random(name: str, folder: Path, expected: dict[str, bytes], count: int) -> int:
     """End the command at random moments, several times before it is let through; return kills."""
-    expected = uninterrupted(name, folder)
     generator = random.Random(0)
     start = time.monotonic()
     run(COMMANDS[name](folder, folder / "timed"))
@@ -271,18 +268,15 @@ def uninterrupted(name: str, folder: Path) -> dict[str, bytes]:
 
 def main() -> None:
     """Do what the arguments say and print how many kills there were."""
-    how, name, place, *count = sys.argv[1:]
+    name, place, count = sys.argv[1:]
     torch.set_num_threads(1)
     folder = Path(place)
     prepare(folder)
     gc.collect()
     gc.freeze()  # else every fork's garbage collector would copy all pages by looking at them
-    kills = (
-        kill_at_every_write(name, folder)
-        if how == "writes"
-        else kill_at_random(name, folder, int(count[0]))
-    )
-    print(f"{kills} kills")
+    expected = uninterrupted(name, folder)
+    writes = kill_at_every_write(name, folder, expected)
+    print(f"{writes} {kill_at_random(name, folder, expected, int(count))} kills")
 
 
 if __name__ == "__main__":
