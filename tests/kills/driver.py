@@ -1,8 +1,9 @@
 """Kills commands in the middle, looks at what they left, and runs them again.
 
-``python -m tests.kills.driver COMMAND FOLDER COUNT`` ends the command by SIGKILL at its first rename,
-then at its second, and so on until it gets through; and then at COUNT random moments. After each kill no visible file may be half written; the same command run again
-must give, byte for byte, what a run without a kill gives, and leave nothing else behind.
+``python -m tests.kills.driver COMMAND FOLDER COUNT`` ends the command by SIGKILL at its first
+rename, then at its second, and so on until it gets through; and then at COUNT random moments. After
+each kill no visible file may be half written; the same command run again must give, byte for byte,
+what a run without a kill gives, and leave nothing else behind.
 
 Each run is a fork of this process, which has imported what the first run of its kind imported: so
 hundreds of kills take seconds.
