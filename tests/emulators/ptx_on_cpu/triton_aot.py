@@ -1,7 +1,7 @@
 """Triton kernels compiled ahead of time for sm_80, no GPU needed, and run by the interpreter.
 
 So a kernel is executed as the compiler really built it: layouts, tensor-core fragments,
-asynchronous copies and their waits. Needs triton; nothing else here does.
+asynchronous copies and their waits. Compilation ends with the PTX; no ptxas reads it. Needs triton; nothing else here does.
 
     arguments = {"X": x, "Y": y, "N": 300}
     kernel = compile_for_sm80(function, arguments, {"BLOCK": 512}, num_warps=4)
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 import triton
 from torch import Tensor
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
@@ -104,7 +105,9 @@ def compile_for_sm80(
         backend, dict(options), bound, specialization, options
     )
     source = ASTSource(function, signature, values, attributes)
-    built = triton.compile(source, target=target, options=parsed_options.__dict__)
+    with knobs.runtime.scope():
+        knobs.runtime.add_stages_inspection_hook = _no_machine_code
+        built = triton.compile(source, target=target, options=parsed_options.__dict__)
     ptx = built.asm["ptx"]
     return CompiledKernel(
         ptx,
@@ -114,6 +117,15 @@ def compile_for_sm80(
         built.metadata.shared,
         getattr(built.metadata, "global_scratch_size", 0) or 0,
     )
+
+
+def _no_machine_code(*stages_of: Any) -> tuple[str, str] | None:
+    """Have Triton stop at the PTX, which is what is run; without arguments: a key for its cache."""
+    if not stages_of:
+        return "no machine code", "no machine code"
+    _, stages, *_ = stages_of
+    stages["cubin"] = lambda ptx, metadata: b""
+    return None
 
 
 def _tensor(value: Argument, is_bf16: bool) -> Any:

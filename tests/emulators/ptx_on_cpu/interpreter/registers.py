@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,12 @@ class Registers:
         self.threads = block[0] * block[1] * block[2]
         self.rows: dict[str, Row] = {}
         self._pools: dict[int, Row] = {}
+        self._places: dict[str, tuple[int, int]] = {}  # the pool of a name, and where it is in that
         for width, kind in UNSIGNED.items():
             names = [name for name, w in kernel.registers.items() if w == width]
             pool = self._pools[width] = np.zeros((len(names), self.threads), kind)
             self.rows.update(zip(names, pool, strict=True))
+            self._places.update((name, (width, i)) for i, name in enumerate(names))
         self.carry = np.zeros(self.threads, bool)
         self.special = _special_registers(self.threads, block, grid, dynamic)
         self.symbols: dict[str, int] = {**kernel.shared, **kernel.local}
@@ -93,6 +95,17 @@ class Registers:
         row = self.find(operand, kind)
         return self.immediate(operand, kind) if row is None else row
 
+    def together(self, names: Sequence[str]) -> tuple[Row, slice | Row]:
+        """Return all rows of the registers' width, and which of them are those of the names."""
+        places = [self._places[name] for name in names]
+        width, first = places[0]
+        chosen = [i for _, i in places]
+        gap = places[1][1] - first if len(places) > 1 else 1
+        last = first + gap * len(names)
+        if gap > 0 and chosen == list(range(first, last, gap)):
+            return self._pools[width], slice(first, last, gap)
+        return self._pools[width], np.array(chosen)
+
     def narrowed(self, operand: str, kind: str) -> Callable[[], Any]:
         """Return a function that gives a source operand which may lie in a wider register."""
         row = self.rows.get(operand, self.special.get(operand))
@@ -127,6 +140,19 @@ class Registers:
 
 def nothing(where: Mask = True) -> None:
     """Do nothing: the step of an instruction without effect here."""
+
+
+def guarded(guard: Callable[[], Any] | None, step: Step) -> Step:
+    """Return the step for the threads whose predicate holds."""
+    if guard is None:
+        return step
+
+    def checked(where: Mask = True) -> None:
+        acting = guard() if where is True else guard() & where
+        if np.any(acting):
+            step(where=acting)
+
+    return checked
 
 
 def _special_registers(

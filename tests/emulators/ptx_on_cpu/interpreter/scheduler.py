@@ -8,31 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 
+from .batches import Batches, groups_of
 from .formats import Row
+from .forms import Form, Forms
 from .instructions import COLLECTIVES, compile_step
 from .instructions.registry import unsupported
 from .machine import Machine, Shape
 from .parser import Instruction
-from .registers import Mask, Step, nothing
+from .registers import Mask, Step, guarded, nothing
 
 Kind = Literal["step", "branch", "return", "barrier", "collective"]
 _ALL_LANES = np.uint32(0xFFFFFFFF)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Compiled:
     """An instruction as the scheduler sees it."""
 
     kind: Kind
-    guard: Any  # a function that gives the predicate's row; None: always (or inside the step)
-    step: Step
-    target: int  # of a branch
-    members: Any  # the lanes that a collective names
     source: Instruction
+    compile: Callable[[], Step]
+    guard: Any = None  # a function that gives the predicate's row; None: always, or in the step
+    target: int = 0  # of a branch
+    members: Any = None  # the lanes that a collective names
+
+    @cached_property
+    def step(self) -> Step:
+        """What it does; many are only executed together with others."""
+        return self.compile()
 
 
 class Scheduler:
@@ -42,6 +50,8 @@ class Scheduler:
         self.m = machine
         self.step_limit = step_limit
         self.steps = 0
+        self._forms, self._batches = Forms(machine.kernel), Batches(machine)
+        self._sound: set[Form] = set()  # whose instructions compile
         self.code = [self._compile(ins) for ins in machine.kernel.instructions]
         self._straight: dict[int, tuple[list[Step], int]] = {}
 
@@ -54,21 +64,34 @@ class Scheduler:
             target = m.kernel.labels.get(ins.args[0])
             if target is None:
                 raise unsupported(ins)
-            return Compiled("branch", guard, nothing, target, None, ins)
+            return Compiled("branch", ins, lambda: nothing, guard=guard, target=target)
         if ins.name in ("ret", "exit"):
-            return Compiled("return", guard, nothing, 0, None, ins)
+            return Compiled("return", ins, lambda: nothing, guard=guard)
         if ins.name == "call" and "vprintf" in ins.args:
-            return Compiled("step", None, nothing, 0, None, ins)
+            return Compiled("step", ins, lambda: nothing)
         if ins.name in ("trap", "call"):
-            return Compiled("step", None, _guarded(guard, self._trap(ins)), 0, None, ins)
+            return Compiled("step", ins, lambda: guarded(guard, self._trap(ins)))
         if ins.name in ("bar", "barrier"):
             return self._barrier(ins, guard)
-        step = compile_step(m, ins)
-        if ins.name in COLLECTIVES:
-            names_no_lanes = ins.name in ("mma", "ldmatrix")
-            members = _ALL_LANES if names_no_lanes else m.registers.source(ins.args[-1], "b32")
-            return Compiled("collective", guard, step, 0, members, ins)
-        return Compiled("step", None, _guarded(guard, step), 0, None, ins)
+        if ins.name not in COLLECTIVES:
+            return self._checked(Compiled("step", ins, partial(self._compile_step, ins)))
+        names_no_lanes = ins.name in ("mma", "ldmatrix")
+        members = _ALL_LANES if names_no_lanes else m.registers.source(ins.args[-1], "b32")
+        make = partial(compile_step, m, ins)
+        return self._checked(Compiled("collective", ins, make, guard=guard, members=members))
+
+    def _compile_step(self, ins: Instruction) -> Step:
+        guard = self.m.registers.predicate(ins.guard) if ins.guard else None
+        return guarded(guard, compile_step(self.m, ins))
+
+    def _checked(self, one: Compiled) -> Compiled:
+        """Compile an instruction, unless another one of its form is known to compile."""
+        form = self._forms.of(one.source).form
+        if form not in self._sound:
+            _ = one.step
+            if form.together:
+                self._sound.add(form)
+        return one
 
     def _trap(self, ins: Instruction) -> Step:
         what = "trap" if ins.name == "trap" else "unsupported call"
@@ -88,14 +111,14 @@ class Scheduler:
                 m.shared.barrier(np.unique(m.warp[m.lanes(where)]))
 
             members = m.registers.source(ins.args[0], "b32")
-            return Compiled("collective", guard, warps_meet, 0, members, ins)
+            return Compiled("collective", ins, lambda: warps_meet, guard=guard, members=members)
         is_reduction = ins.has("red")
         operands = ins.args[1:-1] if is_reduction else ins.args
         threads = int(m.registers.immediate(operands[1], "u32")) if len(operands) > 1 else m.threads
         if ins.has("arrive") or threads != m.threads:
             raise unsupported(ins, "a barrier of some of the threads")
         if not is_reduction:
-            return Compiled("barrier", guard, nothing, 0, None, ins)
+            return Compiled("barrier", ins, lambda: nothing, guard=guard)
         vote = m.registers.predicate(ins.args[-1])
         decisions: dict[str, Callable[[Row], Any]] = {"popc": np.sum, "and": np.all, "or": np.any}
         count = decisions[ins.op[-2]]
@@ -105,27 +128,34 @@ class Scheduler:
             voting = m.lanes(where)
             result[voting] = count(m.registers.spread(vote())[voting])
 
-        return Compiled("barrier", guard, decide, 0, None, ins)
+        return Compiled("barrier", ins, lambda: decide, guard=guard)
 
     def _straight_line(self, i: int) -> tuple[list[Step], int]:
         """Return the steps from i to the next control instruction, all lanes acting, and its i."""
         if i not in self._straight:
-            steps, j = [], i
-            while j < len(self.code):
-                one = self.code[j]
-                whole_warps = (
-                    one.kind == "collective"
-                    and one.guard is None
-                    and np.ndim(one.members) == 0
-                    and int(one.members) == 0xFFFFFFFF
-                    and self.m.threads % 32 == 0
-                )
-                if one.kind != "step" and not whole_warps:
-                    break
-                steps.append(one.step)
-                j += 1
-            self._straight[i] = steps, j
+            end = i
+            while end < len(self.code) and self._is_straight(self.code[end]):
+                end += 1
+            operands = [self._forms.of(one.source) for one in self.code[i:end]]
+            steps = []
+            for group in groups_of(operands):
+                if len(group) > 1:
+                    members = [self.code[i + k].source for k in group]
+                    steps.append(self._batches.compile([operands[k] for k in group], members))
+                elif (step := self.code[i + group[0]].step) is not nothing:
+                    steps.append(step)
+            self._straight[i] = steps, end
         return self._straight[i]
+
+    def _is_straight(self, one: Compiled) -> bool:
+        """Return whether an instruction is a step, or a collective of whole warps."""
+        return one.kind == "step" or (
+            one.kind == "collective"
+            and one.guard is None
+            and np.ndim(one.members) == 0
+            and int(one.members) == 0xFFFFFFFF
+            and self.m.threads % 32 == 0
+        )
 
     # ---- Running ----
 
@@ -179,10 +209,11 @@ class Scheduler:
     def _run_converged(self, i: int) -> None:
         """All threads are at i: run until they part."""
         while self.steps <= self.step_limit:
-            steps, i = self._straight_line(i)
+            steps, end = self._straight_line(i)
             for step in steps:
                 step()
-            self.steps += len(steps) + 1
+            self.steps += end - i + 1
+            i = end
             if i >= len(self.code):  # a body that ends without ret
                 self.done[:] = True
                 return
@@ -263,16 +294,3 @@ class Scheduler:
                     self.at[arrived] += 1
                     moved = True
         return moved
-
-
-def _guarded(guard: Any, step: Step) -> Step:
-    """Return the step for the threads whose predicate holds."""
-    if guard is None:
-        return step
-
-    def guarded(where: Mask = True) -> None:
-        acting = guard() if where is True else guard() & where
-        if np.any(acting):
-            step(where=acting)
-
-    return guarded
