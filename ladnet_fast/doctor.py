@@ -14,6 +14,7 @@ from ._extras import extras
 from ._version import __version__
 from .ops import _impl, linear
 from .ops.ddl_loss import schema as ddl_loss
+from .ops.linear import schema as linear_layers
 from .ops.locality_attention import schema as locality_attention
 from .ops.score_head import schema as score_head
 
@@ -25,6 +26,7 @@ _OPS = {
         score_head.BACKENDS,
         lambda x: (x, x.new_empty(1, x.shape[-1], 7), x.new_empty(1)),
     ),
+    "linear": (linear_layers.BACKENDS, lambda x: (x,)),
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -48,6 +48,29 @@ _environment: str = check_impl(
     os.environ.get("LADNET_IMPL", "auto") or "auto",
     argument="the environment variable LADNET_IMPL",
 )
+
+
+def setting(op: str, names: Iterable[str], **others: str) -> str:
+    """Return what the environment variable ``LADNET_<OP>`` names for one operator, or "auto".
+
+    Parameters
+    ----------
+    op : str
+        The operator, for example "linear" for ``LADNET_LINEAR``.
+    names : iterable of str
+        Its implementations.
+    **others : str
+        Other words that are accepted, and the implementations that they stand for.
+    """
+    variable = f"LADNET_{op.upper()}"
+    given = os.environ.get(variable) or "auto"
+    name, allowed = others.get(given, given), ("auto", *names)
+    if name not in allowed:
+        raise ValueError(
+            f"the environment variable {variable} must be one of {', '.join(allowed)}; "
+            f"got {given!r}"
+        )
+    return name
 
 
 class use_impl:  # noqa: N801 - used like torch.no_grad

@@ -6,7 +6,6 @@ function. Where PyTorch serves, the network calls those modules as they are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
@@ -16,29 +15,19 @@ from .. import _impl
 from .._bags import Bags
 from . import masks, native, rule, schema
 
-CHOICES = ("auto", "torch", "native")
-_VARIABLE = "LADNET_LINEAR"
-
-
-def _check_choice(name: str) -> str:
-    if name not in CHOICES:
-        raise ValueError(
-            f"the environment variable {_VARIABLE} must be one of {', '.join(CHOICES)}; "
-            f"got {name!r}"
-        )
-    return name
-
-
-_choice = _check_choice(os.environ.get(_VARIABLE, "auto") or "auto")
+_NAME = "linear"
+# Read once, at import, so that compiled graphs need no guard on it.
+_choice = _impl.setting(_NAME, schema.BACKENDS, torch="reference")
 
 
 def serves(impl: str, *tensors: Tensor) -> bool:
     """Whether the native kernels compute the linear layers of this call, else PyTorch does.
 
-    They do where ``impl`` (after `ladnet_fast.use_impl` and ``LADNET_IMPL``) is "auto" or
-    "native", all tensors are float32 on the CPU outside autocast, and `rule.serves` says
-    that this machine gains. The environment variable ``LADNET_LINEAR``, read at import, replaces
-    that last condition: "torch" never, "native" wherever they can.
+    The network's ``impl`` names who computes attention. Where that (after `ladnet_fast.use_impl`
+    and ``LADNET_IMPL``) is "auto" or "native", these layers choose for themselves: the native
+    kernels serve float32 on the CPU outside autocast if `rule.serves` says that this machine gains.
+    The environment variable ``LADNET_LINEAR``, read at import, replaces that last condition:
+    "reference" (or "torch") never, "native" wherever they can.
 
     Parameters
     ----------
@@ -47,7 +36,7 @@ def serves(impl: str, *tensors: Tensor) -> bool:
     *tensors : Tensor
         Input (B, T, width) first, then whatever else takes part.
     """
-    if _impl.requested(impl) not in ("auto", "native") or _choice == "torch":
+    if _impl.requested(impl) not in ("auto", "native") or _choice == "reference":
         return False
     reasons = native.why_not(*tensors)
     if reasons:
@@ -66,7 +55,7 @@ def who_serves() -> str:
     if reasons:
         return f"PyTorch: {'; '.join(reasons)}"
     if _choice != "auto":
-        return f"{'PyTorch' if _choice == 'torch' else 'native'}: {_VARIABLE}={_choice}"
+        return f"{'PyTorch' if _choice == 'reference' else 'native'}: LADNET_LINEAR={_choice}"
     return rule.reason()
 
 

@@ -7,6 +7,7 @@ second derivative is refused with an error.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -14,7 +15,10 @@ from torch import Tensor
 from .._autograd import no_second_derivative
 from .._bags import Bags
 from .._operator import operator
-from . import native
+from . import definition, native
+
+#: impl -> the module that says whether it can serve. The operators below are the native one's.
+BACKENDS: dict[str, ModuleType] = {"reference": definition, "native": native}
 
 # ---- Projections -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _checks, _impl, _memory
+from .. import _checks, _impl, _memory, linear
 from .._bags import Bags
 from . import definition, schema
 from .checks import check_dtypes, check_tensors
@@ -38,8 +38,7 @@ def serves(impl: str, features: Tensor, weight: Tensor, bias: Tensor) -> bool:
     """
     if _impl.requested(impl) not in ("auto", "triton"):
         return False
-    tensors = _cast(features, weight, bias)
-    return _impl.choose(_NAME, impl, features.device, _WHY_NOT, *tensors) == "triton"
+    return _choose(impl, *_cast(features, weight, bias)) == "triton"
 
 
 def score_head(
@@ -92,7 +91,7 @@ def score_head(
         lengths = Bags.checked("features", features, T, lengths)
     features, weight, bias = _cast(features, weight, bias)
     check_dtypes(features, weight, bias)
-    impl = _impl.choose(_NAME, impl, features.device, _WHY_NOT, features, weight, bias)
+    impl = _choose(impl, features, weight, bias)
     if impl == "reference" and not features.is_meta:
         for name, x in (("features", features), ("weight", weight), ("bias", bias)):
             _memory.check_given(name, x)
@@ -102,6 +101,13 @@ def score_head(
     call = schema.Call(features, weight, bias, lengths.lengths, training, impl)
     scores, _ = schema.head_forward(call)
     return scores
+
+
+def _choose(impl: str, *tensors: Tensor) -> str:
+    """Return who computes: by itself the native head serves where native linear layers do."""
+    if tensors[0].is_cpu and _impl.requested(impl) == "auto":
+        return "native" if linear.serves("auto", *tensors) else "reference"
+    return _impl.choose(_NAME, impl, tensors[0].device, _WHY_NOT, *tensors)
 
 
 def _cast(*tensors: Tensor) -> list[Tensor]:
