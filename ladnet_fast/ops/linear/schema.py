@@ -105,7 +105,8 @@ class ResidualMLP(NamedTuple):
     @classmethod
     def checked(cls, x: Tensor, *others: Any) -> ResidualMLP:
         """Return the call, or raise where the lengths don't fit ``x``."""
-        return cls(x, *others[:-1], Bags.checked("x", x, x.shape[1], others[-1]).lengths)
+        *given, lengths = others
+        return cls._make((x, *given, Bags.checked("x", x, x.shape[1], lengths).lengths))
 
 
 @operator("ladnet_fast::residual_mlp")
@@ -165,7 +166,7 @@ def _(
 def _residual_mlp_context(
     ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, list[Tensor]]
 ) -> None:
-    call = ResidualMLP(*inputs[:-1])
+    call = ResidualMLP._make(inputs[:-1])
     ctx.save_for_backward(
         *call[:4], call.lengths, *call.weights, *call.biases, *call.keeps, *output[1]
     )
@@ -184,7 +185,7 @@ def _differentiate_residual_mlp(ctx: Any, grad: Tensor | None, _: Any) -> tuple[
     keeps, pres = rest[: ctx.masks], rest[ctx.masks :]
     need_x, need_residual, *need_norm = ctx.needs_input_grad[:4]
     need_parameters = any((*need_norm, *ctx.needs_input_grad[4], *ctx.needs_input_grad[5]))
-    call = ResidualMLP(*first, weights, biases, keeps, *ctx.options, lengths)
+    call = ResidualMLP._make((*first, weights, biases, keeps, *ctx.options, lengths))
     dx, dresidual, dgamma, dbeta, dw, db = residual_mlp_backward(
         grad, call, pres, need_x, need_residual, need_parameters
     )

@@ -35,12 +35,13 @@ def why_not(features: Tensor, weight: Tensor, bias: Tensor) -> list[str]:
 
 def forward(call: Call) -> tuple[Tensor, Tensor]:
     """Return ``(scores, slopes)`` as `schema` describes them."""
-    given = (call.features, call.weight, call.bias)
-    scores = definition.score_head(*given, call.lengths).contiguous()
+    given = call.features, call.weight, call.bias, call.lengths
+    scores = definition.score_head(*given).contiguous()
     wide = slope_dtype(call.features.dtype)
     if not call.training:
         return scores, call.features.new_empty(0, dtype=wide)
-    exact = definition.score_head(*(x.to(wide) for x in given), call.lengths)
+    features, weight, bias = (x.to(wide) for x in given[:3])
+    exact = definition.score_head(features, weight, bias, call.lengths)
     # 0 on padding, as the scores are.
     return scores, exact * (1 - exact)
 
