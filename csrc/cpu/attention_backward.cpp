@@ -52,6 +52,7 @@ class BackwardPlan {
   }
 
   void run() {
+    heads_.run_toeplitz();
     const auto whole = static_cast<int64_t>(order_.size());
     parallel_phases({{whole, false},
                      {short_->fill_items(), true},
@@ -237,7 +238,10 @@ class BackwardPlan {
       PriorGradient& total = totals[static_cast<size_t>(segments_[segment].head)];
       for (int i = 0; i < 2; ++i) total.by_w_b[i] += gradient.by_w_b[i];
     };
-    for (size_t s = 0; s < segments_.size(); ++s) add_to(s, gradients_[s]);
+    for (size_t s = 0; s < segments_.size(); ++s) {
+      heads_.add_toeplitz_gradients(s, gradients_[s].by_w_b);
+      add_to(s, gradients_[s]);
+    }
     for (size_t i = 0; i < parts_.size(); ++i) add_to(parts_[i].segment, part_gradients_[i]);
     for (size_t head = 0; head < totals.size(); ++head) {
       put(tensors_.grad_w, head, totals[head].by_w_b[0]);
@@ -255,7 +259,7 @@ class BackwardPlan {
 
   const Problem& problem_;
   const BackwardTensors& tensors_;
-  const BackwardHeads heads_;
+  BackwardHeads heads_;
   const BackwardKernels& kernels_;
   const std::vector<Segment>& segments_;
   std::vector<size_t> order_;             // in which segments of one part are worked off

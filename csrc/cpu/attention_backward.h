@@ -303,12 +303,18 @@ class BackwardRun {
   }
 
   void finish_keys(int64_t k0, int64_t keys, int64_t key_tiles) {
-    if (head.prior == Prior::kAdditive && head.band.radius >= 0) {
+    const bool wide = head.far.block > 0;
+    if (head.prior == Prior::kAdditive && (wide || head.band.radius >= 0)) {
       // Bands of neighbouring tiles overlap: what one has read, the next finds in the cache.
       for_columns<Real>(padded, [&](auto width, int64_t column) {
         for (int64_t r = 0; r < key_tiles; ++r) {
           Real* tile = scratch.grad_values + r * kRows * padded + kRows * column;
-          add_prior<decltype(width)::value>(tile, column, k0 + r * kRows);
+          constexpr int kVectors = decltype(width)::value;
+          if (wide) {
+            add_far<Real, kVectors>(tile, head.far, k0 + r * kRows, column, head.length, padded);
+          } else {
+            add_prior<kVectors>(tile, column, k0 + r * kRows);
+          }
         }
       });
     }

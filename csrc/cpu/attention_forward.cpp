@@ -5,14 +5,17 @@
 // item of work. The keys of a long bag are packed once by all threads. Cutting rows changes no bit
 // of the result, so it may depend on the thread count.
 #include <algorithm>
+#include <optional>
 
 #include "cpu/attention_kernels.h"
 #include "cpu/attention_plan.h"
+#include "cpu/attention_toeplitz.h"
 
 namespace ladnet::attention {
 namespace {
 
 constexpr int64_t kPackedPanels = 8;  // that one item of packing takes
+constexpr int64_t kWidePriors = 384;  // snippets from which a wide prior has products of its own
 constexpr int64_t kShortBytes =
     1 << 18;  // of packed keys: what a private cache holds with the rest
 
@@ -42,12 +45,14 @@ class ForwardPlan {
                          pairs ? TableType::kBFloat16 : real, real});
     in_place_ = !pairs && size_of(problem.dtype) == static_cast<size_t>(kernels_.element_bytes) &&
                 problem.d % kernels_.lanes == 0;
+    toeplitz_.emplace(problem, segments_, bands_, kWidePriors, tensors.v, nullptr);
     lay_out();
   }
 
   void run() {
     const auto packing = static_cast<int64_t>(packing_.size());
     const auto blocks = static_cast<int64_t>(blocks_.size());
+    toeplitz_->run();
     const bool owned = !many_segments();
     parallel_phases({{packing, owned}, {blocks, owned}, {padding_items(problem_), owned}},
                     problem_.threads, [&](int phase, int64_t i, int thread) {
@@ -157,7 +162,8 @@ class ForwardPlan {
     task.length = length;
     task.d = problem_.d;
     task.scale = problem_.scale;
-    task.band = band_of(bands_, segment);
+    task.far = toeplitz_->prior(item.segment);
+    if (task.far.block == 0) task.band = band_of(bands_, segment);
     task.q = rows_of(problem_, tensors_.q, segment);
     task.keys = packed;
     if (in_place_) {
@@ -183,6 +189,7 @@ class ForwardPlan {
   const ForwardKernels& kernels_;
   const std::vector<Segment> segments_;
   std::vector<BandTables> bands_;
+  std::optional<Toeplitz> toeplitz_;
   bool in_place_;                 // products read v where torch stores it
   std::vector<int64_t> offsets_;  // of a segment's packed keys in shared_; -1: a short bag
   std::vector<Item> packing_, blocks_;

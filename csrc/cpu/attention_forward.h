@@ -9,7 +9,7 @@
 // is added to the logits of tiles near the diagonal.
 #pragma once
 
-#include "cpu/attention_pack.h"
+#include "cpu/attention_toeplitz_kernels.h"
 
 namespace ladnet::LADNET_ISA {
 namespace {
@@ -145,9 +145,10 @@ class ForwardBlock {
   void run() {
     start();
     const int64_t last = (task.length + kWide - 1) / kWide;
-    const bool prior = task.prior == Prior::kAdditive && task.band.radius >= 0;
-    const bool inside =
-        Storage::kAddsPrior && prior && task.length <= kKeys && task.softmax_out.data == nullptr;
+    const bool wide = task.far.block > 0;
+    const bool prior = task.prior == Prior::kAdditive && (wide || task.band.radius >= 0);
+    const bool inside = Storage::kAddsPrior && prior && !wide && task.length <= kKeys &&
+                        task.softmax_out.data == nullptr;
     for (int64_t first = 0; first < last; first += kKeys / kWide) {
       const int64_t tiles = lesser(kKeys / kWide, last - first);
       const int64_t count = lesser(task.length - first * kWide, tiles * kWide);
@@ -172,9 +173,15 @@ class ForwardBlock {
     // Bands of neighbouring panels overlap: what one has read, the next finds in the cache.
     for_columns<Real>(padded, [&](auto width, int64_t column) {
       for (int64_t p = 0; p < task.panels; ++p) {
-        Storage::template add_prior<decltype(width)::value>(
-            out_tile(p, column), task.band, (task.first_panel + p) * kRows, values + column * kPack,
-            task.values.stride, task.length);
+        constexpr int kVectors = decltype(width)::value;
+        const int64_t i0 = (task.first_panel + p) * kRows;
+        if (wide) {
+          add_far<Real, kVectors>(out_tile(p, column), task.far, i0, column, task.length, padded);
+        } else {
+          Storage::template add_prior<kVectors>(out_tile(p, column), task.band, i0,
+                                                values + column * kPack, task.values.stride,
+                                                task.length);
+        }
       }
     });
     Real ones[kRows];

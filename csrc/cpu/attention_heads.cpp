@@ -22,6 +22,8 @@ BackwardHeads::BackwardHeads(const Problem& problem, const BackwardTensors& tens
   const bool logit = problem.prior == Prior::kLogit;
   bands_ = list_bands(problem, segments_, kernels_.rows + kernels_.columns,
                       {problem.prior == Prior::kAdditive, logit, prior_gradient_, real, real});
+  // To short bags' probabilities any prior is added.
+  toeplitz_.emplace(problem, segments_, bands_, kShort + 1, tensors.v, &tensors.grad_out);
 }
 
 bool BackwardHeads::is_short(int64_t length) const {
@@ -54,11 +56,13 @@ BackwardHead BackwardHeads::head(size_t s, char* packed, char* results) const {
   };
   BackwardHead head;
   head.prior = problem_.prior;
-  head.prior_gradient = prior_gradient_;
+  head.far = toeplitz_->prior(s);
+  const bool wide = head.far.block > 0;
+  head.prior_gradient = prior_gradient_ && !wide;
   head.length = length;
   head.d = d;
   head.scale = problem_.scale;
-  head.band = band_of(bands_, segment);
+  if (!wide) head.band = band_of(bands_, segment);
   head.q = rows_of(problem_, tensors_.q, segment);
   head.k = rows_of(problem_, tensors_.k, segment);
   head.v = rows_of(problem_, tensors_.v, segment);

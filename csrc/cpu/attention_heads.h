@@ -1,10 +1,11 @@
 // What the backward pass knows of each bag and head: its tensors, and what is packed of them.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "cpu/attention_kernels.h"
-#include "cpu/attention_plan.h"
+#include "cpu/attention_toeplitz.h"
 
 namespace ladnet::attention {
 
@@ -34,6 +35,12 @@ class BackwardHeads {
   // The segment's tensors, and its places in memory of those sizes.
   BackwardHead head(size_t segment, char* packed, char* results) const;
 
+  // What the heads need of a wide prior, before anything else is run.
+  void run_toeplitz() { toeplitz_->run(); }
+  void add_toeplitz_gradients(size_t segment, double sums[2]) const {
+    toeplitz_->add_gradients(segment, sums);
+  }
+
   // Everything that comes before products, for a range of a segment's panels: keys, rows where
   // products cannot read them as they are stored, and queries, which the kernels of short bags pack
   // themselves.
@@ -53,6 +60,7 @@ class BackwardHeads {
   const bool in_place_;
   const bool prior_gradient_;
   std::vector<BandTables> bands_;
+  std::optional<Toeplitz> toeplitz_;
 };
 
 }  // namespace ladnet::attention

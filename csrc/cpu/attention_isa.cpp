@@ -6,10 +6,9 @@ namespace ladnet::LADNET_ISA {
 
 extern const attention::Kernels attention_kernels;
 const attention::Kernels attention_kernels = {
-    ForwardBlock<Plain<float>>::table(),
-    ForwardBlock<Plain<double>>::table(),
-    BackwardShort<float>::table(),
-    BackwardShort<double>::table(),
+    ForwardBlock<Plain<float>>::table(), ForwardBlock<Plain<double>>::table(),
+    BackwardShort<float>::table(),       BackwardShort<double>::table(),
+    ToeplitzBlock<float>::table(),       ToeplitzBlock<double>::table(),
 };
 
 }  // namespace ladnet::LADNET_ISA

@@ -32,5 +32,10 @@ inline const BackwardKernels& backward_kernels(Dtype dtype) {
   return dtype == Dtype::kFloat64 ? kernels.backward64 : kernels.backward32;
 }
 
+inline const ToeplitzKernels& toeplitz_kernels(Dtype dtype) {
+  const Kernels& kernels = LADNET_SELECT(attention_kernels);
+  return dtype == Dtype::kFloat64 ? kernels.toeplitz64 : kernels.toeplitz32;
+}
+
 }  // namespace attention
 }  // namespace ladnet

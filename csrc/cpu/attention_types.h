@@ -48,6 +48,15 @@ struct Band {
   const void* slope_b = nullptr;    // dG/db
 };
 
+// The product of a wide prior in blocks: row x of a block is basis (block, kRank) times the block's
+// results (kRank rows as the products read them). block = 0: the tables of Band serve.
+constexpr int kRank = 12;
+struct FarPrior {
+  int64_t block = 0;
+  const void* basis = nullptr;
+  const void* results = nullptr;
+};
+
 // ---- Forward -----------------------------------------------------------------------------------
 
 // One block of query rows of one bag and head.
@@ -57,6 +66,7 @@ struct ForwardTask {
   int64_t d;
   double scale;
   Band band;
+  FarPrior far;
   ConstRows q;
   const void* keys;  // panels of kColumns keys
   Operand values;
@@ -94,6 +104,7 @@ struct BackwardHead {
   int64_t d;
   double scale;
   Band band;
+  FarPrior far;
   ConstRows q, k, v, grad_out;
   ConstRows attended;  // A = softmax(S) V
   const void* lse;
@@ -141,12 +152,42 @@ struct BackwardKernels {
                    void* scratch) = nullptr;
 };
 
+// ---- Wide priors -------------------------------------------------------------------------------
+
+// One bag and head; see attention_toeplitz.h. Tables are matrices of kRank x kRank, transposed, one
+// for each number of blocks from -reach to reach.
+struct ToeplitzTask {
+  int64_t length;
+  int64_t d;
+  int64_t block;
+  int64_t blocks;
+  int64_t reach;
+  double diagonal_b;  // what slope_b has too much at distance 0
+  const void* basis;
+  const void* gain;
+  const void* slope_w;
+  const void* slope_b;
+  ConstRows rows;    // V
+  ConstRows others;  // dO, in the backward pass
+  void* moments;
+  void* other_moments;  // null in the forward pass
+  void* results;
+};
+
+struct ToeplitzKernels {
+  int64_t lanes;
+  void (*gather_moments)(const ToeplitzTask& task, int64_t block);
+  void (*combine)(const ToeplitzTask& task, int64_t block, double sums[2]);
+};
+
 // What one instruction set offers, for fp32 and fp64 arithmetic.
 struct Kernels {
   ForwardKernels forward32;
   ForwardKernels forward64;
   BackwardKernels backward32;
   BackwardKernels backward64;
+  ToeplitzKernels toeplitz32;
+  ToeplitzKernels toeplitz64;
 };
 
 }  // namespace ladnet::attention

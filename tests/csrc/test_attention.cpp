@@ -7,6 +7,7 @@
 #include "check.h"
 #include "core/dtype.h"
 #include "cpu/attention.h"
+#include "cpu/attention_toeplitz.h"
 
 namespace {
 
@@ -251,6 +252,21 @@ void run(const Case& c) {
   compare_sums("grad_b", decode(grad_b, real), exact.grad_b, exact.squares_b, epsilon, roundings);
 }
 
+// Products in blocks serve priors that are smooth and wide, others the tables of the band.
+void test_which_priors_are_wide() {
+  const auto block = [](double w, double b, int64_t length) {
+    const int64_t radius = attention::band_radius(w, b, length, 24.0);
+    return attention::toeplitz_block(w, b, length, radius, false);
+  };
+  CHECK(block(0.0, 0.5, 4096) == 256, "%d", int(block(0.0, 0.5, 4096)));
+  CHECK(block(1e-6, 0.1, 4096) > 0 && block(-1e-6, -0.1, 4096) > 0, "as wide as the bag");
+  CHECK(block(1e-9, -0.1, 4096) > 0, "the exponent's sign changes beyond the bag");
+  CHECK(block(1e-6, -0.1, 4096) == 0, "it changes within the bag");
+  CHECK(block(0.01, 0.1, 4096) == 0, "narrow");
+  CHECK(block(0.0, 30.0, 4096) == 0, "nothing is left of it");
+  CHECK(block(std::nan(""), 0.1, 4096) == 0 && block(0.0, INFINITY, 4096) == 0, "not finite");
+}
+
 }  // namespace
 
 int main() {
@@ -263,6 +279,21 @@ int main() {
       run({dtype, prior, 1, 1, 130, 256, 0.1, 0.0, {}, {}, 2});
     }
   }
+  // Short bags by all threads and one thread each, in blocks of keys and with a last half tile.
+  for (Dtype dtype : {Dtype::kFloat32, Dtype::kFloat64, Dtype::kBFloat16}) {
+    for (int threads : {1, 2, 3}) {
+      run({dtype, Prior::kAdditive, 1, 2, 205, 32, 0.01, 0.1, {}, {}, threads});
+      run({dtype, Prior::kLogit, 3, 1, 100, 5, -0.01, -0.1, {100, 1, 33}, {}, threads});
+    }
+  }
+  test_which_priors_are_wide();
+  for (Dtype dtype : {Dtype::kFloat32, Dtype::kFloat64, Dtype::kBFloat16}) {
+    for (double w : {0.0, 2e-6, -1e-5}) {
+      run({dtype, Prior::kAdditive, 1, 1, 801, 5, w, w < 0 ? -0.3 : 0.2, {}, {}, 2});
+    }
+    run({dtype, Prior::kAdditive, 1, 1, 801, 16, 1e-6, 0.0, {}, {}, 3});
+  }
+  run({Dtype::kFloat32, Prior::kAdditive, 1, 1, 1250, 3, -1e-7, 0.5, {}, {0, 400, 1250}, 2});
   // Several parts of keys, more than threads, in one round and in two.
   run({Dtype::kFloat32, Prior::kAdditive, 1, 1, 1100, 8, 0.01, 0.0, {}, {}, 4});
   run({Dtype::kFloat32, Prior::kLogit, 2, 1, 1030, 5, 0.01, 0.0, {1030, 1025}, {}, 3});
