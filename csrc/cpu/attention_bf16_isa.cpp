@@ -3,7 +3,7 @@
 // In the forward pass dims of q and k are paired, and keys of P and v. The prior is split into two
 // bf16 tables, the second holding what the first lost, so that it costs two short products and
 // keeps 16 bits.
-#include "cpu/attention_bf16_backward.h"
+#include "cpu/attention_bf16_short.h"
 #include "cpu/attention_forward.h"
 
 namespace ladnet::LADNET_ISA {
@@ -52,6 +52,6 @@ struct ForwardFormat<Bf16Pairs> {
 extern const attention::ForwardKernels attention_forward_bf16;
 const attention::ForwardKernels attention_forward_bf16 = ForwardBlock<Bf16Pairs>::table();
 extern const attention::BackwardKernels attention_backward_bf16;
-const attention::BackwardKernels attention_backward_bf16 = BackwardPairs::table();
+const attention::BackwardKernels attention_backward_bf16 = ShortPairs::table();
 
 }  // namespace ladnet::LADNET_ISA

@@ -40,9 +40,33 @@ def test_every_prior_is_within_budget(prior, name):
 
 
 @pytest.mark.parametrize("prior", ["additive", "logit", "none"])
-def test_several_parts_of_keys_are_within_budget(prior):
-    inputs, grad_out = _inputs(1, 1, 1091, 19)
+@pytest.mark.parametrize("T", [769, 1091])
+def test_long_bags_of_one_part_and_of_several_are_within_budget(T, prior):
+    inputs, grad_out = _inputs(1, 1, T, 19)
     assert_within_budget(inputs, grad_out, prior)
+
+
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+@pytest.mark.parametrize("d", [1, 2, 31, 130, 255, 256])
+def test_every_head_size_of_a_bag_of_two_blocks_is_within_budget(d, prior):
+    inputs, grad_out = _inputs(1, 1, 199, d)
+    assert_within_budget(inputs, grad_out, prior)
+
+
+@pytest.mark.parametrize("T", [45, 207, 770])
+def test_threads_that_share_a_bag_change_no_bit(T):
+    (q, k, v, w, b), grad_out = _inputs(1, 1, T, 40)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(both_passes(q, k, v, w, b, grad_out))
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        for a, e in zip(result, results[0], strict=True):
+            assert torch.equal(a, e)
 
 
 @pytest.mark.parametrize("prior", ["additive", "logit", "none"])
