@@ -23,10 +23,13 @@ PyObject* forward(python::Call& call) {
   void* const terms = call.get<void*>("terms");
   void* const score_grads = call.get<void*>("score_grads");
   void* const feature_dynamics = call.get<void*>("feature_dynamics");
+  const auto grad_alignment = call.get("grad_alignment", 0.0);
+  auto* const grad_features = call.get<void*>("grad_features", nullptr);
   call.finish();
   {
     const python::Released released;
-    ddl::forward(batch, labels, options, threads, terms, score_grads, feature_dynamics);
+    ddl::forward(batch, labels, options, threads, terms, score_grads, feature_dynamics,
+                 grad_alignment, grad_features);
   }
   return python::none();
 }
@@ -56,7 +59,8 @@ void ladnet::python::add_ddl(Methods& methods) {
   methods.push_back(method<make_batch>("DdlBatch", ddl::kBatchDoc));
   methods.push_back(method<forward>(
       "ddl_forward",
-      "The three terms, their gradients with respect to the scores, and the feature dynamics."));
+      "The three terms, their gradients with respect to the scores, the feature dynamics and, if "
+      "asked for, the gradient of the features."));
   methods.push_back(method<backward>(
       "ddl_backward",
       "The gradients of scores and features from what the forward pass left behind."));

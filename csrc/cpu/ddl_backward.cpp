@@ -1,21 +1,15 @@
 // Backward pass of the losses: one read of the features, one write of their gradient.
-#include <string.h>
-
 #include <algorithm>
 
 #include "cpu/buffer.h"
 #include "cpu/ddl.h"
 #include "cpu/ddl_plan.h"
-#include "cpu/pages.h"
 #include "cpu/parallel.h"
 
 namespace ladnet::ddl {
 namespace {
 
 constexpr int64_t kCombineChunk = 1 << 15;
-
-// Gradients of this size or more are written past the caches, which could not hold them anyway.
-constexpr int64_t kStreamBytes = 16 << 20;
 
 template <class A>
 void combine_score_grads(int64_t snippets, int threads, const A* grad_terms, const A* score_grads,
@@ -37,11 +31,9 @@ void differentiate_features(const Batch& batch, A grad_alignment, A eps, int thr
   const ScoreKernels<A>& score_kernels = score_kernels_for<A>();
   const FeatureKernels<A>& kernels = feature_kernels_for<A>(batch.dtype);
   const A* const scores = static_cast<const A*>(batch.scores);
-  const int64_t row_bytes = checked_product(batch.width, int64_t(size_of(batch.dtype)));
-  const int64_t bytes = checked_product(batch.snippets(), row_bytes);
-  prefer_huge_pages(grad_features, bytes);
+  const FeatureGradient gradient(batch, plan, threads, grad_features);
 
-  const int64_t chunk_rows = plan.rows_per_chunk();
+  const int64_t chunk_rows = gradient.rows_per_chunk();
   const int64_t slopes_size = round_up(chunk_rows + 1, kRowMultiple);
   const int64_t scratch_size = checked_product(kScratchRows, plan.padded_width()) + slopes_size;
   const Buffer scratch(buffer_bytes(sizeof(A), scratch_size, threads));
@@ -53,16 +45,13 @@ void differentiate_features(const Batch& batch, A grad_alignment, A eps, int thr
     const int64_t end = std::min(chunk.end, bag.length);
     if (chunk.begin < end) {
       A* const slopes = scratch.as<A>() + thread * scratch_size;
-      const double steps = double(bag.length - 1) * double(batch.bags);
-      const A weight = bag.length > 1 ? A(double(grad_alignment) / steps) : A(0);
+      const A weight = alignment_weight(bag, batch, grad_alignment);
       score_kernels.alignment_slopes(scores + offset, dynamics + offset, bag.length, chunk.begin,
                                      end, eps, weight, slopes);
-      kernels.gradient(plan.rows(bag), bag.length, chunk.begin, end, slopes, bytes >= kStreamBytes,
-                       grad_features + (offset + chunk.begin) * row_bytes, slopes + slopes_size);
+      kernels.gradient(plan.rows(bag), bag.length, chunk.begin, end, slopes, gradient.stream(),
+                       gradient.row(offset + chunk.begin), slopes + slopes_size);
     }
-    const int64_t padding = std::max(chunk.begin, end);
-    memset(grad_features + (offset + padding) * row_bytes, 0,
-           size_t((chunk.end - padding) * row_bytes));
+    gradient.clear(offset + std::max(chunk.begin, end), offset + chunk.end);
   });
 }
 
@@ -70,6 +59,7 @@ template <class A>
 void backward_as(const Batch& batch, double eps, Detach detach, int threads, const A* grad_terms,
                  const A* score_grads, const A* dynamics, A* grad_scores, char* grad_features) {
   combine_score_grads(batch.snippets(), threads, grad_terms, score_grads, grad_scores);
+  if (grad_features == nullptr) return;
   const A grad_alignment = detach == Detach::kFeature ? A(0) : grad_terms[2];
   differentiate_features(batch, grad_alignment, A(eps), threads, dynamics, grad_features);
 }

@@ -37,6 +37,34 @@ void measure_dynamics(const Batch& batch, const Plan& plan, int threads, A* dyna
   });
 }
 
+// The same, and the gradient of the alignment with respect to the features times `grad_alignment`.
+template <class A>
+void measure_and_differentiate(const Batch& batch, const Plan& plan, A eps, A grad_alignment,
+                               int threads, A* dynamics, void* grad_features) {
+  const FeatureKernels<A>& kernels = feature_kernels_for<A>(batch.dtype);
+  const A* const scores = static_cast<const A*>(batch.scores);
+  const FeatureGradient gradient(batch, plan, threads, grad_features);
+  const int64_t scratch_size = checked_product(kScratchRows, plan.padded_width());
+  const Buffer scratch(buffer_bytes(sizeof(A), scratch_size, threads));
+  const std::vector<Chunk> chunks = plan.chunks(gradient.rows_per_chunk());
+  parallel_for(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
+    const Chunk& chunk = chunks[size_t(item)];
+    const Bag& bag = plan.bags()[size_t(chunk.bag)];
+    const int64_t offset = plan.offset(bag);
+    A* const out = dynamics + offset;
+    const int64_t end = std::min(chunk.end, bag.length);
+    if (chunk.begin < end) {
+      kernels.both(plan.rows(bag), bag.length, chunk.begin, end,
+                   {scores + offset, eps, alignment_weight(bag, batch, grad_alignment)}, out,
+                   gradient.stream(), gradient.row(offset + chunk.begin),
+                   scratch.as<A>() + thread * scratch_size);
+    }
+    const int64_t steps_end = std::min(chunk.end, bag.length - 1);
+    std::fill(out + std::max(chunk.begin, steps_end), out + chunk.end, A(0));
+    gradient.clear(offset + std::max(chunk.begin, end), offset + chunk.end);
+  });
+}
+
 // A bag's contributions to the terms that depend on its scores alone.
 template <class A>
 struct BagScores {
@@ -97,10 +125,15 @@ std::vector<BagScores<A>> choose_all(const Plan& plan, const A* scores, const bo
 
 template <class A>
 void forward_as(const Batch& batch, const bool* labels, const Options& options, int threads,
-                A* terms, A* score_grads, A* dynamics) {
+                A* terms, A* score_grads, A* dynamics, double grad_alignment, void* grad_features) {
   const Plan plan(batch);
   const A* const scores = static_cast<const A*>(batch.scores);
-  measure_dynamics(batch, plan, threads, dynamics);
+  if (grad_features == nullptr) {
+    measure_dynamics(batch, plan, threads, dynamics);
+  } else {
+    measure_and_differentiate(batch, plan, A(options.eps), A(grad_alignment), threads, dynamics,
+                              grad_features);
+  }
   const std::vector<BagScores<A>> chosen = choose_all(plan, scores, labels, options, threads);
 
   const double N = double(batch.bags);
@@ -159,13 +192,16 @@ void forward_as(const Batch& batch, const bool* labels, const Options& options, 
 }  // namespace
 
 void forward(const Batch& batch, const bool* labels, const Options& options, int threads,
-             void* terms, void* score_grads, void* feature_dynamics) {
+             void* terms, void* score_grads, void* feature_dynamics, double grad_alignment,
+             void* grad_features) {
   if (batch.dtype == Dtype::kFloat64) {
     forward_as(batch, labels, options, threads, static_cast<double*>(terms),
-               static_cast<double*>(score_grads), static_cast<double*>(feature_dynamics));
+               static_cast<double*>(score_grads), static_cast<double*>(feature_dynamics),
+               grad_alignment, grad_features);
   } else {
     forward_as(batch, labels, options, threads, static_cast<float*>(terms),
-               static_cast<float*>(score_grads), static_cast<float*>(feature_dynamics));
+               static_cast<float*>(score_grads), static_cast<float*>(feature_dynamics),
+               grad_alignment, grad_features);
   }
 }
 

@@ -31,6 +31,15 @@ constexpr int kScratchRows = kWindowRows + 1;
 // Elements in the widest vector of any type and instruction set.
 constexpr int64_t kRowMultiple = 16;
 
+// What the slope of the alignment loss on a bag's steps comes from: `weight` times d alignment / d
+// df.
+template <class A>
+struct AlignmentScores {
+  const A* scores;  // of the bag
+  A eps;
+  A weight;
+};
+
 template <class A>
 struct FeatureKernels {
   // dynamics[t] = df of snippets t and t + 1, for t in [begin, end); reads rows begin .. end.
@@ -42,6 +51,12 @@ struct FeatureKernels {
   // writes past the caches.
   void (*gradient)(const Rows& rows, int64_t length, int64_t begin, int64_t end, const A* slopes,
                    bool stream, void* out, A* scratch);
+
+  // Both at once, for rows and steps [begin, end): the features are read once. dynamics[t] of a
+  // bag's last snippet is left alone.
+  void (*both)(const Rows& rows, int64_t length, int64_t begin, int64_t end,
+               const AlignmentScores<A>& alignment, A* dynamics, bool stream, void* out,
+               A* scratch);
 };
 
 // What the gradient with respect to the scores of one bag needs; see ScoreKernels::finish.

@@ -69,6 +69,34 @@ class Plan {
   std::vector<Bag> bags_;
 };
 
+// What a step of a bag weighs in the alignment loss, times that loss's gradient.
+template <class A>
+A alignment_weight(const Bag& bag, const Batch& batch, A grad_alignment) {
+  const double steps = double(bag.length - 1) * double(batch.bags);
+  return bag.length > 1 ? A(double(grad_alignment) / steps) : A(0);
+}
+
+// Where the gradient of the features goes, and how it is written.
+//
+// Memory that holds pages already is streamed past the caches, which could not hold a large
+// gradient anyway. Fresh memory is cleared by the system, a huge page at a time, when it is first
+// written: then its page lies in the cache, and ordinary stores into large chunks find it there.
+class FeatureGradient {
+ public:
+  FeatureGradient(const Batch& batch, const Plan& plan, int threads, void* data);
+
+  char* row(int64_t row) const { return data_ + row * row_bytes_; }
+  void clear(int64_t begin, int64_t end) const;
+  bool stream() const { return stream_; }
+  int64_t rows_per_chunk() const { return rows_per_chunk_; }
+
+ private:
+  char* data_;
+  int64_t row_bytes_;
+  bool stream_;
+  int64_t rows_per_chunk_;
+};
+
 // Kernels for the instruction set in use.
 template <class A>
 const ScoreKernels<A>& score_kernels_for();

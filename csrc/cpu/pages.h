@@ -26,4 +26,19 @@ inline void prefer_huge_pages(void* data, int64_t bytes) {
 #endif
 }
 
+// Whether the system has given no memory yet to the page in the middle: it will be cleared when it
+// is first written, and then lies in the cache.
+inline bool is_fresh(const void* data, int64_t bytes) {
+#if defined(__linux__)
+  constexpr int64_t kSmallPage = 4096;
+  const int64_t middle = (reinterpret_cast<int64_t>(data) + bytes / 2) / kSmallPage * kSmallPage;
+  unsigned char resident = 1;
+  return mincore(reinterpret_cast<void*>(middle), kSmallPage, &resident) == 0 && resident % 2 == 0;
+#else
+  (void)data;
+  (void)bytes;
+  return false;
+#endif
+}
+
 }  // namespace ladnet

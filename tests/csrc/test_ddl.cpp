@@ -258,6 +258,18 @@ void check_passes(Dtype dtype, int64_t width, bool packed, const Options& option
             "grad_features: element %lld was not written", static_cast<long long>(i));
     }
   }
+  Results both(sizeof(A), sizeof(F), static_cast<size_t>(snippets), static_cast<size_t>(width));
+  const double grad_alignment = options.detach == Detach::kFeature ? 0.0 : double(weights[2]);
+  forward(batch, labels, options, 2, both.terms.data(), both.score_grads.data(),
+          both.dynamics.data(), grad_alignment, both.grad_features.data());
+  backward(batch, options.eps, options.detach, 2, weights, both.score_grads.data(),
+           both.dynamics.data(), both.grad_scores.data(), nullptr);
+  CHECK(runs[0].terms.same_as(both.terms), "one pass changes the terms");
+  CHECK(runs[0].score_grads.same_as(both.score_grads), "one pass changes score_grads");
+  CHECK(runs[0].dynamics.same_as(both.dynamics), "one pass changes the dynamics");
+  CHECK(runs[0].grad_scores.same_as(both.grad_scores), "one pass changes grad_scores");
+  CHECK(runs[0].grad_features.same_as(both.grad_features), "one pass changes grad_features");
+  CHECK(both.grad_features.intact(), "grad_features: one pass writes outside");
   check_against_oracle<F, A>(bags, first, width, dtype, options, weights, runs[0]);
   CHECK(runs[0].terms.same_as(runs[1].terms), "threads change the terms");
   CHECK(runs[0].score_grads.same_as(runs[1].score_grads), "threads change score_grads");

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ... import _values
 from .. import _checks, _impl, _memory
-from . import definition, schema
+from .._operator import is_plain_call
+from . import definition, one_pass, schema
 from .correlation import correlation_loss
 
 CHOICES = {
@@ -155,6 +156,12 @@ def ddl_loss(
             mil, ranking, alignment = definition.ddl_terms(
                 scores, features, labels, lengths, cu_seqlens, options
             )
+    elif impl == "native" and _is_one_pass(features, scores, labels, lengths, cu_seqlens):
+        # The correlation replaces the alignment, for which nothing arrives then.
+        weight = alignment_weight if alignment_form == "product" else 0.0
+        mil, ranking, alignment = one_pass.ddl_terms(
+            scores, features, labels, lengths, cu_seqlens, options, weight
+        ).unbind()
     else:
         training = torch.is_grad_enabled() and (scores.requires_grad or features.requires_grad)
         terms, _, _ = schema.ddl_forward(
@@ -166,6 +173,16 @@ def ddl_loss(
             alignment = correlation_loss(scores, features, lengths, cu_seqlens, detach)
     total = mil + ranking_weight * ranking + alignment_weight * alignment
     return DDLTerms(total, mil, ranking, alignment)
+
+
+def _is_one_pass(features: Tensor, *others: Tensor | None) -> bool:
+    """Whether the features' gradient may be computed in the forward pass."""
+    return (
+        torch.is_grad_enabled()
+        and features.requires_grad
+        and not torch.compiler.is_compiling()
+        and is_plain_call(features, *others)
+    )
 
 
 def check_options(

@@ -1,7 +1,8 @@
 """The losses on the CPU, by the compiled module.
 
 Forward reads every feature row once and leaves the feature dynamics behind; backward reads them
-once more and writes their gradient. The derivation is in csrc/cpu/ddl.md.
+once more and writes their gradient. `forward_with_gradient` does both at once, where what backward
+will be given is known. The derivation is in csrc/cpu/ddl.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
+from .. import _blocks
 from ._compiled import DTYPES, Batch, check_call, checked_divisor
 
 NAME = "native"
@@ -47,6 +49,20 @@ def forward(
     labels: Tensor,
     lengths: Tensor | None,
     cu_seqlens: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``(terms, score_grads, feature_dynamics)`` as `schema` describes them."""
+    return forward_with_gradient(
+        scores, features, labels, lengths, cu_seqlens, **options, grad_alignment=None
+    )[:3]
+
+
+def forward_with_gradient(
+    scores: Tensor,
+    features: Tensor,
+    labels: Tensor,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
     *,
     margin: float,
     topk_divisor: int,
@@ -55,13 +71,19 @@ def forward(
     select: str,
     detach: str,
     training: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``(terms, score_grads, feature_dynamics)`` as `schema` describes them."""
+    grad_alignment: float | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return what `forward` does and the gradient of the features, in one pass over them.
+
+    The gradient is that of ``grad_alignment`` times the alignment, contiguous, to the bits that
+    `backward` gives for ``grad_terms[2] = grad_alignment``; None if that is None.
+    """
     batch = _batch(scores, features, lengths, cu_seqlens)
     labels = batch.labels(labels)
     terms = scores.new_empty(3)
     score_grads = scores.new_empty((3, *scores.shape) if training else 0)
     dynamics = scores.new_empty(scores.shape)
+    grad_features = None if grad_alignment is None else _blocks.empty(features, features.shape)
     _module().ddl_forward(
         batch.handle,
         labels=labels.data_ptr(),
@@ -75,8 +97,11 @@ def forward(
         terms=terms.data_ptr(),
         score_grads=score_grads.data_ptr() if training else 0,
         feature_dynamics=dynamics.data_ptr(),
+        grad_alignment=0.0 if grad_alignment is None else grad_alignment,
+        grad_features=0 if grad_features is None else grad_features.data_ptr(),
     )
-    return terms, score_grads, dynamics if training else scores.new_empty(0)
+    dynamics = dynamics if training else scores.new_empty(0)
+    return terms, score_grads, dynamics, grad_features
 
 
 def backward(
@@ -96,9 +121,41 @@ def backward(
     A term whose gradient is 0 adds nothing, even where its own derivative is not finite.
     """
     batch = _batch(scores, features, lengths, cu_seqlens)
+    grad_features = _blocks.empty(features, features.shape)
+    grad_scores = _backward(
+        batch, grad_terms, score_grads, feature_dynamics, grad_features, eps, detach
+    )
+    return grad_scores, grad_features
+
+
+def backward_of_scores(
+    grad_terms: Tensor,
+    scores: Tensor,
+    features: Tensor,
+    lengths: Tensor | None,
+    cu_seqlens: Tensor | None,
+    score_grads: Tensor,
+    feature_dynamics: Tensor,
+    *,
+    eps: float,
+    detach: str,
+) -> Tensor:
+    """Return the first of the gradients that `backward` returns; the features are not read."""
+    batch = _batch(scores, features, lengths, cu_seqlens)
+    return _backward(batch, grad_terms, score_grads, feature_dynamics, None, eps, detach)
+
+
+def _backward(
+    batch: Batch,
+    grad_terms: Tensor,
+    score_grads: Tensor,
+    feature_dynamics: Tensor,
+    grad_features: Tensor | None,
+    eps: float,
+    detach: str,
+) -> Tensor:
     saved = batch.saved(grad_terms, score_grads, feature_dynamics)
-    grad_scores = scores.new_empty(scores.shape)
-    grad_features = features.new_empty(features.shape)
+    grad_scores = batch.scores.new_empty(batch.scores.shape)
     _module().ddl_backward(
         batch.handle,
         eps=eps,
@@ -106,9 +163,9 @@ def backward(
         threads=torch.get_num_threads(),
         **{name: tensor.data_ptr() for name, tensor in saved.items()},
         grad_scores=grad_scores.data_ptr(),
-        grad_features=grad_features.data_ptr(),
+        grad_features=0 if grad_features is None else grad_features.data_ptr(),
     )
-    return grad_scores, grad_features
+    return grad_scores
 
 
 def _batch(
