@@ -119,12 +119,12 @@ def check_label_vector(tensor: object) -> Tensor:
 
 
 def expect(
-    name: str, x: Tensor, like: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+    name: str, x: Tensor, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype
 ) -> Tensor:
-    """Return ``x`` if it is dense and beside ``like``, of that shape and dtype, else raise."""
-    if x.layout is not torch.strided or x.device != like.device:
+    """Return ``x`` if it is dense, on that device, of that shape and dtype, else raise."""
+    if x.layout is not torch.strided or x.device != device:
         raise ValueError(
-            f"{name} must be a dense tensor on {like.device}, as the others are; got {x.layout} on "
+            f"{name} must be a dense tensor on {device}, as the others are; got {x.layout} on "
             f"{x.device}"
         )
     if x.dtype is not dtype:

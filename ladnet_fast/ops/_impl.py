@@ -24,6 +24,7 @@ _logged: set[str] = set()
 _warned: set[str] = set()
 #: Type of device -> implementations that "auto" tries there, the fastest first. ROCm's GPUs are of
 #: the type "cuda", too.
+_CPU = torch.device("cpu")
 _FASTEST = {"cpu": ("native",), "cuda": ("triton", "cuda")}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -112,9 +113,8 @@ class use_impl:  # noqa: N801 - used like torch.no_grad
 
 def requested(impl: str) -> str:
     """Apply the order call > ``use_impl`` > ``LADNET_IMPL``; may still return ``"auto"``."""
-    check_impl(impl)
     if impl != "auto":
-        return impl
+        return check_impl(impl)
     return _environment if _override is None else _override
 
 
@@ -169,7 +169,8 @@ def choose(
             reasons = backends[name](*call)
         check_serves(op, name, reasons)
         return name
-    for name in _FASTEST.get(device.type, ()):
+    kind = "cpu" if device == _CPU else device.type  # the first is faster to ask
+    for name in _FASTEST.get(kind, ()):
         if name not in backends:
             continue
         reasons = backends[name](*call)

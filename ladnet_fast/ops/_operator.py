@@ -15,7 +15,7 @@ where the library calls, from a graph or from anywhere, its class makes it anew 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_type_hints
 
 import torch
@@ -51,6 +51,7 @@ class Operator:
         self._result = hints.pop("return")
         # For each parameter its type, and the names of the fields if it is a NamedTuple.
         self._parameters = [(kind, getattr(kind, "_fields", None)) for kind in hints.values()]
+        self._one_tuple = len(hints) == 1 and self._parameters[0][1] is not None
         flat: dict[str, Any] = {}
         for parameter, kind in hints.items():
             flat |= get_type_hints(kind) if hasattr(kind, "_fields") else {parameter: kind}
@@ -105,12 +106,7 @@ class Operator:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the operator."""
-        flat: list[Any] = []
-        for argument in arguments:
-            if isinstance(argument, tuple):
-                flat += argument
-            else:
-                flat.append(argument)
+        flat = arguments[0] if self._one_tuple else _spread(arguments)
         if torch.compiler.is_compiling():
             return self._overload(*flat)
         need = _need_gradient(flat)
@@ -121,6 +117,17 @@ class Operator:
         if self._differentiable is None:
             return self._overload(*flat)
         return self._differentiable(arguments, flat)
+
+
+def _spread(arguments: tuple[Any, ...]) -> list[Any]:
+    """Return the arguments with the fields of NamedTuples one by one."""
+    flat: list[Any] = []
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            flat += argument
+        else:
+            flat.append(argument)
+    return flat
 
 
 def _need_gradient(arguments: Iterable[Any]) -> bool | None:
@@ -161,7 +168,7 @@ def _differentiable(
     function: Callable[..., Any],
     backward: Callable[..., Any],
     setup_context: Callable[..., Any],
-) -> Callable[[tuple[Any, ...], list[Any]], Any]:
+) -> Callable[[tuple[Any, ...], Sequence[Any]], Any]:
     """Return ``function`` with its gradient for autograd.
 
     It is called with the function's arguments, and with the same where fields stand one by one,
@@ -199,7 +206,7 @@ def _differentiable(
             given = backward(_Context.again(ctx, ctx.kept), *_nested(grads, ctx.results))
             return (None, *_flat(given)[0])
 
-    def call(arguments: tuple[Any, ...], inputs: list[Any]) -> Any:
+    def call(arguments: tuple[Any, ...], inputs: Sequence[Any]) -> Any:
         if list not in map(type, inputs):
             return Plain.apply(*inputs, arguments)
         flat, form = _flat(inputs)
@@ -239,7 +246,7 @@ def _nested(flat: Iterable[Any], form: _Form) -> list[Any]:
 class _Call:
     """The arguments of one call, and the form of what it returned."""
 
-    def __init__(self, arguments: tuple[Any, ...], inputs: list[Any], form: _Form) -> None:
+    def __init__(self, arguments: tuple[Any, ...], inputs: Sequence[Any], form: _Form) -> None:
         self.arguments = arguments
         self.inputs = inputs
         self.form = form

@@ -68,17 +68,18 @@ def check_saved(call: Call, grad_out: Tensor, attended: Tensor, lse: Tensor) -> 
     Hooks on saved tensors may return anything. ``attended`` is what the gradient's row sums need:
     ``softmax_out`` with the additive prior, else ``out``.
     """
-    q, real = call.q, lse_dtype(call.q.dtype)
-    B, H, T, _ = q.shape
+    q, expect = call.q, _checks.expect
+    shape, dtype, device = q.shape, q.dtype, q.device
+    B, H, T, _ = shape
     name = "softmax_out" if call.prior == "additive" else "out"
-    expect = _checks.expect
     for given, x in (("k", call.k), ("v", call.v), ("grad_out", grad_out), (name, attended)):
-        expect(given, x, q, q.shape, q.dtype)
-    expect("lse", lse, q, (B, H, T), real)
+        expect(given, x, device, shape, dtype)
+    real = lse_dtype(dtype)
+    expect("lse", lse, device, (B, H, T), real)
     if call.w is not None and call.b is not None:
-        expect("prior_w", call.w, q, (H,), real)
-        expect("prior_b", call.b, q, (H,), real)
+        expect("prior_w", call.w, device, (H,), real)
+        expect("prior_b", call.b, device, (H,), real)
     if call.lengths is not None:
-        expect("lengths", call.lengths, q, (B,), torch.int64)
+        expect("lengths", call.lengths, device, (B,), torch.int64)
     if call.cu_seqlens is not None:
-        expect("cu_seqlens", call.cu_seqlens, q, call.cu_seqlens.shape[:1], torch.int64)
+        expect("cu_seqlens", call.cu_seqlens, device, call.cu_seqlens.shape[:1], torch.int64)

@@ -24,9 +24,9 @@ def lse_dtype(dtype: torch.dtype) -> torch.dtype:
 def empty_lse(q: Tensor) -> Tensor:
     """Return an uninitialised (B, H, T) tensor for the natural logarithm of the softmax's sum."""
     B, H, T, _ = q.shape
-    return empty_sums(q, B, H, T)
+    return q.new_empty(B, H, T, dtype=lse_dtype(q.dtype))
 
 
-def empty_sums(q: Tensor, *shape: int) -> Tensor:
-    """Return an uninitialised tensor in the dtype of sums beside ``q``."""
-    return q.new_empty(*shape, dtype=lse_dtype(q.dtype))
+def empty_prior_grad(q: Tensor) -> Tensor:
+    """Return an uninitialised (H,) tensor for the gradient of the prior's w or b."""
+    return q.new_empty(q.shape[1], dtype=lse_dtype(q.dtype))

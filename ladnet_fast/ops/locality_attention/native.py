@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ... import _native
 from .._memory import check_memory
-from .layout import empty_lse, empty_output, empty_sums
+from .layout import empty_lse, empty_output, empty_prior_grad
 
 if TYPE_CHECKING:
     from .schema import Call
@@ -47,19 +47,20 @@ def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
     return reasons
 
 
-def forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
+def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return ``(out, lse, softmax_out)`` in the operator's layout; rows of padding are 0 in all."""
-    cpu, q, copies = _module(), call.q, list[Tensor]()
+    cpu: Any = _native.cpu  # there, or `why_not` would have said so
+    q = call.q
+    copies: list[Tensor] = []
     out, lse = empty_output(q), empty_lse(q)
-    wanted = call.training and call.prior == "additive"
-    softmax_out = empty_output(q) if wanted else q.new_empty(0)
+    softmax_out = empty_output(q) if call.training and call.prior == "additive" else None
     cpu.attention_forward(
-        _problem(call, copies),
+        _problem(cpu, call, copies),
         q=_rows("q", q, copies),
         k=_rows("k", call.k, copies),
         v=_rows("v", call.v, copies),
         out=_described(out),
-        softmax_out=_described(softmax_out) if wanted else _NO_TENSOR,
+        softmax_out=_NO_TENSOR if softmax_out is None else _described(softmax_out),
         lse=lse.data_ptr(),
     )
     return out, lse, softmax_out
@@ -72,13 +73,15 @@ def backward(
 
     ``attended`` and ``lse`` are what `forward` returned.
     """
-    cpu, q, copies = _module(), call.q, list[Tensor]()
+    cpu: Any = _native.cpu
+    q = call.q
+    copies: list[Tensor] = []
     dq, dk, dv = empty_output(q), empty_output(q), empty_output(q)
     dw = db = None
     if need_prior_grad:
-        dw, db = empty_sums(q, q.shape[1]), empty_sums(q, q.shape[1])
+        dw, db = empty_prior_grad(q), empty_prior_grad(q)
     cpu.attention_backward(
-        _problem(call, copies),
+        _problem(cpu, call, copies),
         grad_out=_rows("grad_out", grad_out, copies),
         q=_rows("q", q, copies),
         k=_rows("k", call.k, copies),
@@ -94,14 +97,10 @@ def backward(
     return dq, dk, dv, dw, db
 
 
-def _module() -> Any:
-    return _native.cpu  # there, or `why_not` would have said so
-
-
-def _problem(call: Call, copies: list[Tensor]) -> Any:
+def _problem(cpu: Any, call: Call, copies: list[Tensor]) -> Any:
     """Return the call as C++ knows it; ``copies`` gets tensors that must live as long."""
     offsets = call.cu_seqlens
-    return _module().AttentionProblem(
+    return cpu.AttentionProblem(
         dtype=_DTYPES[call.q.dtype],
         prior=call.prior,
         scale=call.scale,

@@ -33,14 +33,14 @@ def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
     return []
 
 
-def forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
+def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return ``(out, lse, softmax_out)`` as `schema` describes them."""
     q, k, v = call.q, call.k, call.v
     options: dict[str, Any] = {
         "scale": call.scale, "lengths": call.lengths, "cu_seqlens": call.cu_seqlens
     }  # fmt: skip
     out, lse = definition.locality_attention(q, k, v, call.w, call.b, prior=call.prior, **options)
-    softmax_out = q.new_empty(0)
+    softmax_out = None
     if call.training and call.prior == "additive":
         part, _ = definition.locality_attention(q, k, v, None, None, prior="none", **options)
         softmax_out = empty_output(q).copy_(part)

@@ -67,7 +67,8 @@ def attention_forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
     backward pass needs <dO, A>, and A = out - G V would lose digits. Only ``out`` has a derivative;
     `api` detaches what else it hands out.
     """
-    return BACKENDS[call.impl].forward(call)
+    out, lse, softmax_out = BACKENDS[call.impl].forward(call)
+    return out, lse, call.q.new_empty(0) if softmax_out is None else softmax_out
 
 
 @attention_forward.register_fake

@@ -39,7 +39,7 @@ def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
     return reasons
 
 
-def forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
+def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return ``(out, lse, softmax_out)`` in the operator's layout; rows of padding are 0 in all.
 
     Products of fp32 are IEEE unless ``torch.backends.cuda.matmul.fp32_precision`` is "tf32".
@@ -58,7 +58,7 @@ def forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
     with _triton.on_device(q):
         for launch in plan(_chooser(call, plan)).values():
             launch.run()
-    return out, lse, q.new_empty(0) if softmax_out is None else softmax_out
+    return out, lse, softmax_out
 
 
 def backward(

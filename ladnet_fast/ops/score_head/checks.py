@@ -55,9 +55,9 @@ def check_saved(call: Call, grad_scores: Tensor, saved: Tensor) -> None:
     check_tensors(features, call.weight, call.bias)
     check_dtypes(features, call.weight, call.bias)
     B, T, _ = features.shape
-    _checks.expect("grad_scores", grad_scores, features, (B, T), features.dtype)
+    _checks.expect("grad_scores", grad_scores, features.device, (B, T), features.dtype)
     name = "slopes" if call.keeps_slopes else "scores"
     dtype = slope_dtype(features.dtype) if call.keeps_slopes else features.dtype
-    _checks.expect(name, saved, features, (B, T), dtype)
+    _checks.expect(name, saved, features.device, (B, T), dtype)
     if call.lengths is not None:
-        _checks.expect("lengths", call.lengths, features, (B,), torch.int64)
+        _checks.expect("lengths", call.lengths, features.device, (B,), torch.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ladnet_fast.ops.locality_attention.checks import check_saved
-from ladnet_fast.ops.locality_attention.schema import BACKENDS, Call
+from ladnet_fast.ops.locality_attention.schema import BACKENDS, Call, attention_forward
 
 
 def forward(
@@ -24,7 +24,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Check the arguments as the operator does, and compute out, lse and softmax_out."""
     call = Call.checked(q, k, v, w, b, lengths, cu_seqlens, prior, scale, training, impl)
-    return BACKENDS[impl].forward(call)
+    return attention_forward(call)
 
 
 def backward(
