@@ -26,21 +26,13 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 def check_floating(name: str, tensor: object, rank: int, shape: str) -> Tensor:
     """Return ``tensor`` if it is a dense floating tensor with ``rank`` axes, else raise."""
-    if (
-        isinstance(tensor, Tensor)
-        and type(tensor) in _PLAIN
-        and tensor.layout is torch.strided
-        and tensor.dim() == rank
-        and tensor.dtype in _FLOATING
-        and not tensor.is_nested
-    ):
-        return tensor
     if not isinstance(tensor, Tensor):
         raise TypeError(
             f"{name} must be a torch.Tensor of shape {shape}; got {type(tensor).__name__}. "
             f"Convert it with torch.as_tensor."
         )
-    _check_dense(name, tensor)
+    if tensor.layout is not torch.strided or tensor.is_nested or type(tensor) not in _PLAIN:
+        _check_dense(name, tensor)
     if tensor.dim() != rank:
         raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
     if tensor.dtype not in _FLOATING:
