@@ -46,7 +46,11 @@ def serves(impl: str, *tensors: Tensor) -> bool:
     if _choice == "native":
         return True
     B, T = tensors[0].shape[:2]
-    return rule.serves(B * T)
+    training = False
+    if torch.is_grad_enabled():
+        for x in tensors:
+            training = training or x.requires_grad
+    return rule.serves(B * T, training)
 
 
 def who_serves() -> str:

@@ -51,7 +51,8 @@ def circumstances(threads: int, snippets: int) -> dict[str, Any]:
 def path_of(key: dict[str, Any]) -> Path:
     """Return the file of a measurement, whether there is one or not."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "linear" / f"{key['threads']}-threads-{digest[:16]}.json"
+    name = f"{key['threads']}-threads-{key['snippets']}-snippets-{digest[:16]}.json"
+    return cache_folder() / "linear" / name
 
 
 def timings(key: dict[str, Any], measure: Callable[[], Timings]) -> tuple[Timings, bool]:

@@ -1,7 +1,11 @@
 """Whether the native linear layers pay on this machine: what "auto" follows.
 
-On some machines that is known (`native.pays`). On all others it is measured at the first call that
-is large enough (`selftest`), once for each number of threads, and kept on disk (`remembered`).
+On some machines that is known (`native.pays`). On all others it is measured (`selftest`), once for
+each number of threads, and kept on disk (`remembered`): forward alone, as in scoring, and with the
+backward pass, as in training, for a batch of the least size and for a large one. The native layers
+gain with the size, since they keep in the cache what PyTorch's write to memory between two layers;
+so what wins with the least size serves all, and a large batch is measured where that has lost.
+
 Nothing is measured, and what is known decides, where torch is asked for deterministic algorithms
 and where the environment variable ``LADNET_SELF_TEST``, read at import, is "off".
 
@@ -37,6 +41,8 @@ def _check_setting(value: str) -> str:
 
 #: Snippets in a batch from which on the native kernels may win.
 MIN_SNIPPETS = native.least_snippets()
+#: Snippets in the large batch that is measured.
+LARGE_SNIPPETS = 8 * MIN_SNIPPETS
 # A fact about the machine, asked once.
 _known = native.pays()
 _setting = _check_setting(os.environ.get(_VARIABLE, "on") or "on")
@@ -44,59 +50,67 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    native: bool
+class _Measured:
     timings: selftest.Timings
     path: Path | None  # None: not on disk
 
+    def turns(self, training: bool) -> tuple[selftest.Turn, ...]:
+        return self.timings.training if training else self.timings.forward
 
-# By the number of threads.
-_measured: dict[int, _Verdict] = {}
+
+# By the number of threads and the size of the batch.
+_measured: dict[tuple[int, int], _Measured] = {}
 
 
-def serves(snippets: int) -> bool:
+def serves(snippets: int, training: bool) -> bool:
     """Whether the native kernels are faster than PyTorch's layers for a batch of this size.
 
-    Compiled graphs take the answer about the machine for a constant. The size becomes a guard, so
-    there are two graphs at most, one for small and one for large batches. An exported graph serves
-    all sizes and may not have a guard.
+    Compiled graphs take the answers about the machine for constants. The size becomes a guard, so
+    there is one graph for small batches and one for large ones. An exported graph serves all sizes
+    and may not have a guard.
 
     Parameters
     ----------
     snippets : int
         B * T, padding included.
+    training : bool
+        Whether the call will be differentiated.
     """
-    if not _may_pay():
-        return False
-    if not _impl.is_exporting() and snippets < MIN_SNIPPETS:
-        return False
-    return pays()
+    exporting = _impl.is_exporting()
+    for size in (MIN_SNIPPETS,) if exporting else (MIN_SNIPPETS, LARGE_SNIPPETS):
+        if not _may_pay(size, training):
+            continue
+        if not exporting and snippets < size:
+            return False
+        if pays(size, training):
+            return True
+    return False
 
 
 def reason() -> str:
     """Return who serves on this machine, and from what that was decided, as one line."""
-    native_line = f"native from {MIN_SNIPPETS} snippets per batch on"
     if _known:
-        return f"{native_line}: known to be faster here; LADNET_LINEAR=torch prevents it"
+        return (
+            f"native from {MIN_SNIPPETS} snippets per batch on: known to be faster here; "
+            "LADNET_LINEAR=torch prevents it"
+        )
     why = _why_unmeasured()
     if why:
         return (
             f"PyTorch: not known to be slower on this processor, and nothing is measured ({why}); "
             "LADNET_LINEAR=native overrules it"
         )
-    verdict = _verdict()
-    who, other = (native_line, "torch") if verdict.native else ("PyTorch", "native")
-    factors = [
-        f"{selftest.speedup(turns):.2f} times as fast {what}"
-        for what, turns in (
-            ("forward", verdict.timings.forward),
-            ("forward and backward", verdict.timings.training),
-        )
-    ]
+    forward, training = (_least_winner(training) for training in (False, True))
+    factors = "; ".join(
+        f"{size} snippets: {selftest.speedup(found.timings.forward):.2f} forward, "
+        f"{selftest.speedup(found.timings.training):.2f} forward and backward"
+        for size in (MIN_SNIPPETS, LARGE_SNIPPETS)
+        for found in [_measure(size)]
+    )
     return (
-        f"{who}: with {torch.get_num_threads()} threads the native layers were measured to be "
-        f"{' and '.join(factors)} ({selftest.MARGIN} is asked for); LADNET_LINEAR={other} "
-        "overrules it"
+        f"{forward} forward, {training} in training: with {torch.get_num_threads()} threads the "
+        f"native layers were measured to be so many times as fast as PyTorch's: {factors} "
+        f"({selftest.MARGIN} is asked for); LADNET_LINEAR=native or torch overrules it"
     )
 
 
@@ -106,29 +120,34 @@ def how_to_repeat() -> str | None:
     None where this process has neither measured nor read what another one did, or could not keep
     it.
     """
-    verdict = _measured.get(torch.get_num_threads())
-    if verdict is None or verdict.path is None:
-        return None
-    return f"rm {shlex.quote(str(verdict.path))}"
+    threads = torch.get_num_threads()
+    paths = [m.path for (of, _), m in sorted(_measured.items()) if of == threads]
+    kept = [str(path) for path in paths if path is not None]
+    return shlex.join(["rm", *kept]) if kept else None
 
 
 @_impl.constant_in_graphs
-def pays() -> bool:
-    """Whether the native kernels are faster on this machine, for batches that are large enough."""
-    return _known or (_measures() and _verdict().native)
-
-
-@_impl.constant_in_graphs
-def _may_pay() -> bool:
-    """Whether `pays` may be true, told without measuring."""
-    if _known or not _measures():
+def pays(size: int, training: bool) -> bool:
+    """Whether the native kernels are faster on this machine, for batches of ``size`` or more."""
+    if _known or _why_unmeasured():
         return _known
-    verdict = _measured.get(torch.get_num_threads())
-    return verdict is None or verdict.native
+    return selftest.native_wins(_measure(size).turns(training))
 
 
-def _measures() -> bool:
-    return not _why_unmeasured()
+@_impl.constant_in_graphs
+def _may_pay(size: int, training: bool) -> bool:
+    """Whether `pays` may be true, told without measuring."""
+    if _known or _why_unmeasured():
+        return _known
+    found = _measured.get((torch.get_num_threads(), size))
+    return found is None or selftest.native_wins(found.turns(training))
+
+
+def _least_winner(training: bool) -> str:
+    for size in (MIN_SNIPPETS, LARGE_SNIPPETS):
+        if pays(size, training):
+            return f"native from {size} snippets per batch on"
+    return "PyTorch"
 
 
 def _why_unmeasured() -> str | None:
@@ -141,12 +160,12 @@ def _why_unmeasured() -> str | None:
     return None
 
 
-def _verdict() -> _Verdict:
+def _measure(size: int) -> _Measured:
     threads = torch.get_num_threads()
     with _lock:
-        if threads not in _measured:
-            key = remembered.circumstances(threads, MIN_SNIPPETS)
-            timings, kept = remembered.timings(key, lambda: selftest.measure(MIN_SNIPPETS))
+        if (threads, size) not in _measured:
+            key = remembered.circumstances(threads, size)
+            timings, kept = remembered.timings(key, lambda: selftest.measure(size))
             path = remembered.path_of(key) if kept else None
-            _measured[threads] = _Verdict(selftest.native_wins(timings), timings, path)
-        return _measured[threads]
+            _measured[threads, size] = _Measured(timings, path)
+        return _measured[threads, size]
