@@ -100,7 +100,7 @@ def test_what_all_keys_have_in_common_leaves_the_gradient_of_q_within_budget(siz
     assert_within_budget([q / 8, k, v, w, b], grad_out, prior)
 
 
-def _rounded_once(inputs, grad_out, prior):
+def _off(inputs, grad_out, prior):
     """Return the root mean square of what is off in dq, dk and dv, in parts of their size."""
     actual = both_passes(*inputs[:3], None, None, grad_out, prior=prior)[1:4]
     exact = oracle(*inputs, grad_out, prior=prior)[1:4]
@@ -113,7 +113,19 @@ def test_gradients_lose_no_more_than_one_rounding_more_than_their_own(T):
     # once, beside a result that is, make sqrt(2) of it, and four roundings would make 2.
     inputs, grad_out = _inputs(1, 1, T, 64)
     one = 0.42 / 2 * torch.finfo(torch.bfloat16).eps
-    for error in _rounded_once(inputs, grad_out, "none"):
+    for error in _off(inputs, grad_out, "none"):
+        assert error < 1.75 * one
+
+
+@pytest.mark.skipif(
+    _native.cpu is None or not _native.cpu.has_bf16_dot(), reason="bf16 is widened here"
+)
+@pytest.mark.parametrize("T", [205, 800])
+def test_what_all_keys_have_in_common_costs_no_digit_in_pairs(T):
+    (q, k, v, w, b), grad_out = _inputs(1, 1, T, 64)
+    k = (k.float() + 8).bfloat16()
+    one = 0.42 / 2 * torch.finfo(torch.bfloat16).eps
+    for error in _off([q, k, v, w, b], grad_out, "none"):
         assert error < 1.75 * one
 
 
