@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,11 @@ from ladnet_fast import DDLLoss, LANet
 from ladnet_fast.functional import DDLTerms
 from ladnet_fast.nn import LANetOutput, LocalityAttention
 from ladnet_fast.ops._bags import Bags
+from ladnet_fast.ops.linear import api as linear
 from ladnet_fast.ops.locality_attention.definition import location_prior
 from ladnet_fast.ops.score_head import score_head
+
+_Result = TypeVar("_Result")
 
 # ---- Attention -----------------------------------------------------------------------------------
 
@@ -166,6 +169,20 @@ class _PlainAttention(LocalityAttention):
         out = F.scaled_dot_product_attention(q, k, v)
         hidden: Tensor = self.o(out.transpose(1, 2).flatten(2))
         return hidden
+
+
+def with_torch_layers(call: Callable[[], _Result]) -> Callable[[], _Result]:
+    """Return ``call`` as it is with ``LADNET_LINEAR=reference``, which is read at import."""
+
+    def run() -> _Result:
+        chosen = linear._choice
+        linear._choice = "reference"
+        try:
+            return call()
+        finally:
+            linear._choice = chosen
+
+    return run
 
 
 def with_plain_attention(net: LANet) -> LANet:

@@ -27,6 +27,7 @@ NOT_EXPLAINED = "why it is faster here is not known."
 SIDES = {
     "native": "ladnet_fast",
     "native_no_prior": "ladnet_fast, no prior",
+    "native_torch_layers": "ladnet_fast, PyTorch's layers",
     "triton": "ladnet_fast (Triton)",
     "triton_no_prior": "ladnet_fast (Triton), no prior",
     "cuda": "ladnet_fast (CUDA)",

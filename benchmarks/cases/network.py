@@ -45,8 +45,13 @@ def build(case: Case, device: torch.device) -> Inputs:
     return Inputs(net.to(device, case.dtype), x.to(device, case.dtype), labels, lengths)
 
 
+#: Ours with PyTorch's linear layers: what the native ones bring.
+_TORCH_LAYERS = "native_torch_layers"
+_OWN = ("native", _TORCH_LAYERS, "cuda")
+
+
 def _network(inputs: Inputs, name: str) -> LANet:
-    if name in ("native", "cuda"):
+    if name in _OWN:
         # "auto", as users have it: it also chooses how the linear layers are computed.
         return peers.with_impl(inputs.net, "auto")
     if name == "sdpa":
@@ -64,15 +69,17 @@ def _forward(inputs: Inputs, check: bool, *, name: str) -> Call:
         with torch.inference_mode():
             return forward(net, inputs.x, inputs.lengths)._asdict()
 
-    return call
+    return _with_layers_of(name, call)
+
+
+def _with_layers_of(name: str, call: Call) -> Call:
+    return peers.with_torch_layers(call) if name == _TORCH_LAYERS else call
 
 
 def _step(inputs: Inputs, check: bool, *, name: str, optimizer: bool) -> Call:
     # Dropout draws at random, so the checked call goes without it; gradients flow all the same.
     net = _network(inputs, name).train(not check)
-    criterion = DDLLoss.from_preset(
-        "paper", impl="auto" if name in ("native", "cuda") else "reference"
-    )
+    criterion = DDLLoss.from_preset("paper", impl="auto" if name in _OWN else "reference")
     step: Any = peers.network_step
     if name == "compiled":
         step = peers.compiled(step)
@@ -86,7 +93,7 @@ def _step(inputs: Inputs, check: bool, *, name: str, optimizer: bool) -> Call:
             adam.step()
         return _gradients(net, loss) if check else {"loss": loss.detach()}
 
-    return call
+    return _with_layers_of(name, call)
 
 
 def _gradients(net: LANet, loss: Tensor) -> Outputs:
@@ -140,12 +147,12 @@ def _why_not_plain(inputs: Inputs) -> list[str]:
 def _sides(prepare: Any, *, plain: bool, losses: bool) -> tuple[Side, ...]:
     own = [
         Side(
-            impl,
-            functools.partial(prepare, name=impl),
+            name,
+            functools.partial(prepare, name=name),
             own=True,
-            why_not=functools.partial(_why_not, impl=impl, losses=losses),
+            why_not=functools.partial(_why_not, impl=name.partition("_")[0], losses=losses),
         )
-        for impl in ("native", "cuda")
+        for name in _OWN
     ]
     peer = [
         Side("eager", functools.partial(prepare, name="eager")),
@@ -216,7 +223,7 @@ OPS = (FORWARD, STEP, STEP_ADAM)
 def cases() -> list[Case]:
     """Return the cases: one video of 200 to 16,384 snippets; the paper's training batch."""
     batch = {"B": 128, "T": 200, "D": 1024}
-    step_sides = ("native", "cuda", "eager", "compiled")
+    step_sides = (*_OWN, "eager", "compiled")
     return [
         *(_forward_case(T) for T in (200, 1024, 4096, 16384)),
         Case(STEP, batch, step_sides, subsets=subsets("quick", "bars"), memory=("native", "eager")),
@@ -227,7 +234,7 @@ def cases() -> list[Case]:
 
 def _forward_case(T: int) -> Case:
     chosen = {200: ("quick",), 1024: ("quick",), 4096: ("quick", "bars"), 16384: ("bars",)}[T]
-    sides = ("native", "cuda", "sdpa", "eager")
+    sides = (*_OWN, "sdpa", "eager")
     return Case(
         FORWARD,
         {"B": 1, "T": T, "D": 1024},

@@ -1,7 +1,8 @@
 """Triton kernels compiled ahead of time for sm_80, no GPU needed, and run by the interpreter.
 
 So a kernel is executed as the compiler really built it: layouts, tensor-core fragments,
-asynchronous copies and their waits. Compilation ends with the PTX; no ptxas reads it. Needs triton; nothing else here does.
+asynchronous copies and their waits. Compilation ends with the PTX; no ptxas reads it. Needs triton;
+nothing else here does.
 
     arguments = {"X": x, "Y": y, "N": 300}
     kernel = compile_for_sm80(function, arguments, {"BLOCK": 512}, num_warps=4)
