@@ -88,6 +88,7 @@ void naive(const Case& c, int64_t head, int64_t base, int64_t lse_base, int64_t 
     for (int64_t n = 0; n < d; ++n) total += a[base + i * d + n] * b[base + j * d + n];
     return total;
   };
+  long double grad_w = 0, grad_b = 0;  // of so many that a sum in double would round too often
   std::vector<double> P(T * T), G(T * T, 0.0), dP(T * T), dS(T * T);
   for (int64_t i = 0; i < T; ++i) {
     double sum = 0;
@@ -115,14 +116,16 @@ void naive(const Case& c, int64_t head, int64_t base, int64_t lse_base, int64_t 
       const double dG = logit ? dS[i * T + j] : dP[i * T + j];
       const double size = std::fabs(dP[i * T + j]);
       const double dG_size = logit ? P[i * T + j] * (size + delta_size) : size;
-      x->grad_w[head] += dG * slope * d2;
-      x->grad_b[head] += dG * slope;
+      grad_w += dG * slope * d2;
+      grad_b += dG * slope;
       size_w += dG_size * std::fabs(slope) * d2;
       size_b += dG_size * std::fabs(slope);
     }
     x->squares_w[head] += size_w * size_w;
     x->squares_b[head] += size_b * size_b;
   }
+  x->grad_w[head] += static_cast<double>(grad_w);
+  x->grad_b[head] += static_cast<double>(grad_b);
   for (int64_t i = 0; i < T; ++i) {
     for (int64_t j = 0; j < T; ++j) {
       const double s = dS[i * T + j] * scale;
