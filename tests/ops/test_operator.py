@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import weakref
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -54,6 +55,52 @@ def _differentiate(ctx, grad, grads):  # type: ignore[no-untyped-def]
 
 
 scaled.register_autograd(_differentiate, setup_context=_setup)
+
+
+class Pair(NamedTuple):
+    """Two tensors of one shape."""
+
+    a: Tensor
+    b: Tensor | None
+    factor: float
+
+    @classmethod
+    def checked(cls, a: Tensor, b: Tensor | None, factor: float) -> Pair:
+        PATHS.append("checked")
+        if b is not None and a.shape != b.shape:
+            raise ValueError(f"b must have shape {tuple(a.shape)}; got {tuple(b.shape)}")
+        return cls(a, b, factor)
+
+
+@operator("ladnet_fast_tests::mixed")
+def mixed(pair: Pair, shift: float) -> Tensor:
+    PATHS.append(pair)
+    return pair.a * (1.0 if pair.b is None else pair.b) * pair.factor + shift
+
+
+@mixed.register_fake
+def _(pair: Pair, shift: float) -> Tensor:
+    return torch.empty_like(pair.a)
+
+
+def _setup_mixed(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    a, b, ctx.factor, _ = inputs
+    ctx.save_for_backward(a, b)
+
+
+def _differentiate_mixed(ctx, grad):  # type: ignore[no-untyped-def]
+    a, b = ctx.saved_tensors
+    need = ctx.needs_input_grad
+    assert need[2:4] == (False, False)
+    return (
+        grad * (1.0 if b is None else b) * ctx.factor if need[0] else None,
+        grad * a * ctx.factor if need[1] else None,
+        None,
+        None,
+    )
+
+
+mixed.register_autograd(_differentiate_mixed, setup_context=_setup_mixed)
 
 
 class Seen(TorchDispatchMode):
@@ -127,6 +174,55 @@ def test_gradients_are_right() -> None:
     assert torch.autograd.gradcheck(
         lambda x, *w: (lambda y, zs: (y, *zs))(*scaled(x, list(w), 2.0)), (x, *weights)
     )
+
+
+def test_a_plain_call_hands_checked_arguments_over_as_they_are() -> None:
+    pair = Pair(torch.ones(3), None, 2.0)
+    for grad in (False, True):
+        PATHS.clear()
+        mixed(Pair(pair.a.clone().requires_grad_(grad), None, 2.0), 1.0)
+        assert [type(step) for step in PATHS] == [Pair]
+    PATHS.clear()
+    mixed(pair, 1.0)
+    assert PATHS[0] is pair
+
+
+def test_from_the_library_its_fields_come_one_by_one_and_are_checked() -> None:
+    operators = torch.ops.ladnet_fast_tests
+    assert "(Tensor a, Tensor? b, float factor, float shift) -> Tensor" in str(
+        operators.mixed.default._schema
+    )
+    a = torch.ones(3)
+    PATHS.clear()
+    assert torch.equal(operators.mixed(a, a * 2, 3.0, 1.0), torch.full((3,), 7.0))
+    assert PATHS[0] == "checked"
+    with pytest.raises(ValueError, match=r"b must have shape \(3,\)"):
+        operators.mixed(a, torch.ones(2), 3.0, 1.0)
+    with pytest.raises(ValueError, match=r"b must have shape \(3,\)"), Seen():
+        mixed(Pair(a, torch.ones(2), 3.0), 1.0)
+
+
+@pytest.mark.parametrize("needed", [(True, True), (True, False), (False, True)])
+def test_gradients_of_fields_are_those_of_the_registered_operator(needed) -> None:
+    def gradients(call):  # type: ignore[no-untyped-def]
+        generator = torch.Generator().manual_seed(5)
+        given = [torch.randn(4, generator=generator).requires_grad_(need) for need in needed]
+        call(Pair(*given, 3.0), 1.0).square().sum().backward()
+        return [x.grad for x in given]
+
+    want = gradients(lambda pair, shift: mixed._overload(*pair, shift))
+    for got, expected in zip(gradients(mixed), want, strict=True):
+        assert (got is None) == (expected is None)
+        assert got is None or torch.equal(got, expected)
+
+
+def test_fields_pass_opcheck_and_compile() -> None:
+    a, b = (torch.randn(4).requires_grad_() for _ in range(2))
+    torch.library.opcheck(torch.ops.ladnet_fast_tests.mixed.default, (a, b, 3.0, 1.0))
+    compiled = torch.compile(
+        lambda a: mixed(Pair(a, None, 3.0), 1.0), fullgraph=True, backend="aot_eager"
+    )
+    assert torch.equal(compiled(a), a * 3 + 1)
 
 
 def test_nothing_stays_alive_when_a_graph_is_dropped() -> None:
