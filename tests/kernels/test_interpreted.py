@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 FILES = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("*/test_*.py"))
 
 
-@pytest.mark.slow(seconds=90)
+@pytest.mark.slow(seconds=45)
 @pytest.mark.parametrize("file", FILES)
 def test_kernels_under_the_interpreter(file):
     run = subprocess.run(

@@ -72,24 +72,26 @@ def problem(precision: str, head_size: int, longest: int, *, heads: int, layout:
 
 
 def run_both_passes(
-    case: Problem, *, prior: str, precision: str, choose: Choose
+    case: Problem, *, prior: str, precision: str, choose: Choose, assemble: bool = False
 ) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w and b, and lse.
 
-    Races between threads of a block and accesses out of bounds raise.
+    Races between threads of a block and accesses out of bounds raise; with ``assemble``, PTX that
+    ptxas refuses, too.
     """
     options = _options(case, prior, precision, choose)
     w, b = (None, None) if prior == "none" else (case.w, case.b)
     qkv = (case.q, case.k, case.v)
     out, lse, softmax_out = _forward_results(case, prior)
-    _execute(plan_forward(*qkv, w, b, *case.bags.values(), out, lse, softmax_out, **options))
+    forward = plan_forward(*qkv, w, b, *case.bags.values(), out, lse, softmax_out, **options)
+    _execute(forward, assemble=assemble)
     attended = out if softmax_out is None else softmax_out
     grads = [empty_output(case.q) for _ in range(3)]
     backward = plan_backward(
         case.grad_out, *qkv, w, b, attended, lse, *case.bags.values(), *grads,
         need_prior_grad=prior != "none", **options,
     )  # fmt: skip
-    _execute(backward.launches, keep=("lse",))
+    _execute(backward.launches, assemble=assemble, keep=("lse",))
     return (out, *grads, *backward.prior_grads(), lse)
 
 
@@ -108,11 +110,11 @@ def plan_forward_pass(
     return launch
 
 
-def compile_launch(launch: Launch) -> CompiledKernel:
+def compile_launch(launch: Launch, *, assemble: bool = False) -> CompiledKernel:
     """Compile for sm_80 what a launch would run."""
     return compile_for_sm80(
         launch.kernel, launch.arguments, launch.constexprs,
-        num_warps=launch.num_warps, num_stages=launch.num_stages,
+        num_warps=launch.num_warps, num_stages=launch.num_stages, assemble=assemble,
     )  # fmt: skip
 
 
@@ -131,11 +133,11 @@ def _options(case: Problem, prior: str, precision: str, choose: Choose) -> dict[
     }
 
 
-def _execute(launches: dict[str, Launch], keep: tuple[str, ...] = ()) -> None:
+def _execute(launches: dict[str, Launch], *, assemble: bool, keep: tuple[str, ...] = ()) -> None:
     for launch in launches.values():
         _poison(launch, keep)
         keep = (*keep, "delta")  # a result of the first kernel only
-        compile_launch(launch)(launch.grid, launch.arguments)
+        compile_launch(launch, assemble=assemble)(launch.grid, launch.arguments)
 
 
 def _poison(launch: Launch, keep: tuple[str, ...]) -> None:

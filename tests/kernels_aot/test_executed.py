@@ -79,7 +79,8 @@ def test_shipped_configurations(precision, head_size, prior, candidate):
 @pytest.mark.parametrize("precision", configs.PRECISIONS)
 def test_layouts_with_an_odd_head_size(precision, prior, layout):
     """Each finds its rows by other code, and the columns beyond 40 are masked everywhere."""
-    check(precision, 40, prior, choice(precision, 40), layout)
+    # Shipped head sizes have rows of the table, which are made by ptxas; this one has none.
+    check(precision, 40, prior, choice(precision, 40), layout, assemble=layout == "dense")
 
 
 def test_one_far_loop():
@@ -90,14 +91,16 @@ def test_one_far_loop():
         one_far_loop = prior == "logit" and kernel.startswith("backward")
         return dataclasses.replace(shipped(kernel, prior), one_far_loop=one_far_loop)
 
-    check("tf32", 64, "logit", choose, "padded")
+    check("tf32", 64, "logit", choose, "padded", assemble=True)
 
 
-def check(precision, head_size, prior, choose, layout):
+def check(precision, head_size, prior, choose, layout, *, assemble=False):
     longest = longest_bag(choose, prior)
     heads = 2 if head_size == 16 else 1
     case = problem(precision, head_size, longest, heads=heads, layout=layout)
-    actual = run_both_passes(case, prior=prior, precision=precision, choose=choose)
+    actual = run_both_passes(
+        case, prior=prior, precision=precision, choose=choose, assemble=assemble
+    )
     assert_results_within_budget(
         actual,
         case.inputs,

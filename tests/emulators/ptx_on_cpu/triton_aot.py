@@ -76,6 +76,7 @@ def compile_for_sm80(
     num_warps: int = 4,
     num_stages: int = 3,
     bf16: Collection[str] = (),
+    assemble: bool = False,
     **options: Any,
 ) -> CompiledKernel:
     """Compile a ``@triton.jit`` function for arguments like these.
@@ -91,6 +92,8 @@ def compile_for_sm80(
         Values of the ``tl.constexpr`` parameters.
     bf16
         Names of the uint16 arrays that hold bfloat16.
+    assemble
+        Whether ptxas makes machine code of the PTX, which nobody runs: it must accept it.
     options
         More compiler options, e.g. ``debug=True``, which keeps ``tl.device_assert``.
     """
@@ -107,7 +110,8 @@ def compile_for_sm80(
     )
     source = ASTSource(function, signature, values, attributes)
     with knobs.runtime.scope():
-        knobs.runtime.add_stages_inspection_hook = _no_machine_code
+        if not assemble:
+            knobs.runtime.add_stages_inspection_hook = _no_machine_code
         built = triton.compile(source, target=target, options=parsed_options.__dict__)
     ptx = built.asm["ptx"]
     return CompiledKernel(
