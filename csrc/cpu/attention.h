@@ -2,7 +2,7 @@
 // threads.
 //
 // csrc/README.md derives the formulas and explains how the work is cut. Arguments are trusted:
-// ladnet_fast/ops/locality_attention/native.py has checked them.
+// ladnet_fast/ops/locality_attention/checks.py has checked them.
 #pragma once
 
 #include <stdint.h>
