@@ -40,9 +40,9 @@ def test_every_prior_is_within_budget(prior, name):
 
 
 @pytest.mark.parametrize("prior", ["additive", "logit", "none"])
-@pytest.mark.parametrize("T", [769, 1091])
-def test_long_bags_of_one_part_and_of_several_are_within_budget(T, prior):
-    inputs, grad_out = _inputs(1, 1, T, 19)
+@pytest.mark.parametrize(("T", "name"), [(769, "wide"), (1091, "wide"), (901, "constant")])
+def test_long_bags_of_one_part_and_of_several_are_within_budget(T, name, prior):
+    inputs, grad_out = _inputs(1, 1, T, 19, name)
     assert_within_budget(inputs, grad_out, prior)
 
 
