@@ -45,7 +45,10 @@ class ForwardPlan {
                          pairs ? TableType::kBFloat16 : real, real});
     in_place_ = !pairs && size_of(problem.dtype) == static_cast<size_t>(kernels_.element_bytes) &&
                 problem.d % kernels_.lanes == 0;
-    toeplitz_.emplace(problem, segments_, bands_, kWidePriors, tensors.v, nullptr);
+    const bool inside = tensors.softmax_out.data == nullptr;
+    toeplitz_.emplace(problem, segments_, bands_,
+                      std::max(kWidePriors, inside ? kernels_.inside_keys + 1 : 0), tensors.v,
+                      nullptr);
     lay_out();
   }
 

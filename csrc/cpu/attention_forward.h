@@ -65,20 +65,24 @@ struct ForwardFormat<Plain<Real>> {
   }
 };
 
-template <class Format>
+// kBlocks: in how many blocks' worth of keys a row of probabilities is kept at a time.
+template <class Format, int kBlocks = 1>
 class ForwardBlock {
   using Real = typename Format::Real;
   using Element = typename Format::Element;
   using Storage = ForwardFormat<Format>;
   static constexpr int kPack = Format::kPack;
   static constexpr int kWide = kColumns<Real>;
-  static constexpr int kKeys = Storage::kBlock;
+  static constexpr int kKeys = kBlocks * Storage::kBlock;
   // Rows of probabilities are not a power of two apart: they would share cache sets.
   static constexpr int kStride = kKeys + 16;
   static constexpr Real kSlack = 10;
 
  public:
   static int64_t scratch_bytes(int64_t panels, int64_t d) {
+    if constexpr (kBlocks == 1 && Storage::kAddsPrior) {
+      return ForwardBlock<Format, 2>::scratch_bytes(panels, d);
+    }
     return Layout(panels, d, nullptr).bytes;
   }
 
@@ -91,7 +95,22 @@ class ForwardBlock {
     }
   }
 
-  static void run(const ForwardTask& task) { ForwardBlock(task).run(); }
+  static void run(const ForwardTask& task) {
+    if constexpr (kBlocks == 1 && Storage::kAddsPrior) {
+      // One block of twice the size, if the prior can then be added to the probabilities.
+      if (task.length > kKeys && ForwardBlock<Format, 2>::adds_prior_inside(task)) {
+        return ForwardBlock<Format, 2>::run(task);
+      }
+    }
+    ForwardBlock(task).run();
+  }
+
+  // Whether G is added to the probabilities: all keys are one block, whose sums are known before
+  // the product, and nobody asks for the softmax part.
+  static bool adds_prior_inside(const ForwardTask& task) {
+    return Storage::kAddsPrior && task.prior == Prior::kAdditive && task.band.radius >= 0 &&
+           task.length <= kKeys && task.softmax_out.data == nullptr;
+  }
 
   static constexpr attention::ForwardKernels table() {
     return {kRows,
@@ -102,7 +121,8 @@ class ForwardBlock {
             &scratch_bytes,
             &pack_keys,
             &Storage::pack_values,
-            &ForwardBlock::run};
+            &ForwardBlock::run,
+            Storage::kAddsPrior ? 2 * kKeys : 0};
   }
 
  private:
@@ -147,8 +167,7 @@ class ForwardBlock {
     const int64_t last = (task.length + kWide - 1) / kWide;
     const bool wide = task.far.block > 0;
     const bool prior = task.prior == Prior::kAdditive && (wide || task.band.radius >= 0);
-    const bool inside = Storage::kAddsPrior && prior && !wide && task.length <= kKeys &&
-                        task.softmax_out.data == nullptr;
+    const bool inside = adds_prior_inside(task);
     for (int64_t first = 0; first < last; first += kKeys / kWide) {
       const int64_t tiles = lesser(kKeys / kWide, last - first);
       const int64_t count = lesser(task.length - first * kWide, tiles * kWide);

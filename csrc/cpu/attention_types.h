@@ -92,6 +92,7 @@ struct ForwardKernels {
   void (*pack_values)(ConstRows v, int64_t length, int64_t d, int64_t first, int64_t last,
                       void* values);
   void (*run)(const ForwardTask& task);
+  int64_t inside_keys;  // bags up to this length have the prior added to their probabilities
 };
 
 // ---- Backward ----------------------------------------------------------------------------------
