@@ -13,5 +13,5 @@ pytestmark = needs_native
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_losses_are_right_with(name):
-    files = ["test_native.py", "test_native_edges.py"]
+    files = ["test_native.py", "test_native_edges.py", "test_one_pass.py"]
     assert_tests_pass(name, "ddl_loss", files, "-m", "not slow")
