@@ -230,12 +230,20 @@ BARS = (
         _attention("attention_forward_backward", "sdpa", _LONG),
     ),
     Bar(
-        "attention forward, bf16, T >= 2048 (AVX512_BF16)",
+        "attention forward, bf16, T >= 2048",
         "torch SDPA, bf16, without prior",
         "x",
         {"avx512": 3.0},
         {"avx512": 4.5},
         _attention("attention_forward", "sdpa", _LONG, "bfloat16"),
+    ),
+    Bar(
+        "attention forward + backward, bf16, T >= 2048",
+        "torch SDPA, bf16, without prior",
+        "x",
+        {"avx512": 1.8},
+        {},
+        _attention("attention_forward_backward", "sdpa", _LONG, "bfloat16"),
     ),
     Bar(
         "attention forward + backward, fp32, T = 4096",

@@ -17,9 +17,11 @@ from ladnet_fast.ops import linear
 
 #: Environment variables that change what is measured; recorded where they are set.
 _VARIABLES = (
+    "LADNET_BF16",
     "LADNET_CPU",
     "LADNET_IMPL",
     "LADNET_LINEAR",
+    "LADNET_SELF_TEST",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_CORETYPE",
