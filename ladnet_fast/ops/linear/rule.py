@@ -110,9 +110,9 @@ def reason() -> str:
     threads = torch.get_num_threads()
     with_threads = "1 thread" if threads == 1 else f"{threads} threads"
     return (
-        f"{forward} forward, {training} in training: with {with_threads} the native layers were "
-        f"measured to be so many times as fast as PyTorch's: {factors} ({selftest.MARGIN} is asked for); "
-        "LADNET_LINEAR=native or torch overrules it"
+        f"{forward} forward, {training} in training: with {with_threads} the native "
+        f"layers were measured to be so many times as fast as PyTorch's: {factors} "
+        f"({selftest.MARGIN} is asked for); LADNET_LINEAR=native or torch overrules it"
     )
 
 
