@@ -111,8 +111,8 @@ def reason() -> str:
     with_threads = "1 thread" if threads == 1 else f"{threads} threads"
     return (
         f"{forward} forward, {training} in training: with {with_threads} the native "
-        f"layers were measured to be so many times as fast as PyTorch's: {factors} ({selftest.MARGIN} is asked for); "
-        "LADNET_LINEAR=native or torch overrules it"
+        f"layers were measured to be so many times as fast as PyTorch's: {factors} "
+        f"({selftest.MARGIN} is asked for); LADNET_LINEAR=native or torch overrules it"
     )
 
 
