@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ladnet_fast.ops._bags import Bags
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
 
 #: Elements of a slice: 128 MiB in float64.
@@ -102,5 +104,18 @@ def blockwise_attention(
 @contextmanager
 def blockwise_networks() -> Iterator[None]:
     """Let every LANet in the block use `blockwise_attention`."""
-    with mock.patch("ladnet_fast.nn.attention.locality_attention", blockwise_attention):
+
+    def attend(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        w: Tensor | None,
+        b: Tensor | None,
+        bags: Bags,
+        **options: Any,
+    ) -> Tensor:
+        options |= {"lengths": bags.lengths, "cu_seqlens": bags.cu_seqlens}
+        return blockwise_attention(q, k, v, w, b, **options)
+
+    with mock.patch("ladnet_fast.nn.attention.attend", attend):
         yield

@@ -113,7 +113,7 @@ class use_impl:  # noqa: N801 - used like torch.no_grad
 
 def requested(impl: str) -> str:
     """Apply the order call > ``use_impl`` > ``LADNET_IMPL``; may still return ``"auto"``."""
-    if impl != "auto":
+    if not isinstance(impl, str) or impl != "auto":  # an array answers != with an array
         return check_impl(impl)
     return _environment if _override is None else _override
 
