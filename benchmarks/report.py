@@ -12,6 +12,7 @@ import jinja2
 from ladnet_fast._files import atomic_write_text
 
 from . import bars, plots
+from .machine import slug
 from .registry import all_ops
 from .results import shape_name
 from .stats import growth_exponent
@@ -240,14 +241,18 @@ def _behind(ratio: float) -> bool:
 
 def slower_than(op: Op, rows: list[Row]) -> list[str]:
     """Return, for every peer that is faster than ours in one of the rows, why that is so."""
-    peers = {
-        peer
+    found = {
+        (peer, row["variant"])
         for row in rows
         if row["own"] and row["side"] == _own_side(rows)
         for peer, ratio in row["times_faster"].items()
         if _behind(ratio["p50"])
     }
-    return [f"{SIDES[p]}: {op.behind.get(p, NOT_EXPLAINED)}" for p in sorted(peers)]
+    lines = []
+    for peer, variant in sorted(found):
+        why = op.behind.get(f"{variant}/{peer}") or op.behind.get(peer, NOT_EXPLAINED)
+        lines.append(f"{SIDES[peer]}: {why}")
+    return lines
 
 
 def _own_side(rows: list[Row]) -> str | None:
@@ -287,7 +292,7 @@ def _plot(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> str:
     if op.varies is None:
         return ""
     folder = path.with_suffix("")
-    target = folder / f"{op.name}-{machine['instruction_set']}.svg"
+    target = folder / f"{op.name}-{slug(machine)}.svg"
     if not plots.draw_growth(op, rows, target):
         return ""
     return _relative(target, path)

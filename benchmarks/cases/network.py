@@ -188,6 +188,12 @@ def _cost_step(case: Case) -> Cost:
     return Cost(flops=3 * _flops(case), check_bytes=check_bytes)
 
 
+_BEHIND = {
+    _TORCH_LAYERS: "where PyTorch's layers serve on both sides, they differ by chance.",
+    "sdpa": "it has no prior; at 200 snippets both spend most time in PyTorch's linear layers.",
+    "compiled": "at 200 snippets PyTorch's linear layers take most of both sides' time, and a "
+    "compiled graph spares the calls between them.",
+}
 FORWARD = Op(
     "lanet_forward",
     "LANet, forward",
@@ -196,6 +202,7 @@ FORWARD = Op(
     _cost_forward,
     _sides(_forward, plain=True, losses=False),
     tiny={"B": 2, "T": 37, "D": 24},
+    behind=_BEHIND,
 )
 STEP = Op(
     "training_step",
@@ -206,6 +213,7 @@ STEP = Op(
     _sides(functools.partial(_step, optimizer=False), plain=False, losses=True),
     tiny={"B": 4, "T": 33, "D": 24},
     varies=None,
+    behind=_BEHIND,
 )
 STEP_ADAM = Op(
     "training_step_adam",
@@ -216,6 +224,7 @@ STEP_ADAM = Op(
     _sides(functools.partial(_step, optimizer=True), plain=False, losses=True),
     tiny={"B": 4, "T": 33, "D": 24},
     varies=None,
+    behind=_BEHIND,
 )
 OPS = (FORWARD, STEP, STEP_ADAM)
 

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import plots, report, results
 from benchmarks.cases.attention import FORWARD, FORWARD_BACKWARD
 from benchmarks.ceilings import FMA, FMA_AVX2
+from benchmarks.machine import slug
 
 from .conftest import attention, canned
 
@@ -114,12 +115,24 @@ def test_a_report_of_the_same_results_is_the_same(run, tmp_path):
 
 def test_plots_of_an_earlier_report_do_not_stay(run, tmp_path):
     path = report.write_report([run], tmp_path / "performance.md")
-    plot = tmp_path / "performance" / "attention_forward-avx512.svg"
+    folder, name = tmp_path / "performance", slug(run["machine"])
+    plot = folder / f"attention_forward-{name}.svg"
     assert plot.is_file()
     run["measurements"] = [r for r in run["measurements"] if r["op"] != "attention_forward"]
     report.write_report([run], path)
     assert not plot.exists()
-    assert (tmp_path / "performance" / "lanet_forward-avx512.svg").is_file()
+    assert (folder / f"lanet_forward-{name}.svg").is_file()
+
+
+def test_two_processors_with_one_instruction_set_keep_a_plot_each(run, tmp_path):
+    other = copy.deepcopy(run)
+    other["machine"]["processor"] = "Test CPU 4000 (family 1, model 3)"
+    path = report.write_report([run, other], tmp_path / "performance.md")
+    text = path.read_text(encoding="utf-8")
+        encoding="utf-8"
+    )
+    plots_shown = [line for line in text.splitlines() if line.startswith("![")]
+    assert len(set(plots_shown)) == len(plots_shown) == 6
 
 
 def test_a_failed_bar_stands_out(rows):
