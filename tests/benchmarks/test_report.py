@@ -129,8 +129,6 @@ def test_two_processors_with_one_instruction_set_keep_a_plot_each(run, tmp_path)
     other["machine"]["processor"] = "Test CPU 4000 (family 1, model 3)"
     path = report.write_report([run, other], tmp_path / "performance.md")
     text = path.read_text(encoding="utf-8")
-        encoding="utf-8"
-    )
     plots_shown = [line for line in text.splitlines() if line.startswith("![")]
     assert len(set(plots_shown)) == len(plots_shown) == 6
 
