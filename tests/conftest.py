@@ -8,6 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+# A thread that has nothing to do sleeps, here and in the processes that tests start; it would look
+# for work for milliseconds while other test processes want the core. To be said before torch brings
+# its OpenMP.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 gc.disable()  # until all tests are collected: pytest_collection_finish

@@ -20,6 +20,14 @@
     }                                                                      \
   } while (0)
 
+// The loops of an oracle, which are not what the sanitizers are for and would take most of the
+// time.
+#if defined(__GNUC__)
+#define ORACLE __attribute__((no_sanitize("address"), no_sanitize("undefined")))
+#else
+#define ORACLE
+#endif
+
 // Ends the test as skipped where LADNET_CPU asks for what this processor or build lacks.
 inline void require_instruction_set() {
   try {
