@@ -178,7 +178,10 @@ class BackwardRun {
         }
       });
     }
-    finish_keys(k0, keys, key_tiles);
+    finish_keys(head, scratch, padded, k0, keys, key_tiles,
+                [&](auto width, Real* tile, int64_t column, int64_t j0) {
+                  add_prior<decltype(width)::value>(tile, column, j0);
+                });
   }
 
   // P and dS / scale between the queries of `panel` and the keys of `key_tile`, or the first half
@@ -302,18 +305,32 @@ class BackwardRun {
     add_tile<Real, kVectors>(tile, out, kWidth);
   }
 
-  void finish_keys(int64_t k0, int64_t keys, int64_t key_tiles) {
+  // dV += G^T dO; G is symmetric.
+  template <int kVectors>
+  void add_prior(Real* out, int64_t column, int64_t j0) {
+    const attention::Operand& right = head.grad_rows;
+    add_band<Format, kVectors>(out, head.band.radius, j0,
+                               static_cast<const Real*>(right.data) + column, right.stride,
+                               head.length, head.band.gain);
+  }
+
+ public:
+  // Adds the prior's part to the gradients of values of a block's keys, and writes the gradients of
+  // both. `add_band_to(width, tile, column, j0)` does so for a narrow prior and rows from j0 on.
+  template <class Scratch, class AddBandTo>
+  static void finish_keys(const BackwardHead& head, const Scratch& scratch, int64_t padded,
+                          int64_t k0, int64_t keys, int64_t key_tiles, AddBandTo add_band_to) {
     const bool wide = head.far.block > 0;
     if (head.prior == Prior::kAdditive && (wide || head.band.radius >= 0)) {
       // Bands of neighbouring tiles overlap: what one has read, the next finds in the cache.
       for_columns<Real>(padded, [&](auto width, int64_t column) {
         for (int64_t r = 0; r < key_tiles; ++r) {
           Real* tile = scratch.grad_values + r * kRows * padded + kRows * column;
-          constexpr int kVectors = decltype(width)::value;
+          const int64_t j0 = k0 + r * kRows;
           if (wide) {
-            add_far<Real, kVectors>(tile, head.far, k0 + r * kRows, column, head.length, padded);
+            add_far<Real, decltype(width)::value>(tile, head.far, j0, column, head.length, padded);
           } else {
-            add_prior<kVectors>(tile, column, k0 + r * kRows);
+            add_band_to(width, tile, column, j0);
           }
         }
       });
@@ -327,16 +344,6 @@ class BackwardRun {
     }
   }
 
-  // dV += G^T dO; G is symmetric.
-  template <int kVectors>
-  void add_prior(Real* out, int64_t column, int64_t j0) {
-    const attention::Operand& right = head.grad_rows;
-    add_band<Format, kVectors>(out, head.band.radius, j0,
-                               static_cast<const Real*>(right.data) + column, right.stride,
-                               head.length, head.band.gain);
-  }
-
- public:
   // The first `rows` rows of a row of tiles, times `factor`, from row `first` on.
   static void write_tiles(const Real* tiles, int64_t padded, Real factor, int64_t first,
                           int64_t rows, int64_t d, Real* stage, const MutableRows& to) {

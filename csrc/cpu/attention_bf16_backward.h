@@ -124,7 +124,10 @@ class BackwardPairs : PairTiles {
         }
       });
     }
-    finish_keys(k0, keys, key_tiles);
+    Fp32::finish_keys(head, scratch, padded, k0, keys, key_tiles,
+                      [&](auto width, float* tile, int64_t column, int64_t j0) {
+                        add_prior<decltype(width)::value>(tile, column, j0);
+                      });
   }
 
   // Gradient of key tile r: the columns of `left` times rows of queries or of their gradients.
@@ -152,32 +155,6 @@ class BackwardPairs : PairTiles {
     subtract_mean<kVectors>(tile, scratch.row_sums + p * kRows, scratch.mean_key + column);
     add_tile<float, kVectors>(tile, grad_queries + panel * kRows * padded + kRows * column,
                               kVectors * kLanes<float>);
-  }
-
-  void finish_keys(int64_t k0, int64_t keys, int64_t key_tiles) {
-    const bool wide = head.far.block > 0;
-    if (head.prior == Prior::kAdditive && (wide || head.band.radius >= 0)) {
-      // Bands of neighbouring tiles overlap: what one has read, the next finds in the cache.
-      for_columns<float>(padded, [&](auto width, int64_t column) {
-        for (int64_t r = 0; r < key_tiles; ++r) {
-          float* tile = scratch.grad_values + r * kRows * padded + kRows * column;
-          constexpr int kVectors = decltype(width)::value;
-          if (wide) {
-            add_far<float, kVectors>(tile, head.far, k0 + r * kRows, column, head.length, padded);
-          } else {
-            add_prior<kVectors>(tile, column, k0 + r * kRows);
-          }
-        }
-      });
-    }
-    for (int64_t r = 0; r < key_tiles; ++r) {
-      const int64_t j0 = k0 + r * kRows, rows = lesser(kRows, keys - r * kRows);
-      Fp32::write_tiles(scratch.grad_values + r * kRows * padded, padded, 1.0f, j0, rows, head.d,
-                        scratch.stage, head.grad_v);
-      Fp32::write_tiles(scratch.grad_keys + r * kRows * padded, padded,
-                        static_cast<float>(head.scale), j0, rows, head.d, scratch.stage,
-                        head.grad_k);
-    }
   }
 
   const Layout scratch;
