@@ -70,6 +70,8 @@ def first_clean(
 
 def promising(kernel: str, architecture: int, precision: str, head_size: int) -> list[Config]:
     """Return configurations that may fit registers and shared memory, the best guess first."""
+    if kernel == "combine":
+        return [Config(16, 0, 0, warps, 1) for warps in (4, 8)]
     if kernel == "preprocess":
         rows = (64, 32, 16)
         return [Config(m, 0, band, 4, 2) for m, band in itertools.product(rows, rows) if band <= m]

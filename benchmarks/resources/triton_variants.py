@@ -22,14 +22,22 @@ from .triton_build import Build
 
 ARCHITECTURES = tuple(configs.SHARED_BYTES)
 #: Which variants of each kernel are compiled. "inference" is the additive forward pass that does
-#: not store the softmax's share.
+#: not store the softmax's share; "-split": with split keys, whose parts "combine" joins.
 MODES = {
-    "forward": ("none", "additive", "inference", "logit"),
+    "forward": (
+        "none", "additive", "inference", "logit", "none-split", "additive-split", "logit-split",
+    ),
+    "combine": ("none", "additive", "inference"),
     "preprocess": ("none", "additive"),
     "backward_keys": ("none", "additive", "logit"),
     "backward_queries": ("none", "logit"),
+}  # fmt: skip
+_PRIORS = {
+    "inference": "additive",
+    "none-split": "none",
+    "additive-split": "additive",
+    "logit-split": "logit",
 }
-_PRIORS = {"inference": "additive"}
 _DTYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
@@ -53,7 +61,8 @@ class Variant:
     ----------
     kernel, mode
         A key of `MODES` and one of its values: "additive", "logit" and "none" are priors;
-        "inference" is the additive forward pass that does not keep the softmax's share.
+        "inference" is the additive forward pass that does not keep the softmax's share; "-split"
+        behind a prior: with split keys.
     architecture
         80, 86, 90, 100 or 120.
     precision
@@ -73,6 +82,11 @@ class Variant:
         return _PRIORS.get(self.mode, self.mode)
 
     @property
+    def split(self) -> bool:
+        """Whether it computes or joins parts of split keys."""
+        return self.kernel == "combine" or self.mode.endswith("-split")
+
+    @property
     def name(self) -> str:
         """The key of its row, such as ``sm_90 bf16 forward additive d128 128x64/64w8s3``."""
         return (
@@ -83,19 +97,19 @@ class Variant:
     @property
     def far_loops(self) -> int:
         """How many loops go over tiles far from the diagonal: logit may have one on either side."""
-        if self.kernel == "preprocess":
+        if self.kernel in ("combine", "preprocess"):
             return 0
         return 2 if self.prior == "logit" and not self.config.one_far_loop else 1
 
     @property
     def products(self) -> bool:
         """Whether it multiplies matrices at all."""
-        return (self.kernel, self.prior) != ("preprocess", "none")
+        return self.kernel != "combine" and (self.kernel, self.prior) != ("preprocess", "none")
 
     def without_prior(self) -> Variant:
         """Return the same kernel and configuration for ``prior="none"``."""
         config = replace(self.config, block_band=0, one_far_loop=False)
-        return replace(self, mode="none", config=config)
+        return replace(self, mode="none-split" if self.split else "none", config=config)
 
     def build(self, layout: str) -> Build:
         """Return it ready to be compiled for one of `LAYOUTS`."""
@@ -123,9 +137,12 @@ class Variant:
             "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
         }
         bags, out, lse = (lengths, cu_seqlens), empty_output(x), empty_lse(x)
-        if self.kernel == "forward":
+        if self.kernel in ("forward", "combine"):
             kept = out if self.mode == "additive" else None
-            return plan_forward(x, x, x, w, b, *bags, out, lse, kept, **options)["forward"]
+            return plan_forward(
+                x, x, x, w, b, *bags, out, lse, kept, **options,
+                multiprocessors=1, splits=2 if self.split else 1,
+            )[self.kernel]  # fmt: skip
         backward = plan_backward(
             x, x, x, x, w, b, out, lse, *bags, out, out, out, need_prior_grad=True, **options
         )

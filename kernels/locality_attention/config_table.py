@@ -13,6 +13,8 @@ forward          none     -              -              128x64w4s3     128x64w8s
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 128x64/64w8s2  64x64/32w8s2
 forward          additive -              -              128x64/64w4s3  128x64/64w8s3  -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s2    64x128w8s3     32x128w8s3     128x64w8s2     32x64w8s2
@@ -27,6 +29,8 @@ sm_80 tf32
 forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x32w8s2
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s2 128x32/32w8s3  32x32/32w8s2
 forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x32w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     32x64w8s3      16x32w8s3
@@ -38,6 +42,8 @@ sm_80 fp32
 forward          none     64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
 forward          additive 64x32/32w8s3   64x64/32w8s3   64x64/32w8s3   32x64/16w8s2   16x32/16w4s2
 forward          logit    64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/32w4s2      64/32w4s2      64/32w8s2      32/32w4s2      64/32w8s2
 backward_keys    none     64x64w8s3      64x64w8s3      32x32w8s3      32x32w8s2      16x32w8s3
@@ -49,6 +55,8 @@ sm_86 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x64/64w8s3  128x64/64w8s2  64x32/32w8s2
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     32x32w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     64x64w8s2      32x32w8s2
@@ -60,6 +68,8 @@ sm_86 tf32
 forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x64/32w8s3  128x32/32w8s2  16x32/32w8s2
 forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      32/32w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     32x32w4s2      16x16w4s2
@@ -71,6 +81,8 @@ sm_86 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 forward          additive 64x64/32w8s3   64x64/32w8s3   32x64/32w8s2   16x64/16w4s2   16x32/16w8s2
 forward          logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w8s2         32w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      64/16w8s2      64/16w8s2
 backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s3      16x32w8s2      16x32w8s2
@@ -84,6 +96,8 @@ forward          none     -              -              128x128w8s2    128x64w8s
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 64x64/32w8s3
 forward          additive -              -              -              128x64/64w8s3  -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2     16x64w8s3
@@ -98,6 +112,8 @@ sm_90 tf32
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     64x32w8s2
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s3 128x64/32w8s2  64x16/32w8s3
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     128x16w8s3
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     16x128w8s3     16x32w8s3
@@ -109,6 +125,8 @@ sm_90 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s3   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
 forward          logit    64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w8s2         64w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      64/16w8s2      64/16w8s2
 backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s3      16x16w4s3      16x32w8s3
@@ -122,6 +140,8 @@ forward          none     -              -              128x64w8s3     128x64w8s
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 64x128/64w8s3  64x64/32w8s3
 forward          additive -              -              128x64/64w8s3  -              -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     64x128w8s2     32x64w8s3
@@ -136,6 +156,8 @@ sm_100 tf32
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     128x16w8s3
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s3 128x64/32w8s2  64x16/32w8s3
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     64x16w8s3
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w8s2
 backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     16x128w8s3     16x32w8s3
@@ -147,6 +169,8 @@ sm_100 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s2   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
 forward          logit    64x64w8s2      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         32w4s2         64w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      16/16w4s2      64/16w8s2
 backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s3      16x16w4s3      16x32w8s3
@@ -160,6 +184,8 @@ forward          none     -              -              128x64w8s3     -        
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 128x64/64w8s2  64x32/32w8s2
 forward          additive -              -              128x64/64w8s3  -              -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s2     64x64w8s2      32x32w8s2
@@ -174,6 +200,8 @@ sm_120 tf32
 forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x64/32w8s3  128x32/32w8s2  32x16/32w8s2
 forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s2     32x16w4s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      32/32w4s2
 backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     32x32w4s2      16x16w4s2
@@ -185,6 +213,8 @@ sm_120 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 forward          additive 64x32/32w8s3   64x64/32w8s3   32x64/32w8s2   32x16/16w8s2   16x16/16w4s2
 forward          logit    64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
+combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w8s2         32w4s2         64w8s2
 preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      64/16w8s2      64/16w8s2
 backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s2      16x32w8s2      16x32w8s2

@@ -15,7 +15,7 @@ from .config_table import TABLE
 
 #: Head sizes are padded to the next of these.
 HEAD_SIZES = (16, 32, 64, 128, 256)
-KERNELS = ("forward", "preprocess", "backward_keys", "backward_queries")
+KERNELS = ("forward", "combine", "preprocess", "backward_keys", "backward_queries")
 PRECISIONS = ("bf16", "fp16", "tf32", "fp32")
 #: Compute capabilities with entries of their own, and the shared memory that a program may have.
 SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
@@ -65,7 +65,8 @@ def lookup(
         One of `KERNELS`.
     prior
         The prior that the kernel is compiled for, "additive", "logit" or "none". For "logit" the
-        preprocess kernel is that of "none"; so is the queries' kernel for "additive".
+        kernels that combine and preprocess are those of "none"; so is the queries' kernel for
+        "additive".
     architecture
         Ten times the major compute capability plus the minor, at least 80; "hip" for AMD GPUs;
         "interpreter" for Triton's interpreter.
@@ -112,8 +113,9 @@ def candidates(
 def _without_unused(config: Config, kernel: str, prior: str) -> Config:
     return replace(
         config,
-        block_n=0 if kernel == "preprocess" else config.block_n,
-        block_band=config.block_band if prior == "additive" else 0,
+        block_m=16 if kernel == "combine" else config.block_m,
+        block_n=0 if kernel in ("combine", "preprocess") else config.block_n,
+        block_band=config.block_band if prior == "additive" and kernel != "combine" else 0,
     )
 
 

@@ -3,6 +3,9 @@
 Names are those of the flash-attention papers and Triton's tutorials: a program owns the ``BLOCK_M``
 queries from row ``start_m`` on and walks over tiles of ``BLOCK_N`` keys; ``m_i``, ``l_i`` and
 ``acc`` are the running maximum, sum and output of each query's softmax.
+
+With ``parts`` the keys are split: the grid's second axis is that of the splits, a program takes its
+own keys, and stores what it found as a part that `split.attention_combine` joins with the others.
 """
 
 import triton
@@ -10,6 +13,7 @@ import triton.language as tl
 
 from .bags import locate
 from .band import band_radius, band_rows, near_tiles, prior_tile
+from .split import own_keys, store_part, store_part_sums
 from .tiles import (
     LN_2,
     LOG2_E,
@@ -64,16 +68,20 @@ def _attend(
 
 @triton.jit(do_not_specialize=NEVER_SPECIALIZED)
 def attention_forward(
-    q, k, v, w, b, out, softmax_out, lse, lengths, cu_seqlens,
+    q, k, v, w, b, out, softmax_out, lse, parts, part_sums, band_parts, lengths, cu_seqlens,
     q_batch: tl.int64, q_head: tl.int64, q_row: tl.int64,
     k_batch: tl.int64, k_head: tl.int64, k_row: tl.int64,
     v_batch: tl.int64, v_head: tl.int64, v_row: tl.int64,
-    scale: tl.float32, H: tl.int32, T: tl.int32, bags: tl.int32, tiles: tl.int32,
+    scale: tl.float32, H: tl.int32, T: tl.int32, bags: tl.int32, tiles: tl.int32, splits: tl.int32,
     D: tl.constexpr, BLOCK_D: tl.constexpr, UNIT: tl.constexpr,
     PRIOR: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_BAND: tl.constexpr,
 ):  # fmt: skip
-    """Fill ``BLOCK_M`` rows of out and lse, and of softmax_out where it is given."""
+    """Fill ``BLOCK_M`` rows of out and lse, and of softmax_out where it is given.
+
+    With ``parts`` fill this program's part of them and of ``part_sums`` instead; additive: also of
+    ``band_parts``, if the band reaches its keys.
+    """
     start_m, length, limit, first, batch, head = locate(
         lengths, cu_seqlens, H, T, bags, tiles, BLOCK_M
     )
@@ -81,13 +89,19 @@ def attention_forward(
     l_i = tl.zeros((BLOCK_M,), tl.float32)
     # The addresses of results are computed at each store: kept over the loops they cost registers.
     if start_m >= length:
-        store_rows(out, acc, start_m, length, limit, batch, head, first, H, T, D)
-        store_sums(lse, l_i, start_m, length, limit, batch, head, first, H, T)
-        if softmax_out is not None:
-            store_rows(softmax_out, acc, start_m, length, limit, batch, head, first, H, T, D)
+        if parts is None:  # else it is `attention_combine` that stores zeros
+            store_rows(out, acc, start_m, length, limit, batch, head, first, H, T, D)
+            store_sums(lse, l_i, start_m, length, limit, batch, head, first, H, T)
+            if softmax_out is not None:
+                store_rows(softmax_out, acc, start_m, length, limit, batch, head, first, H, T, D)
         return
 
     q_base = input_base(q, batch, head, first, q_batch, q_head, q_row, UNIT)
+    if parts is not None:
+        begin, keys, full_tiles = own_keys(length, splits, BLOCK_N)
+        if keys <= 0:
+            return
+        first += begin
     k_base = input_base(k, batch, head, first, k_batch, k_head, k_row, UNIT)
     v_base = input_base(v, batch, head, first, v_batch, v_head, v_row, UNIT)
     k_row *= UNIT
@@ -96,8 +110,6 @@ def attention_forward(
     m_i = tl.full((BLOCK_M,), -float("inf"), tl.float32)
     # [BLOCK_M, BLOCK_D]
     q_tile = load_rows(q_base, start_m, length, q_row * UNIT, BLOCK_M, D, BLOCK_D, MASKED=True)
-    full = length // BLOCK_N
-    tail = (length + BLOCK_N - 1) // BLOCK_N - full  # 0 or 1
 
     w_head = 0.0
     b_head = 0.0
@@ -107,11 +119,22 @@ def attention_forward(
         w_head = tl.load(w + head)
         b_head = tl.load(b + head)
         radius = band_radius(w_head, b_head, length)
+    if parts is not None:
+        # From here on rows are counted from the first key of the split, as if its keys were a bag;
+        # the queries may lie outside of it. So every loop begins at 0, as it does without splits.
+        start_m -= begin
+        length = keys
 
+    full = length // BLOCK_N
+    if parts is not None:
+        full = full_tiles
+    tail = (length + BLOCK_N - 1) // BLOCK_N - full  # 0 or 1
     low = full
     high = full
     if PRIOR == "logit":
         low, high = near_tiles(start_m, length, radius, BLOCK_M, BLOCK_N)
+        if parts is not None:
+            high = tl.maximum(low, high)  # the band may end before the first key
     # Far tiles: those before the near ones, and with the logit prior those behind them.
     for tile in tl.range(0, low):
         acc, l_i, m_i = _attend(
@@ -135,11 +158,19 @@ def attention_forward(
             D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=True, LOGIT=PRIOR == "logit",
         )  # fmt: skip
 
-    acc = acc / l_i[:, None]
-    if softmax_out is not None:
-        store_rows(softmax_out, acc, start_m, length, limit, batch, head, first, H, T, D)
+    if parts is None:
+        acc = acc / l_i[:, None]
+        if softmax_out is not None:
+            store_rows(softmax_out, acc, start_m, length, limit, batch, head, first, H, T, D)
+    else:
+        store_part(parts, acc, splits)
+        store_part_sums(part_sums, m_i, l_i, splits)
     if PRIOR == "additive":
         low, high = band_rows(start_m, length, radius, BLOCK_M)
+        if parts is not None:
+            if low >= high:
+                return
+            acc = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
         for start_n in tl.range(low, high, BLOCK_BAND):
             # [BLOCK_BAND, BLOCK_D]
             v_tile = load_rows(
@@ -148,6 +179,9 @@ def attention_forward(
             prior, _, _ = prior_tile(start_m, start_n, w_head, b_head, BLOCK_M, BLOCK_BAND)
             # [BLOCK_M, BLOCK_D] += [BLOCK_M, BLOCK_BAND] x [BLOCK_BAND, BLOCK_D]
             acc = tl.dot(prior.to(v_tile.dtype), v_tile, acc, input_precision=PRECISION)
-    store_rows(out, acc, start_m, length, limit, batch, head, first, H, T, D)
-    lse_i = (m_i + tl.log2(l_i)) * LN_2
-    store_sums(lse, lse_i, start_m, length, limit, batch, head, first, H, T)
+        if parts is not None:
+            store_part(band_parts, acc, splits)
+    if parts is None:
+        store_rows(out, acc, start_m, length, limit, batch, head, first, H, T, D)
+        lse_i = (m_i + tl.log2(l_i)) * LN_2
+        store_sums(lse, lse_i, start_m, length, limit, batch, head, first, H, T)

@@ -20,6 +20,8 @@ from .backward_queries import attention_backward_queries
 from .configs import Config
 from .forward import attention_forward
 from .preprocess import attention_preprocess
+from .split import attention_combine
+from .splits import choose_splits
 
 #: (kernel, prior) -> blocks, warps and stages. The kernel is a key of `KERNELS`; the prior is
 #: "none" for a kernel that does not depend on it.
@@ -28,6 +30,7 @@ Choose = Callable[[str, str], Config]
 #: The kernels by the names that plans give them.
 KERNELS: dict[str, Any] = {
     "forward": attention_forward,
+    "combine": attention_combine,
     "preprocess": attention_preprocess,
     "backward_keys": attention_backward_keys,
     "backward_queries": attention_backward_queries,
@@ -75,8 +78,10 @@ def plan_forward(
     scale: float,
     precision: str,
     choose: Choose,
+    multiprocessors: int,
+    splits: int | None = None,
 ) -> dict[str, Launch]:
-    """Plan the forward pass; return the launches by kernel name.
+    """Plan the forward pass; return the launches by kernel name, in order.
 
     Parameters
     ----------
@@ -99,6 +104,11 @@ def plan_forward(
         How fp32 is multiplied.
     choose
         Returns each kernel's configuration.
+    multiprocessors : int
+        Those of the GPU. Where row tiles are too few for them, keys are split, and there is a
+        second launch, "combine". With another number of splits results differ by roundings.
+    splits : int, optional
+        How many splits instead, for measurements and tests; 1: none.
     """
     # The kernel takes the maximum before it scales, which is right only for a scale of at least 0.
     if scale < 0:
@@ -107,24 +117,48 @@ def plan_forward(
     config = choose("forward", prior)
     unit, strides = _strides(q=q, k=k, v=v)
     grid, sizes = _grid(q, config.block_m, cu_seqlens)
-    launch = _launch(
+    if splits is None:
+        # Packed bags are taken to be of one length, since the host does not know any.
+        longest = triton.cdiv(q.shape[2], 1 if cu_seqlens is None else max(sizes["bags"], 1))
+        splits = choose_splits(
+            grid[0], triton.cdiv(longest, config.block_n), multiprocessors=multiprocessors
+        )
+    variant = _variant(q, unit, prior, precision)
+    blocks = {"BLOCK_M": config.block_m, "BLOCK_N": config.block_n}
+    bags = {"lengths": lengths, "cu_seqlens": cu_seqlens, **sizes, "splits": splits}
+    parts = dict.fromkeys(("parts", "part_sums", "band_parts"))
+    if splits > 1:
+        parts = _parts(q, grid[0], splits, config.block_m, variant["BLOCK_D"], prior)
+    filled = {"out": out, "softmax_out": softmax_out, "lse": lse}
+    forward = _launch(
         attention_forward,
-        grid,
+        grid if splits == 1 else (*grid, splits),
         config,
         {
-            "q": q, "k": k, "v": v, "w": w, "b": b, "out": out,
-            "softmax_out": softmax_out, "lse": lse,
-            "lengths": lengths, "cu_seqlens": cu_seqlens,
-            **strides, "scale": scale, **sizes,
+            "q": q, "k": k, "v": v, "w": w, "b": b,
+            **(filled if splits == 1 else dict.fromkeys(filled)),
+            **parts, **strides, "scale": scale, **bags,
+        },
+        {**variant, **blocks, "BLOCK_BAND": config.block_band},
+    )  # fmt: skip
+    if splits == 1:
+        return {"forward": forward}
+    kind = "additive" if prior == "additive" else "none"
+    rows = choose("combine", kind)
+    combine = _launch(
+        attention_combine,
+        (*grid, config.block_m // rows.block_m),
+        rows,
+        {
+            **({"w": w, "b": b} if kind == "additive" else {"w": None, "b": None}),
+            **parts, **filled, **bags,
         },
         {
-            **_variant(q, unit, prior, precision),
-            "BLOCK_M": config.block_m,
-            "BLOCK_N": config.block_n,
-            "BLOCK_BAND": config.block_band,
+            "D": variant["D"], "BLOCK_D": variant["BLOCK_D"], "PRIOR": kind, **blocks,
+            "ROWS": rows.block_m,
         },
     )  # fmt: skip
-    return {"forward": launch}
+    return {"forward": forward, "combine": combine}
 
 
 def plan_backward(
@@ -248,7 +282,7 @@ def readable(x: Tensor) -> Tensor:
 
 def _launch(
     kernel: Any,
-    grid: tuple[int],
+    grid: tuple[int, ...],
     config: Config,
     arguments: dict[str, Any],
     constexprs: dict[str, Any],
@@ -271,6 +305,18 @@ def _grid(q: Tensor, block: int, cu_seqlens: Tensor | None) -> tuple[tuple[int],
             f"Split the batch."
         )
     return (B * H * tiles,), {"H": H, "T": T, "bags": bags, "tiles": tiles}
+
+
+def _parts(
+    q: Tensor, programs: int, splits: int, block_m: int, block_d: int, prior: str
+) -> dict[str, Tensor | None]:
+    """Return the workspaces of the parts: 64 KB a part, in tiles of 128 x 128."""
+    parts, band_parts = (
+        q.new_empty(programs, splits, block_m, block_d, dtype=torch.float32) if wanted else None
+        for wanted in (True, prior == "additive")
+    )
+    part_sums = q.new_empty(programs, splits, 2, block_m, dtype=torch.float32)
+    return {"parts": parts, "part_sums": part_sums, "band_parts": band_parts}
 
 
 def _partials(q: Tensor, grid: Sequence[int]) -> Tensor:

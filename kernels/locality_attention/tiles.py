@@ -16,7 +16,7 @@ LN_2 = tl.constexpr(0.6931471805599453)
 NEVER_SPECIALIZED = (
     *(f"{x}_{axis}" for x in ("q", "k", "v", "grad_out", "attended")
       for axis in ("batch", "head", "row")),
-    "scale", "H", "T", "bags", "tiles",
+    "scale", "H", "T", "bags", "tiles", "splits",
 )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ DTYPES = {
 #: (w, b) of a head: w < 0, where the prior's argument changes its sign in the band; narrow.
 PRIORS = ((-0.02, 0.9), (0.3, -0.1))
 _RESULTS = (
-    "out", "softmax_out", "lse", "delta", "grad_q", "grad_k", "grad_v", "partials",
+    "out", "softmax_out", "lse", "parts", "part_sums", "band_parts",
+    "delta", "grad_q", "grad_k", "grad_v", "partials",
 )  # fmt: skip
 
 
@@ -83,7 +84,9 @@ def run_both_passes(
     w, b = (None, None) if prior == "none" else (case.w, case.b)
     qkv = (case.q, case.k, case.v)
     out, lse, softmax_out = _forward_results(case, prior)
-    forward = plan_forward(*qkv, w, b, *case.bags.values(), out, lse, softmax_out, **options)
+    forward = plan_forward(
+        *qkv, w, b, *case.bags.values(), out, lse, softmax_out, **options, multiprocessors=1
+    )
     _execute(forward, assemble=assemble)
     attended = out if softmax_out is None else softmax_out
     grads = [empty_output(case.q) for _ in range(3)]
@@ -104,10 +107,24 @@ def plan_forward_pass(
     launch = plan_forward(
         case.q, case.k, case.v, w, b, *case.bags.values(),
         out, lse, softmax_out if training else None,
-        **_options(case, prior, precision, choose),
+        **_options(case, prior, precision, choose), multiprocessors=1,
     )["forward"]  # fmt: skip
     _poison(launch, ())
     return launch
+
+
+def run_split_forward(
+    case: Problem, *, prior: str, precision: str, choose: Choose, splits: int
+) -> tuple[Tensor, Tensor]:
+    """Return out and lse of a forward pass with split keys."""
+    w, b = (None, None) if prior == "none" else (case.w, case.b)
+    out, lse, softmax_out = _forward_results(case, prior)
+    launches = plan_forward(
+        case.q, case.k, case.v, w, b, *case.bags.values(), out, lse, softmax_out,
+        **_options(case, prior, precision, choose), multiprocessors=1, splits=splits,
+    )  # fmt: skip
+    _execute(launches, assemble=False)
+    return out, lse
 
 
 def compile_launch(launch: Launch, *, assemble: bool = False) -> CompiledKernel:
@@ -136,7 +153,7 @@ def _options(case: Problem, prior: str, precision: str, choose: Choose) -> dict[
 def _execute(launches: dict[str, Launch], *, assemble: bool, keep: tuple[str, ...] = ()) -> None:
     for launch in launches.values():
         _poison(launch, keep)
-        keep = (*keep, "delta")  # a result of the first kernel only
+        keep = (*keep, "delta", "parts", "part_sums", "band_parts")  # of the first kernel only
         compile_launch(launch, assemble=assemble)(launch.grid, launch.arguments)
 
 

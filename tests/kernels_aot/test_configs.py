@@ -11,6 +11,7 @@ from ladnet_fast.kernels.locality_attention.configs import Config, architecture_
 
 COMPILED = {
     "forward": ("additive", "logit", "none"),
+    "combine": ("additive", "none"),
     "preprocess": ("additive", "none"),
     "backward_keys": ("additive", "logit", "none"),
     "backward_queries": ("logit", "none"),
@@ -47,8 +48,9 @@ def test_every_question_has_an_answer_that_triton_can_compile():
             blocks = (config.block_m, config.block_n, config.block_band)
             assert all(block == 0 or (block >= 16 and block.bit_count() == 1) for block in blocks)
             assert config.block_m > 0
-            assert (config.block_n > 0) == (question["kernel"] != "preprocess"), question
-            banded = question["prior"] == "additive" and question["kernel"] != "backward_queries"
+            keys = question["kernel"] not in ("combine", "preprocess")
+            assert (config.block_n > 0) == keys, question
+            banded = question["prior"] == "additive" and question["kernel"] != "combine"
             assert (config.block_band > 0) == banded, question
             assert config.num_warps in (4, 8)
             assert config.num_stages in (1, 2, 3, 4)

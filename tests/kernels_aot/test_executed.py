@@ -19,7 +19,13 @@ from ladnet_fast.kernels.locality_attention import configs
 
 from ..emulators.ptx_on_cpu.interpreter import PtxError, parse
 from ..ops.locality_attention.budget import assert_results_within_budget
-from .executed import compile_launch, plan_forward_pass, problem, run_both_passes
+from .executed import (
+    compile_launch,
+    plan_forward_pass,
+    problem,
+    run_both_passes,
+    run_split_forward,
+)
 
 #: The prior that each kernel is compiled for: some have no part in it.
 KERNELS = {
@@ -101,14 +107,13 @@ def check(precision, head_size, prior, choose, layout, *, assemble=False):
     actual = run_both_passes(
         case, prior=prior, precision=precision, choose=choose, assemble=assemble
     )
-    assert_results_within_budget(
-        actual,
-        case.inputs,
-        case.grad_out,
-        prior,
-        operand_eps=OPERAND_EPS.get(precision, 0.0),
-        **case.bags,
-    )
+    judge(case, actual, prior, precision)
+    if layout == "dense" and precision in ("bf16", "tf32"):
+        # Three splits, the last of which has no keys or the ragged tail alone.
+        out, lse = run_split_forward(
+            case, prior=prior, precision=precision, choose=choose, splits=3
+        )
+        judge(case, (out, *actual[1:-1], lse), prior, precision)
     if prior == "additive":
         # Without a backward pass to come: another kernel, which computes the same.
         launch = plan_forward_pass(
@@ -120,6 +125,17 @@ def check(precision, head_size, prior, choose, layout, *, assemble=False):
         padding = torch.arange(case.q.shape[2]) >= case.lengths[:, None, None, None]
         for result in actual[:4]:
             assert not result.masked_fill(~padding.transpose(2, 3), 0).any()
+
+
+def judge(case, actual, prior, precision):
+    assert_results_within_budget(
+        actual,
+        case.inputs,
+        case.grad_out,
+        prior,
+        operand_eps=OPERAND_EPS.get(precision, 0.0),
+        **case.bags,
+    )
 
 
 def test_a_barrier_less_is_a_race():

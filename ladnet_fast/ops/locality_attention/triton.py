@@ -53,6 +53,7 @@ def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
         return _plan().plan_forward(
             q, call.k, call.v, *entries, out, lse, softmax_out,
             prior=call.prior, scale=call.scale, precision=_product_precision(q), choose=choose,
+            multiprocessors=_multiprocessors(q.device),
         )  # fmt: skip
 
     with _triton.on_device(q):
@@ -163,3 +164,11 @@ def _architecture(device: torch.device) -> int | str:
         return "hip"
     major, minor = torch.cuda.get_device_capability(device)
     return 10 * major + minor
+
+
+@functools.cache
+def _multiprocessors(device: torch.device) -> int:
+    """Return how many programs the GPU computes at once; one under the interpreter."""
+    if _triton.INTERPRETED:
+        return 1
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,34 @@ BLOCKS = {
 }
 SMALL = BLOCKS["as many queries as keys"]
 LARGE = Config(128, 128, 64, 4, 1)
+#: Rows of the kernel that combines the parts of split keys.
+ROWS = Config(16, 0, 0, 4, 1)
+WORKSPACES = ("parts", "part_sums", "band_parts", "delta")
+
+
+def forward_pass(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    w: Tensor | None,
+    b: Tensor | None,
+    *,
+    prior: str = "additive",
+    scale: float | None = None,
+    lengths: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    config: Config = SMALL,
+    splits: int = 1,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return out, lse and, with the additive prior, softmax_out of the Triton kernels."""
+    out, lse = empty_output(q), empty_lse(q)
+    softmax_out = empty_output(q) if prior == "additive" else None
+    launches = plan.plan_forward(
+        q, k, v, w, b, lengths, cu_seqlens, out, lse, softmax_out,
+        **_options(q, prior, scale, config), multiprocessors=1, splits=splits,
+    )  # fmt: skip
+    _run(launches, out, lse, softmax_out)
+    return out, lse, softmax_out
 
 
 def both_passes(
@@ -37,32 +67,34 @@ def both_passes(
     cu_seqlens: Tensor | None = None,
     need_prior_grad: bool = True,
     config: Config = SMALL,
+    splits: int = 1,
 ) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w, b, and lse of the Triton kernels."""
-    options = {
-        "prior": prior,
-        "scale": q.shape[-1] ** -0.5 if scale is None else scale,
-        "precision": "ieee",
-        "choose": lambda kernel, kind: config,
-    }
-    bags = (lengths, cu_seqlens)
-    out, lse = empty_output(q), empty_lse(q)
-    softmax_out = empty_output(q) if prior == "additive" else None
-    _run(
-        plan.plan_forward(q, k, v, w, b, *bags, out, lse, softmax_out, **options),
-        out, lse, softmax_out,
+    out, lse, softmax_out = forward_pass(
+        q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
+        config=config, splits=splits,
     )  # fmt: skip
     grads = [empty_output(q) for _ in range(3)]
     back = plan.plan_backward(
-        grad_out, q, k, v, w, b, out if softmax_out is None else softmax_out, lse, *bags, *grads,
-        need_prior_grad=need_prior_grad and prior != "none", **options,
+        grad_out, q, k, v, w, b, out if softmax_out is None else softmax_out, lse,
+        lengths, cu_seqlens, *grads, need_prior_grad=need_prior_grad and prior != "none",
+        **_options(q, prior, scale, config),
     )  # fmt: skip
     _run(back.launches, *grads, back.partials)
     return (out, *grads, *back.prior_grads(), lse)
 
 
+def _options(q: Tensor, prior: str, scale: float | None, config: Config) -> dict[str, Any]:
+    return {
+        "prior": prior,
+        "scale": q.shape[-1] ** -0.5 if scale is None else scale,
+        "precision": "ieee",
+        "choose": lambda kernel, kind: ROWS if kernel == "combine" else config,
+    }
+
+
 def _run(launches: dict[str, Launch], *filled: Tensor | None) -> None:
-    workspaces = [launches[x].arguments["delta"] for x in launches if x == "preprocess"]
+    workspaces = [launch.arguments.get(name) for launch in launches.values() for name in WORKSPACES]
     for x in (*filled, *workspaces):
         if x is not None:
             x.fill_(torch.nan)
@@ -93,10 +125,16 @@ def check(
 
 
 def check_inputs(
-    inputs: list[Tensor], prior: str, config: Config = SMALL, **options: object
+    inputs: list[Tensor],
+    prior: str,
+    config: Config = SMALL,
+    splits: int = 1,
+    **options: object,
 ) -> None:
     """Compare every output and gradient with float64; ``inputs`` are q, k, v, w and b."""
     grad_out = torch.randn(inputs[0].shape).to(inputs[0].dtype)
     w_b = inputs[3:] if prior != "none" else [None, None]
-    actual = both_passes(*inputs[:3], *w_b, grad_out, prior=prior, config=config, **options)
+    actual = both_passes(
+        *inputs[:3], *w_b, grad_out, prior=prior, config=config, splits=splits, **options
+    )
     assert_results_within_budget(actual, inputs, grad_out, prior, **options)

@@ -60,7 +60,10 @@ needs_triton = pytest.mark.skipif(
 )
 
 
-def plans(*, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", prior="additive"):
+def plans(
+    *, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", prior="additive",
+    bags=1, multiprocessors=1, splits=None,
+):  # fmt: skip
     """Return the launches of both passes for tensors of a shape, without memory."""
     from ladnet_fast.kernels.locality_attention import configs, plan
 
@@ -69,9 +72,8 @@ def plans(*, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", 
     else:
         q = torch.empty(B, H, T, d, dtype=dtype, device="meta")
     w = torch.empty(H, device="meta")
-    bags = (None, None)
-    if layout == "packed":
-        bags = (None, torch.empty(B + 1, dtype=torch.int64, device="meta"))
+    ends = torch.empty(bags + 1, dtype=torch.int64, device="meta") if layout == "packed" else None
+    bags = (None, ends)
     options = {
         "prior": prior,
         "scale": 0.1,
@@ -80,7 +82,10 @@ def plans(*, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", 
     }
     out, lse = empty_output(q), empty_lse(q)
     softmax_out = out if prior == "additive" else None
-    there = plan.plan_forward(q, q, q, w, w, *bags, out, lse, softmax_out, **options)
+    there = plan.plan_forward(
+        q, q, q, w, w, *bags, out, lse, softmax_out, **options,
+        multiprocessors=multiprocessors, splits=splits,
+    )  # fmt: skip
     back = plan.plan_backward(
         q, q, q, q, w, w, out, lse, *bags, out, out, out, need_prior_grad=True, **options
     )
@@ -104,16 +109,20 @@ def specialization(launch):
 @pytest.mark.parametrize("d", [16, 17, 40, 64])
 @pytest.mark.parametrize("layout", ["heads inside", "heads outside", "packed"])
 def test_one_compiled_kernel_serves_every_length_batch_and_number_of_heads(layout, d, prior):
-    expected = {
-        name: specialization(launch)
-        for name, launch in plans(T=64, d=d, layout=layout, prior=prior).items()
-    }
+    def compiled(splits, **shape):
+        launches = plans(**shape, d=d, layout=layout, prior=prior, splits=splits)
+        return {name: specialization(launch) for name, launch in launches.items()}
+
+    # Whether keys are split is known when a kernel is compiled; how often is not.
+    expected = {split: compiled(1 + split, T=64) for split in (False, True)}
+    assert "combine" in expected[True]
     # One, powers of two, multiples of 16 and others: what Triton would specialise integers for.
     shapes = [(1, 2, T) for T in (1, 2, 16, 17, 999, 4096, 2**20 + 1)]
     shapes += [(1, 1, 64), (1, 16, 77)] + ([] if layout == "packed" else [(3, 2, 50), (16, 1, 1)])
     for B, H, T in shapes:
-        for name, launch in plans(B=B, H=H, T=T, d=d, layout=layout, prior=prior).items():
-            assert specialization(launch) == expected[name], (name, B, H, T)
+        for splits in (1, 2, 16, 17) if T == 999 else (1, 2):
+            found = compiled(splits, B=B, H=H, T=T)
+            assert found == expected[splits > 1], (splits, B, H, T)
 
 
 @needs_triton
@@ -132,6 +141,46 @@ def test_the_grid_lies_on_its_long_axis_and_has_a_limit():
         plans(T=2**30 + 1)
     with pytest.raises(ValueError, match="tiles of 64 rows"):
         plans(B=2**20, H=64, T=10_000)
+
+
+@needs_triton
+def test_keys_are_split_where_row_tiles_leave_multiprocessors_idle():
+    def launches(T, multiprocessors=132, **shape):
+        return plans(H=1, T=T, multiprocessors=multiprocessors, **shape)
+
+    there = launches(4096)  # 64 tiles of 64 rows
+    assert there["forward"].grid == (64, 2)
+    assert there["combine"].grid == (64, 1)
+    assert there["forward"].arguments["parts"].shape == (64, 2, 64, 64)
+    assert "combine" not in launches(4096, multiprocessors=64)
+    assert "combine" not in launches(200)
+    # Packed bags count as of one length: sixteen of them have no keys to share.
+    assert launches(2048, layout="packed")["combine"].arguments["splits"] == 4
+    assert "combine" not in launches(2048, bags=16, layout="packed")
+
+
+@needs_triton
+@pytest.mark.parametrize("multiprocessors", [1, 7, 108, 132, 148])
+def test_splits_promise_a_tenth_and_need_little_memory(multiprocessors):
+    from ladnet_fast.kernels.locality_attention.splits import MAX_WAVES, choose_splits, turns
+
+    for programs in range(2000):
+        for key_tiles in {0, 1, 2, 5, programs, 3 * programs}:
+            sizes = {"programs": programs, "key_tiles": key_tiles}
+            splits = choose_splits(**sizes, multiprocessors=multiprocessors)
+            one, chosen = (
+                turns(**sizes, splits=n, multiprocessors=multiprocessors) for n in (1, splits)
+            )
+            assert splits == 1 or chosen <= 0.9 * one
+            assert 1 <= splits <= max(key_tiles, 1)
+            assert splits == 1 or programs * splits <= MAX_WAVES * multiprocessors
+
+
+@pytest.mark.parametrize(("T", "splits"), [(1024, 1), (2048, 8), (4096, 4), (8192, 2), (16384, 1)])
+def test_one_long_video_on_132_multiprocessors(T, splits):
+    from ladnet_fast.kernels.locality_attention.splits import choose_splits
+
+    assert choose_splits(T // 128, T // 128, multiprocessors=132) == splits
 
 
 @needs_triton
