@@ -11,7 +11,7 @@ from ladnet_fast._files import atomic_write_text
 
 from .tools import ROOT
 
-SCHEMA = 2
+SCHEMA = 3
 PATH = ROOT / "docs" / "gpu-resources.json"
 COMMAND = "python -m benchmarks.resources"
 
@@ -20,8 +20,8 @@ COMMAND = "python -m benchmarks.resources"
 class Usage:
     """What a compiled kernel takes; counts of instructions are static.
 
-    The next four are those of Triton's kernels for attention, the last four those of the CUDA
-    module; elsewhere they stay 0.
+    The next four are those of Triton's kernels for attention, and so is the last one; the four
+    before that are those of the CUDA module; elsewhere they stay 0.
     """
 
     registers: int
@@ -46,6 +46,8 @@ class Usage:
     """Global stores of 16 bytes in loops."""
     instructions: int = 0
     """Of the whole kernel, padding included."""
+    chained: int = 0
+    """Products in loops that wait for what another product has added to a carried sum."""
 
     @property
     def far_loop_ratio(self) -> float:

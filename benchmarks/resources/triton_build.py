@@ -32,6 +32,7 @@ class Binary:
     name: str
     cubin: bytes
     ptx: str
+    ttir: str
     shared_bytes: int
 
     def read(self) -> tuple[cubins.Report, sass.Program]:
@@ -71,7 +72,7 @@ class Build:
     ) -> None:
         self.kernel = kernel
         self.target = GPUTarget("cuda", architecture, 32)
-        backend = make_backend(self.target)
+        self.backend = backend = make_backend(self.target)
         bind = create_function_from_signature(kernel.signature, kernel.params, backend)
         bound, specialization, _ = bind(**arguments)
         # The launcher's own step from arguments to a source; private, hence the pinned Triton.
@@ -100,19 +101,30 @@ class Build:
         Unlike the fingerprint it knows nothing of comments and spelling, so a kernel whose
         text alone has changed need not be compiled again.
         """
-        from triton._C.libtriton import ir
-
-        backend = make_backend(self.target)
-        context = ir.context()
-        ir.load_dialects(context)
-        backend.load_dialects(context)
-        functions = backend.get_codegen_implementation(self.options)
-        module = self.source.make_ir(
-            self.target, self.options, functions, backend.get_module_map(), context
-        )
+        module, _context = self._module()
         return digest(
             [triton.__version__, self.target.arch, str(module.str_nodebug()), self.options.hash()]
         )
+
+    def ttir(self) -> str:
+        """Return the kernel's text after inlining, as `Binary.ttir`; nothing more is compiled."""
+        module, _context = self._module()
+        stages: dict[str, Any] = {}
+        self.backend.add_stages(stages, self.options, self.source.language)
+        return str(stages["ttir"](module, {}))
+
+    def _module(self) -> tuple[Any, Any]:
+        """Return what parsing makes, and what has to live as long."""
+        from triton._C.libtriton import ir
+
+        context = ir.context()
+        ir.load_dialects(context)
+        self.backend.load_dialects(context)
+        functions = self.backend.get_codegen_implementation(self.options)
+        module = self.source.make_ir(
+            self.target, self.options, functions, self.backend.get_module_map(), context
+        )
+        return module, context
 
     def compile(self) -> Binary:
         """Compile it; Triton's cache on disk answers a second time."""
@@ -121,6 +133,7 @@ class Build:
             built.metadata.name,
             built.asm["cubin"],
             built.asm["ptx"],
+            built.asm["ttir"],
             built.metadata.shared,
         )
 

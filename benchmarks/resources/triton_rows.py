@@ -13,6 +13,7 @@ from .sass import Loop, Program
 from .triton_build import Binary, digest
 from .triton_rules import problems
 from .triton_variants import LAYOUTS, Variant
+from .ttir import chained_products
 
 COMPILER = f"Triton {triton.__version__}"
 #: The instructions of each kind of product. UTC*MMA: one thread starts what a tensor core does.
@@ -57,6 +58,7 @@ def measure(binary: Binary, far_loops: int) -> Usage:
         tensor_cores="+".join(sorted(kinds)),
         async_copies=min((loop.count(ASYNC_COPIES) for loop in loops), default=0),
         far_loop=max(map(len, loops), default=0),
+        chained=len(chained_products(binary.ttir)),
     )
 
 

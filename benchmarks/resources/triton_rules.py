@@ -44,6 +44,8 @@ def problems(variant: Variant, usage: Usage) -> list[str]:
     wanted = _tensor_cores(variant)
     if usage.tensor_cores != wanted:
         found.append(f"tensor cores by {usage.tensor_cores or 'none'}, not {wanted or 'none'}")
+    if usage.chained and TENSOR_CORES[variant.architecture] == "tcgen05":
+        found.append(f"{usage.chained} chained products: Triton compiles them wrongly for this GPU")
     if variant.far_loops and not usage.async_copies:
         found.append("no asynchronous copies in a far loop")
     longest = _longest_far_loop(variant)

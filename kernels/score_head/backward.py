@@ -61,6 +61,9 @@ def score_head_backward(
             other=0.0,
         )
     weight_grad = tl.zeros([BLOCK_C, BLOCK_TAPS], dtype=tl.float32)
+    # A sum of its own: for sm_100 Triton up to 3.8 compiles two products of a turn that are added
+    # into one sum to wrong code (triton-lang/triton, issue 10821).
+    low_weight_grad = tl.zeros([BLOCK_C, BLOCK_TAPS], dtype=tl.float32)
     bias_grad = tl.zeros([BLOCK_T], dtype=tl.float32)
 
     begin = program * blocks_per_program
@@ -95,7 +98,7 @@ def score_head_backward(
             # [BLOCK_C, BLOCK_TAPS] += [BLOCK_C, BLOCK_T] x [BLOCK_T, BLOCK_TAPS], twice
             weight_grad = tl.dot(columns, high, weight_grad, input_precision="ieee")
             if SPLIT:
-                weight_grad = tl.dot(columns, low, weight_grad, input_precision="ieee")
+                low_weight_grad = tl.dot(columns, low, low_weight_grad, input_precision="ieee")
             bias_grad += tl.sum(tl.where((tap == TAPS - 1)[None, :], grad, 0.0), 1)
         if NEED_INPUT:
             # [BLOCK_T, BLOCK_C] = [BLOCK_T, BLOCK_TAPS] x [BLOCK_TAPS, BLOCK_C], twice
@@ -113,7 +116,7 @@ def score_head_backward(
     if NEED_PARAMETERS:
         tl.store(
             WEIGHT_PARTS + (program * C + channel[:, None]) * TAPS + tap[None, :],
-            weight_grad,
+            weight_grad + low_weight_grad,
             mask=known[:, None] & (tap < TAPS)[None, :],
         )
         if tl.program_id(1) == 0:

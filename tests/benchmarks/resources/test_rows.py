@@ -26,7 +26,7 @@ TABLES = {
         },
     ),
     "one": Table(
-        "compiler 2", rows={"sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, 7, 8, 9, 10),))}
+        "compiler 2", rows={"sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, 7, 8, 9, 10, 11),))}
     ),
 }
 
@@ -58,10 +58,10 @@ def test_writing_a_table_keeps_the_other():
         "",
         "[]",
         '{"schema": 0}',
-        '{"schema": 2, "columns": ["registers"]}',
-        '{"schema": 2, "columns": COLUMNS, "triton": {"rows": {}}}',
-        '{"schema": 2, "columns": COLUMNS, "triton": []}',
-        '{"schema": 2, "columns": COLUMNS, "t": '
+        '{"schema": 3, "columns": ["registers"]}',
+        '{"schema": 3, "columns": COLUMNS, "triton": {"rows": {}}}',
+        '{"schema": 3, "columns": COLUMNS, "triton": []}',
+        '{"schema": 3, "columns": COLUMNS, "t": '
         '{"compiler": "", "ways": ["a", "b"], "rows": {"sm_80": {"k": ["", "", [1]]}}}}',
     ],
 )

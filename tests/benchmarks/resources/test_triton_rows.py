@@ -29,6 +29,7 @@ class Compiled:
     code: str
     name: str = "kernel"
     shared_bytes: int = 1024
+    ttir: str = ""
 
     def read(self) -> tuple[Report, sass.Program]:
         return Report(registers=128, shared=0, local=16), program(self.code)
@@ -108,6 +109,15 @@ def test_what_forbids_shipping(fields, message, layout):
     usages = [plainly(**fields) if layout == other else CLEAN for other in LAYOUTS]
     assert row_problems(VARIANT, Row((CLEAN,) * 3)) == []
     assert row_problems(VARIANT, Row(tuple(usages))) == [f"{layout}: {message}"]
+
+
+def test_chained_products_forbid_shipping_where_sums_lie_in_tensor_memory():
+    chained = plainly(chained=2)
+    assert problems(VARIANT, chained) == []
+    tensor_memory = dataclasses.replace(VARIANT, architecture=100)
+    usage = dataclasses.replace(chained, tensor_cores="tcgen05")
+    (found,) = problems(tensor_memory, usage)
+    assert found.startswith("2 chained products")
 
 
 def test_logit_may_be_a_little_longer_and_none_not_at_all():

@@ -8,6 +8,7 @@ import torch
 pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
 
 from benchmarks.resources.triton_build import Build
+from benchmarks.resources.ttir import chained_products
 from ladnet_fast.kernels.score_head import plan
 from ladnet_fast.ops.score_head.triton import MAX_TAPS
 
@@ -54,6 +55,8 @@ def test_nothing_is_spilled_and_float32_stays_float32(architecture, dtype, pass_
     assert binary.read()[0].local == 0  # nothing is spilled
     assert binary.shared_bytes <= LEAST_SHARED_BYTES
     assert "tf32" not in binary.ptx
+    # On sm_100 these would be compiled to wrong code.
+    assert not chained_products(binary.ttir)
     # Rows are read 16 bytes at a time.
     assert "ld.global.v4" in binary.ptx or "cp.async.cg.shared.global" in binary.ptx
 
