@@ -3,7 +3,8 @@
 The argument ``impl`` of the call or module decides; if it is ``"auto"``, `use_impl` does,
 then the environment variable ``LADNET_IMPL``. A named implementation never falls back: where it
 cannot serve, the error lists every reason. ``"auto"`` takes the fastest one that can serve and logs
-each reason why a faster one cannot, once. On devices that have no kernels it warns, once.
+each reason why a faster one cannot, once. Where the reference costs much more than a kernel would,
+on GPUs and on devices that have no kernels, it warns, once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ _warned: set[str] = set()
 #: the type "cuda", too.
 _CPU = torch.device("cpu")
 _FASTEST = {"cpu": ("native",), "cuda": ("triton", "cuda")}
+
+#: Operators whose reference needs memory that no kernel does, and how much.
+_COSTS = {
+    "locality_attention": "memory that grows with the square of the number of snippets (10,000 of "
+    "them: 400 MB per bag and head, several times over)",
+}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 WhyNot = Callable[..., list[str]]
@@ -170,18 +177,14 @@ def choose(
         check_serves(op, name, reasons)
         return name
     kind = "cpu" if device == _CPU else device.type  # the first is faster to ask
+    refused = {}
     for name in _FASTEST.get(kind, ()):
-        if name not in backends:
-            continue
-        reasons = backends[name](*call)
-        if not reasons:
-            return name
-        if not torch.compiler.is_compiling():
-            _log_once(f"{op} falls back to the reference: {_explain(op, name, reasons)}")
+        if name in backends:
+            refused[name] = backends[name](*call)
+            if not refused[name]:
+                return name
     if not torch.compiler.is_compiling():
-        # Of ROCm's devices, which are called "cuda", Triton may serve some.
-        rocm = device.type == "cuda" and torch.version.hip is not None and "triton" in backends
-        _warn_once("ROCm" if rocm else device.type)
+        _tell(op, device, [_explain(op, *item) for item in refused.items()])
     return "reference"
 
 
@@ -195,18 +198,49 @@ def _explain(op: str, name: str, reasons: list[str]) -> str:
     return f"impl={name!r} cannot serve {op}: " + "; ".join(reasons)
 
 
-def _warn_once(kind: str) -> None:
-    """Warn, once for each type of device without kernels, of what the reference costs there."""
-    if kind in (*_FASTEST, "meta") or kind in _warned:
-        return
-    _warned.add(kind)
-    warnings.warn(
+def _tell(op: str, device: torch.device, refused: list[str]) -> None:
+    """Say, once, that the reference serves, why, and what that costs.
+
+    Parameters
+    ----------
+    op : str
+        The operator.
+    device : torch.device
+        Where the tensors are.
+    refused : list of str
+        Of each implementation that "auto" tried there, why it cannot serve.
+    """
+    for why in refused:
+        _log_once(f"{op} falls back to the reference: {why}")
+    gpu = device.type == "cuda"
+    if gpu and op in _COSTS and refused:
+        why = "; ".join(refused)
+        _warn_once(
+            f"{op}: {why}",
+            f"PyTorch's operators compute {op} on the GPU, since {why}. They take {_COSTS[op]}. "
+            "Change what is named there, or score long videos on the CPU: net.cpu(). "
+            'impl="reference" says that this is meant',
+        )
+    # Of ROCm's devices, which are called "cuda", Triton may serve some.
+    elif gpu and torch.version.hip is not None and any("'triton'" in why for why in refused):
+        _warn_of_device("ROCm")
+    elif device.type not in (*_FASTEST, "meta"):
+        _warn_of_device(device.type)
+
+
+def _warn_of_device(kind: str) -> None:
+    _warn_once(
+        kind,
         f"ladnet_fast has no kernels for {kind} devices: PyTorch's operators compute the reference "
-        "there. Its results are the same; attention takes memory that grows with the square of the "
-        "number of snippets (10,000 of them: 400 MB per bag and head, several times over). Long "
+        f"there. Its results are the same; attention takes {_COSTS['locality_attention']}. Long "
         'videos are scored in less on the CPU: net.cpu(). impl="reference" says that this is meant',
-        stacklevel=2,
     )
+
+
+def _warn_once(key: str, message: str) -> None:
+    if key not in _warned:
+        _warned.add(key)
+        warnings.warn(message, stacklevel=2)
 
 
 def _log_once(message: str) -> None:

@@ -92,7 +92,7 @@ def test_gpu_implementations_refuse_tensors_of_the_cpu():
         LF.ddl_loss(torch.rand(2, 4), torch.randn(2, 4, 3), torch.tensor([0, 1]), impl="cuda")
 
 
-# ---- Devices without kernels ---------------------------------------------------------------------
+# ---- GPUs that the kernels cannot serve, and devices without kernels -----------------------------
 
 
 def serve(device: str, *ops: str) -> list[str]:
@@ -106,6 +106,34 @@ def test_the_reference_serves_other_devices_with_one_warning_that_names_the_cost
     with pytest.warns(UserWarning, match=rf"no kernels for {kind} devices.*square of the") as seen:
         assert serve(kind, "native", "triton") == ["reference"] * 2
     assert len(seen) == 1
+
+
+def test_attention_without_its_kernel_warns_on_a_gpu_of_its_cost_and_names_why(monkeypatch):
+    monkeypatch.setattr(_impl, "_warned", set())
+    backends = {name: lambda reason: [reason] for name in ("native", "triton")}
+
+    def attend(reason: str) -> str:
+        return _impl.choose("locality_attention", "auto", torch.device("cuda", 1), backends, reason)
+
+    with pytest.warns(UserWarning, match="the head size is 512") as seen:
+        assert [attend("the head size is 512") for _ in range(3)] == ["reference"] * 3
+    (message,) = [str(warning.message) for warning in seen]
+    for part in ("on the GPU, since impl='triton'", "square of the number", "net.cpu()"):
+        assert part in message
+    assert 'impl="reference" says that this is meant' in message
+    with pytest.warns(UserWarning, match="q is float64"):  # another reason is another matter
+        attend("q is float64")
+
+
+def test_a_fallback_that_was_asked_for_or_costs_little_does_not_warn(monkeypatch, recwarn):
+    monkeypatch.setattr(_impl, "_warned", set())
+    backends = {"reference": list, "triton": lambda: ["not here"]}
+    device = torch.device("cuda")
+    assert _impl.choose("locality_attention", "reference", device, backends) == "reference"
+    assert _impl.choose("score_head", "auto", device, backends) == "reference"
+    backends["triton"] = list
+    assert _impl.choose("locality_attention", "auto", device, backends) == "triton"
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda", "meta"])
