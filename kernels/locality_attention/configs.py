@@ -52,6 +52,8 @@ _INTERPRETER = Config(32, 32, 16, 4, 1)
 #: gfx942, which take half of its 64 KB of shared memory. Nothing was ever run on an AMD GPU.
 _HIP = Config(64, 32, 32, 4, 1)
 _HIP_LARGE = Config(32, 16, 16, 4, 1)
+#: What needs the least shared memory that any kernel can do with.
+_SMALLEST = Config(16, 16, 16, 4, 1)
 
 
 def lookup(
@@ -108,6 +110,51 @@ def candidates(
         large = size > 128 or (size > 64 and family != "16-bit")
         return (_without_unused(_HIP_LARGE if large else _HIP, kernel, prior),)
     return table[(architecture_row(architecture), family, kernel, prior, size)]
+
+
+@cache
+def offered(
+    kernel: str,
+    *,
+    prior: str,
+    architecture: int | str,
+    precision: str,
+    head_size: int,
+    shared_bytes: int | None = None,
+) -> tuple[Config, ...]:
+    """Return what may serve, in the order in which to try it; the first is `lookup`'s.
+
+    First the `candidates`, then those of architectures with less shared memory, the largest first,
+    and tiles of 16 rows at last.
+
+    Parameters
+    ----------
+    shared_bytes : int, optional
+        What a block may have on the GPU. Where that is less than `SHARED_BYTES` has for an
+        architecture, its configurations are left out.
+
+    Other arguments and errors are those of `lookup`.
+    """
+    where = {"prior": prior, "precision": precision, "head_size": head_size}
+    found = candidates(kernel, architecture=architecture, **where)
+    if isinstance(architecture, int):
+        own = architecture_row(architecture)
+        rows = sorted((row for row in SHARED_BYTES if _less(row, own)), key=_by_memory)
+        fitting = [
+            row for row in (own, *rows) if shared_bytes is None or SHARED_BYTES[row] <= shared_bytes
+        ]
+        found = tuple(
+            config for row in fitting for config in candidates(kernel, architecture=row, **where)
+        )
+    return tuple(dict.fromkeys((*found, _without_unused(_SMALLEST, kernel, prior))))
+
+
+def _less(row: int, own: int) -> bool:
+    return SHARED_BYTES[row] < SHARED_BYTES[own]
+
+
+def _by_memory(row: int) -> tuple[int, int]:
+    return -SHARED_BYTES[row], row
 
 
 def _without_unused(config: Config, kernel: str, prior: str) -> Config:

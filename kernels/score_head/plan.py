@@ -37,6 +37,8 @@ def plan_forward(
     lengths: Tensor | None,
     scores: Tensor,
     slopes: Tensor | None,
+    *,
+    block_channels: int | None = None,
 ) -> Launch:
     """Plan the forward kernel.
 
@@ -52,6 +54,8 @@ def plan_forward(
         (B, T) contiguous, to be filled.
     slopes : Tensor or None
         (B, T) float32 contiguous, to be filled; None if there will be no backward pass.
+    block_channels : int, optional
+        One of `channels`; the first by default.
     """
     B, T, _ = x.shape
     taps = weight.shape[2]
@@ -74,7 +78,7 @@ def plan_forward(
             "UNIT": unit,
             "TAPS": taps,
             "BLOCK_T": FORWARD_ROWS,
-            "BLOCK_C": _channels(x, "forward"),
+            "BLOCK_C": block_channels or channels(x, "forward")[0],
             "BLOCK_TAPS": max(_ALIGNED, triton.next_power_of_2(taps)),
         },
         num_warps=4,
@@ -97,6 +101,8 @@ def plan_backward(
     grad_x: Tensor | None,
     weight_parts: Tensor | None,
     bias_parts: Tensor | None,
+    *,
+    block_channels: int | None = None,
 ) -> Launch:
     """Plan the backward kernel; other arguments as in `plan_forward`.
 
@@ -113,7 +119,7 @@ def plan_backward(
     B, T, C = x.shape
     taps = weight.shape[2]
     unit = _unit(x)
-    block_c = _channels(x, "backward")
+    block_c = block_channels or channels(x, "backward")[0]
     blocks = B * triton.cdiv(T, BACKWARD_ROWS)
     return Launch(
         score_head_backward,
@@ -147,12 +153,16 @@ def plan_backward(
     )
 
 
-def _channels(x: Tensor, pass_: str) -> int:
-    """Return how many channels a program reads at a time."""
+def channels(x: Tensor, pass_: str) -> tuple[int, ...]:
+    """Return how many channels a program of a pass may read at a time, the best number first.
+
+    The others need less shared memory.
+    """
     most = CHANNELS
     if x.element_size() == 4 and pass_ in _SPILLING.get(_RELEASE, _SPILLING_LATER):
         most = CHANNELS // 2
-    return max(_ALIGNED, min(most, triton.next_power_of_2(x.shape[2])))
+    most = max(_ALIGNED, min(most, triton.next_power_of_2(x.shape[2])))
+    return tuple(most >> i for i in range((most // _ALIGNED).bit_length()))
 
 
 def _unit(x: Tensor) -> int:

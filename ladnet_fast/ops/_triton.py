@@ -46,6 +46,17 @@ def on_device(x: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
 
 
+@functools.cache
+def shared_bytes(device: torch.device) -> int | None:
+    """Return how much shared memory Triton gives a block on a GPU; None for other devices."""
+    if device.type != "cuda":
+        return None
+    from triton.runtime import driver
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(driver.active.utils.get_device_properties(index)["max_shared_mem"])
+
+
 @constant_in_graphs
 def _machine_problem(index: int | None) -> str | None:
     """Return why Triton runs nowhere here, or not on the GPU of that index.

@@ -57,8 +57,7 @@ def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
         )  # fmt: skip
 
     with _triton.on_device(q):
-        for launch in plan(_chooser(call, plan)).values():
-            launch.run()
+        _run(call, plan, lambda launches: launches)
     return out, lse, softmax_out
 
 
@@ -83,9 +82,7 @@ def backward(
         )  # fmt: skip
 
     with _triton.on_device(q):
-        planned = plan(_chooser(call, lambda choose: plan(choose).launches))
-        for launch in planned.launches.values():
-            launch.run()
+        planned = _run(call, plan, lambda planned: planned.launches)
         return (dq, dk, dv, *planned.prior_grads())
 
 
@@ -117,7 +114,35 @@ def _product_precision(q: Tensor) -> str:
     return "tf32" if allowed and q.dtype == torch.float32 else "ieee"
 
 
-def _chooser(call: Call, plan: Callable[..., Any]) -> Callable[[str, str], Any]:
+def _run(call: Call, plan: Callable[..., Any], launches: Callable[[Any], Any]) -> Any:
+    """Plan and launch a pass; return the plan, from which ``launches`` takes what is launched."""
+    from ...kernels import fitting
+    from ...kernels.locality_attention import configs
+
+    where = _where(call)
+    return fitting.run(
+        plan,
+        launches,
+        _chooser(call, where, lambda choose: launches(plan(choose))),
+        lambda kernel, prior: configs.offered(kernel, prior=prior, **where),
+        place=(str(call.q.device), where["precision"], f"d={where['head_size']}"),
+    )
+
+
+def _where(call: Call) -> dict[str, Any]:
+    """Return what configurations are looked up by, beside kernel and prior."""
+    q = call.q
+    return {
+        "architecture": _architecture(q.device),
+        "precision": "tf32" if _product_precision(q) == "tf32" else _DTYPES[q.dtype],
+        "head_size": q.shape[-1],
+        "shared_bytes": _triton.shared_bytes(q.device),
+    }
+
+
+def _chooser(
+    call: Call, where: dict[str, Any], plan: Callable[..., Any]
+) -> Callable[[str, str], Any]:
     """Return a function that chooses each kernel's configuration.
 
     It looks them up in the shipped table; with LADNET_AUTOTUNE=1 it measures the launches that
@@ -125,23 +150,17 @@ def _chooser(call: Call, plan: Callable[..., Any]) -> Callable[[str, str], Any]:
     """
     from ...kernels.locality_attention import configs
 
-    q = call.q
-    precision = "tf32" if _product_precision(q) == "tf32" else _DTYPES[q.dtype]
-    where = {
-        "architecture": _architecture(q.device),
-        "precision": precision,
-        "head_size": q.shape[-1],
-    }
     if os.environ.get("LADNET_AUTOTUNE") == "1" and not _triton.INTERPRETED:
         from ...kernels.locality_attention import autotune
 
+        known = {name: value for name, value in where.items() if name != "shared_bytes"}
         return autotune.chooser(
             plan,
-            lambda kernel, prior: configs.candidates(kernel, prior=prior, **where),
-            device=torch.cuda.get_device_name(q.device),
-            problem=_problem(call, precision),
+            lambda kernel, prior: configs.candidates(kernel, prior=prior, **known),
+            device=torch.cuda.get_device_name(call.q.device),
+            problem=_problem(call, where["precision"]),
         )
-    return lambda kernel, prior: configs.lookup(kernel, prior=prior, **where)
+    return lambda kernel, prior: configs.offered(kernel, prior=prior, **where)[0]
 
 
 def _problem(call: Call, precision: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -45,8 +46,13 @@ def forward(call: Call) -> tuple[Tensor, Tensor]:
     scores, slopes = empty_scores(features), empty_slopes(features, call.training)
     saved = slopes if call.training else None
     bias = call.bias.contiguous()
-    with _triton.on_device(features):
-        _plan().plan_forward(features, weight, bias, call.lengths, scores, saved).run()
+    _run(
+        "forward",
+        call,
+        lambda channels: _plan().plan_forward(
+            features, weight, bias, call.lengths, scores, saved, block_channels=channels
+        ),
+    )
     return scores, slopes
 
 
@@ -64,16 +70,36 @@ def backward(
         parts = plan.parts(features)
         weight_parts = slopes.new_empty(parts, *weight.shape[1:])
         bias_parts = slopes.new_empty(parts)
-    with _triton.on_device(features):
-        plan.plan_backward(
-            grad_scores.contiguous(), features, weight, slopes.contiguous(), call.lengths,
-            grad_x, weight_parts, bias_parts,
-        ).run()  # fmt: skip
+    grads = (grad_x, weight_parts, bias_parts)
+    _run(
+        "backward",
+        call,
+        lambda channels: plan.plan_backward(
+            grad_scores.contiguous(), features, weight, slopes.contiguous(), call.lengths, *grads,
+            block_channels=channels,
+        ),
+    )  # fmt: skip
     if weight_parts is None or bias_parts is None:
         return grad_x, None, None
     # Sums of a fixed shape over a fixed axis: the same bits at every run.
     grad_weight = weight_parts.sum(dim=0, keepdim=True).to(weight.dtype)
     return grad_x, grad_weight, bias_parts.sum(dim=0, keepdim=True).to(weight.dtype)
+
+
+def _run(pass_: str, call: Call, plan: Callable[[int], Any]) -> None:
+    """Launch what ``plan`` returns for the most channels that fit the GPU's shared memory."""
+    from ...kernels import fitting  # imports Triton
+
+    features = call.features
+    offered = _plan().channels(features, pass_)
+    with _triton.on_device(features):
+        fitting.run(
+            lambda choose: {pass_: plan(choose(pass_, "score head"))},
+            lambda launches: launches,
+            lambda *kernel: offered[0],
+            lambda *kernel: offered,
+            place=(str(features.device), str(features.dtype), f"K={call.weight.shape[2]}"),
+        )
 
 
 def _plan() -> ModuleType:

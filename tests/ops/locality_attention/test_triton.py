@@ -229,7 +229,8 @@ def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, pr
 
     def chooser(q, lengths=None, cu_seqlens=None):
         call = (q, q, q, None, None, lengths, cu_seqlens, "none", 1.0, True, "triton")
-        return triton._chooser(schema.Call(*call), plan=None)
+        call = schema.Call(*call)
+        return triton._chooser(call, triton._where(call), plan=None)
 
     choose = chooser(q)
     assert choose("backward_keys", "logit") == configs.lookup("backward_keys", **where)
