@@ -10,12 +10,11 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from . import _capability
 from ._impl import constant_in_graphs
 
 #: The interpreter runs kernels on CPU tensors, for tests; Triton decides this when it is imported.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-
-_LEAST_CAPABILITY = (8, 0)
 
 
 def problems(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -82,9 +81,9 @@ def _cached_machine_problem(index: int | None) -> str | None:
     if index is None:
         return None
     if torch.version.hip is None:
-        capability = torch.cuda.get_device_capability(index)
-        if capability < _LEAST_CAPABILITY:
-            return f"the kernels need a GPU from sm_80 on, not sm_{capability[0]}{capability[1]}"
+        problem = _capability.why_not(index)
+        if problem is not None:
+            return problem
     return _launcher_problem()
 
 

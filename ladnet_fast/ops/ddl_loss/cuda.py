@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
+from .. import _capability
 from .._impl import constant_in_graphs
 from ._compiled import Batch, check_call, checked_divisor
 
@@ -29,8 +30,6 @@ MAX_FEATURES = 4096
 MAX_BAGS = 4096
 
 _DEVICE = "cuda"
-_LEAST_CAPABILITY = (8, 0)
-
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -85,9 +84,10 @@ def _cached_machine_problem(module: Any, index: int | None) -> str | None:
     problem = module.why_no_device()
     if problem is not None or index is None:
         return problem
+    problem = _capability.why_not(index)
+    if problem is not None:
+        return problem
     capability = torch.cuda.get_device_capability(index)
-    if capability < _LEAST_CAPABILITY:
-        return f"it serves GPUs from sm_80 on, not sm_{capability[0]}{capability[1]}"
     if not has_kernels(capability, module.architectures):
         return (
             f"it was built for {module.architectures}, not for sm_{capability[0]}{capability[1]}; "

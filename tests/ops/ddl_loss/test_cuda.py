@@ -113,6 +113,7 @@ def test_a_gpu_without_kernels_is_a_reason(capability, reason, monkeypatch):
         ((9, 0), "80-real;90", True),
         ((10, 3), "100-real", True),
         ((11, 0), "80-real,90-real,100-real,120", False),  # PTX for later ones only
+        ((11, 0), "80-real,90-real,100,120", True),  # as the build chooses
         ((13, 0), "80-real,90-real,100-real,120", True),  # PTX
         ((13, 0), "80-real,120-real", False),
         ((12, 0), "120-virtual", True),
