@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from torch import Tensor
 
@@ -27,3 +29,31 @@ def why_not(op: str, impl: str, *tensors: Tensor) -> list[str]:
         return [f"{op} has no implementation {impl!r} in this version"]
     reasons: list[str] = BACKENDS[op][impl].why_not(*tensors)
     return reasons
+
+
+#: What the attention's plan asks for the number of splits.
+_CHOOSE = "choose_splits"
+
+
+def why_not_unsplit() -> list[str]:
+    """Return why the Triton kernels cannot be kept from splitting keys; empty if they can."""
+    from ladnet_fast.kernels.locality_attention import plan  # imports Triton
+
+    return [] if _CHOOSE in vars(plan) else ["this version never splits keys"]
+
+
+def unsplit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` as it is where the attention's forward pass never splits keys."""
+
+    def run(*arguments: Any) -> Any:
+        from ladnet_fast.kernels.locality_attention import plan
+
+        names = vars(plan)  # as fast as can be: this is timed
+        chosen = names[_CHOOSE]
+        names[_CHOOSE] = lambda *sizes, **options: 1
+        try:
+            return function(*arguments)
+        finally:
+            names[_CHOOSE] = chosen
+
+    return run

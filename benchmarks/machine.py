@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
 from ladnet_fast import __version__, _native
@@ -44,7 +43,7 @@ def describe(threads: int) -> dict[str, Any]:
         "system": f"{platform.system()}, {' '.join(platform.libc_ver())}".rstrip(", "),
         "cores": os.cpu_count(),
         "threads": threads,
-        "memory_bytes": int(psutil.virtual_memory().total),
+        "memory_bytes": total_memory(),
         "instruction_set": instruction_set(),
         "bf16_products": _native.cpu is not None and bool(_native.cpu.has_bf16_dot()),
         "linear_layers": linear.who_serves(),
@@ -91,11 +90,22 @@ def processor_name() -> str:
 
 def available_memory() -> int:
     """Return the bytes that can be had without swapping."""
+    import psutil  # here: runs on a GPU ask the device instead, and need no psutil
+
     return int(psutil.virtual_memory().available)
+
+
+def total_memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
 
 
 def busy_cores(seconds: float = 5.0) -> float:
     """Return how many cores other work keeps busy, on average over ``seconds`` of waiting."""
+    import psutil
+
     return float(psutil.cpu_percent(interval=seconds)) / 100 * (os.cpu_count() or 1)
 
 

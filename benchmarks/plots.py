@@ -6,8 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from ladnet_fast._files import atomic_path
 
 from .vocabulary import Op
@@ -62,6 +60,7 @@ def draw_growth(op: Op, rows: list[Row], path: Path) -> bool:
     if not panels:
         return False
     # Not pyplot: no window system, no global state.
+    import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):

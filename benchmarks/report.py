@@ -31,7 +31,9 @@ SIDES = {
     "native_torch_layers": "ladnet_fast, PyTorch's layers",
     "triton": "ladnet_fast (Triton)",
     "triton_no_prior": "ladnet_fast (Triton), no prior",
+    "triton_unsplit": "ladnet_fast (Triton), keys not split",
     "cuda": "ladnet_fast (CUDA)",
+    "captured": "ladnet_fast, captured",
     "sdpa": "SDPA, no prior",
     "sdpa_flash": "SDPA flash, no prior",
     "sdpa_cudnn": "SDPA cuDNN, no prior",
@@ -158,8 +160,13 @@ def _ceilings(ceilings: list[dict[str, Any]]) -> str:
     return markdown(["Ceiling", "Rate", "How"], body) if body else ""
 
 
-def section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return what a template shows of an operator; draws its plot beside the Markdown file."""
+def section(
+    op: Op, rows: list[Row], machine: dict[str, Any], path: Path, *, plot: bool = True
+) -> dict[str, Any]:
+    """Return what a template shows of an operator.
+
+    With ``plot`` its plot is drawn beside the Markdown file, which needs matplotlib.
+    """
     mine = _of(op, rows)
     kinds: dict[tuple[str, str], list[Row]] = {}
     for row in mine:
@@ -177,7 +184,7 @@ def section(op: Op, rows: list[Row], machine: dict[str, Any], path: Path) -> dic
         "title": op.title,
         "tables": tables,
         "growth": _growth(op, next(iter(kinds.values()))),
-        "plot": _plot(op, next(iter(kinds.values())), machine, path),
+        "plot": _plot(op, next(iter(kinds.values())), machine, path) if plot else "",
     }
 
 

@@ -48,6 +48,8 @@ def _functions(inputs: Inputs, name: str) -> Any:
     """Return the side's function of (q, k, v, w, b)."""
     scale = inputs.scale
     kernel, _, rest = name.partition("_")
+    if name == "triton_unsplit":
+        return impls.unsplit(_own(inputs, kernel, inputs.prior))
     if kernel in impls.KERNELS:
         return _own(inputs, kernel, "none" if rest == "no_prior" else inputs.prior)
     if name == "flex_band":
@@ -124,6 +126,10 @@ def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
     return impls.why_not("locality_attention", impl, inputs.q, inputs.k, inputs.v)
 
 
+def _why_not_unsplit(inputs: Inputs) -> list[str]:
+    return _why_not(inputs, impl="triton") or impls.why_not_unsplit()
+
+
 def _why_not_flash(inputs: Inputs, *, kernels: str) -> list[str]:
     reasons = []
     if inputs.q.device.type != "cuda":
@@ -167,8 +173,10 @@ def make_sides(prepare: Any, *, backward: bool) -> tuple[Side, ...]:
         for impl in ("native", "triton")
         for name in (impl, f"{impl}_no_prior")
     ]
+    unsplit = functools.partial(prepare, name="triton_unsplit")
     return (
         *own,
+        Side("triton_unsplit", unsplit, own=True, why_not=_why_not_unsplit),
         Side("sdpa", functools.partial(prepare, name="sdpa"), target="none"),
         *(
             Side(

@@ -48,10 +48,12 @@ def build(case: Case, device: torch.device) -> Inputs:
 #: Ours with PyTorch's linear layers: what the native ones bring.
 _TORCH_LAYERS = "native_torch_layers"
 _OWN = ("native", _TORCH_LAYERS, "cuda")
+#: A step of training on a GPU as one CUDA graph.
+CAPTURED = "captured"
 
 
 def _network(inputs: Inputs, name: str) -> LANet:
-    if name in _OWN:
+    if name in _OWN or name == CAPTURED:
         # "auto", as users have it: it also chooses how the linear layers are computed.
         return peers.with_impl(inputs.net, "auto")
     if name == "sdpa":
@@ -79,7 +81,8 @@ def _with_layers_of(name: str, call: Call) -> Call:
 def _step(inputs: Inputs, check: bool, *, name: str, optimizer: bool) -> Call:
     # Dropout draws at random, so the checked call goes without it; gradients flow all the same.
     net = _network(inputs, name).train(not check)
-    criterion = DDLLoss.from_preset("paper", impl="auto" if name in _OWN else "reference")
+    own = name in _OWN or name == CAPTURED
+    criterion = DDLLoss.from_preset("paper", impl="auto" if own else "reference")
     step: Any = peers.network_step
     if name == "compiled":
         step = peers.compiled(step)
@@ -93,7 +96,33 @@ def _step(inputs: Inputs, check: bool, *, name: str, optimizer: bool) -> Call:
             adam.step()
         return _gradients(net, loss) if check else {"loss": loss.detach()}
 
-    return _with_layers_of(name, call)
+    return _captured(call) if name == CAPTURED else _with_layers_of(name, call)
+
+
+def _captured(call: Call) -> Call:
+    """Return a call as one CUDA graph; its results lie in the same memory at every replay."""
+    # The first calls load kernels and allocate, which a capture does not allow.
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = call()
+
+    def replay() -> Outputs:
+        graph.replay()
+        return results
+
+    return replay
+
+
+def _why_not_captured(inputs: Inputs) -> list[str]:
+    if inputs.x.device.type != "cuda":
+        return ["CUDA graphs need a CUDA device"]
+    return _why_not(inputs, impl="cuda", losses=True)
 
 
 def _gradients(net: LANet, loss: Tensor) -> Outputs:
@@ -144,7 +173,7 @@ def _why_not_plain(inputs: Inputs) -> list[str]:
     return [] if inputs.lengths is None else ["it takes full bags only"]
 
 
-def _sides(prepare: Any, *, plain: bool, losses: bool) -> tuple[Side, ...]:
+def _sides(prepare: Any, *, plain: bool, losses: bool, capture: bool = False) -> tuple[Side, ...]:
     own = [
         Side(
             name,
@@ -162,6 +191,9 @@ def _sides(prepare: Any, *, plain: bool, losses: bool) -> tuple[Side, ...]:
             why_not=peers.why_not_compiled,
         ),
     ]
+    if losses and capture:
+        captured = functools.partial(prepare, name=CAPTURED)
+        own.append(Side(CAPTURED, captured, own=True, why_not=_why_not_captured))
     if plain:
         sdpa = functools.partial(prepare, name="sdpa")
         peer.append(Side("sdpa", sdpa, target="none", why_not=_why_not_plain))
@@ -210,7 +242,7 @@ STEP = Op(
     build,
     _oracle_step,
     _cost_step,
-    _sides(functools.partial(_step, optimizer=False), plain=False, losses=True),
+    _sides(functools.partial(_step, optimizer=False), plain=False, losses=True, capture=True),
     tiny={"B": 4, "T": 33, "D": 24},
     varies=None,
     behind=_BEHIND,

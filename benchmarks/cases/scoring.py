@@ -6,16 +6,18 @@ import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ladnet_fast import LANet
-from ladnet_fast.data import FeatureSource, Video, iter_crops
-from ladnet_fast.engine.scoring import score_video
 
 from .. import impls, peers
 from ..vocabulary import Call, Case, Cost, Op, Outputs, Side, subsets
+
+if TYPE_CHECKING:  # files of features need more packages than the other operators
+    from ladnet_fast.data import Video
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Inputs:
 
 def build(case: Case, device: torch.device) -> Inputs:
     """Draw the weights, and write normal features to one ``.npy`` file a crop."""
+    from ladnet_fast.data import FeatureSource, Video
+
     crops, T, D = case.shape["crops"], case.shape["T"], case.shape["D"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -46,6 +50,8 @@ def build(case: Case, device: torch.device) -> Inputs:
 
 
 def _score(inputs: Inputs, check: bool, *, name: str) -> Call:
+    from ladnet_fast.engine.scoring import score_video
+
     net = peers.with_impl(inputs.net, "reference" if name == "eager" else "auto")
 
     def call() -> Outputs:
@@ -55,6 +61,8 @@ def _score(inputs: Inputs, check: bool, *, name: str) -> Call:
 
 
 def _oracle(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
+    from ladnet_fast.data import iter_crops
+
     net = peers.with_impl(inputs.net, "reference").to(dtype)
     device = next(net.parameters()).device
     with torch.inference_mode():

@@ -1,10 +1,7 @@
 """``python -m benchmarks.gpu``."""
 
-from ladnet_fast._extras import import_extra
+import sys
 
-for _module in ("typer", "jinja2", "matplotlib", "psutil"):
-    import_extra(_module, extra="tools", purpose="run the benchmarks")
+from .cli import main
 
-from .cli import app  # noqa: E402 - only after the extras are known to be there
-
-app(prog_name="python -m benchmarks.gpu")
+sys.exit(main())

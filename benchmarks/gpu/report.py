@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from .. import report, results
 from ..registry import all_ops
 from .ceilings import COPY, product_name
 from .device import slug
+from .model import chips
 
 Row = dict[str, Any]
 Results = dict[str, Any]
@@ -30,9 +32,10 @@ def write(folder: Path, found: Results) -> list[Path]:
         Is made if it is not there.
     found : dict
         ``command``, ``date``, ``size``, ``machine`` (`.device.describe`), ``incomplete`` and
-        ``device_failed`` (empty strings unless something is missing), ``ceilings``, ``checks``
+        ``device_failed`` (empty strings unless something is missing), ``parts`` (what each took),
+        ``ceilings``, ``predictions`` (`.model.predict.Prediction`), ``checks``
         (`.outcome.Outcome`) and ``measurements`` (`benchmarks.runner.Measurement`),
-        the last three as lists of dicts.
+        the last five as lists of dicts.
     """
     name = slug(found["machine"])
     page = folder / f"{name}.md"
@@ -47,7 +50,10 @@ def write_data(folder: Path, found: Results) -> Path:
 
 
 def render(found: Results, page: Path) -> str:
-    """Return the Markdown; draws the plots into the folder of the same name beside ``page``."""
+    """Return the Markdown; draws the plots into the folder of the same name beside ``page``.
+
+    Without matplotlib there are no plots, and the page says so.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -58,6 +64,7 @@ def render(found: Results, page: Path) -> str:
     )
     rows = found["measurements"]
     machine = found["machine"]
+    plots = importlib.util.find_spec("matplotlib") is not None
     ops = [op for op in all_ops() if any(row["op"] == op.name for row in rows)]
     return environment.get_template(_TEMPLATE).render(
         found=found,
@@ -65,9 +72,11 @@ def render(found: Results, page: Path) -> str:
         ceilings=ceilings_table(found["ceilings"]),
         checks=checks_tables(found["checks"]),
         prior=prior_table(rows),
+        predictions=predictions_table(found),
+        plots=plots,
         sections=[
             {
-                **report.section(op, rows, machine, page),
+                **report.section(op, rows, machine, page, plot=plots),
                 "rates": rates_table([r for r in rows if r["op"] == op.name], found["ceilings"]),
             }
             for op in ops
@@ -105,6 +114,62 @@ def prior_table(rows: list[Row]) -> str:
             spread = f"{ratio['p50']:.3f} ({ratio['p20']:.3f}-{ratio['p80']:.3f})"
             body.append([f"{name}, {row['dtype']}", spread])
     return report.markdown(["Case", "with / without"], body) if body else ""
+
+
+def predictions_table(found: Results) -> str:
+    """Return what was predicted of our sides beside what was measured; empty if nothing was.
+
+    "here" is a prediction at the rates that the ceilings of this run reached: clocks as a matrix
+    product in bfloat16, memory as a copy.
+    """
+    measured = {_key(row): row for row in found["measurements"]}
+    clock, memory = _reached(found)
+    body = []
+    for prediction in found["predictions"]:
+        row = measured.get(_key(prediction))
+        seconds = None if row is None or row["seconds"] is None else row["seconds"]["p50"]
+        # What is bound by memory goes with memory, everything else with the clock.
+        rate = memory if prediction["bound"] == "memory" else clock
+        here = prediction["seconds"] / rate
+        name = f"{prediction['op']}, {prediction['variant']}"
+        shape = f"{results.shape_name(prediction['shape'])}, {prediction['dtype']}"
+        body.append(
+            [
+                f"{name}, {shape}",
+                report.SIDES[prediction["side"]],
+                *(f"{x * 1e3:.4g}" for x in (prediction["floor"], prediction["seconds"], here)),
+                "-" if seconds is None else f"{seconds * 1e3:.4g}",
+                "-" if seconds is None else _judged(seconds, here, prediction["floor"]),
+                prediction["bound"],
+            ]
+        )
+    head = ["Case", "Side", "Floor", "Predicted", "Here", "Measured", "Measured / here", "Bound"]
+    return report.markdown(head, body) if body else ""
+
+
+def _judged(seconds: float, here: float, floor: float) -> str:
+    """Return the ratio; bold where it shows that the model is wrong."""
+    ratio = f"{seconds / here:.2f}"
+    return f"**{ratio}, below the floor**" if seconds < floor else ratio
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    shape = results.shape_name(row["shape"])
+    return (row["op"], row["variant"], shape, row["dtype"], row["side"])
+
+
+def _reached(found: Results) -> tuple[float, float]:
+    """Return the shares of a chip's clock and bandwidth that this run reached; 1 if unknown."""
+    chip = chips.find(found["machine"]["processor"])
+    rates = {entry["name"]: entry["value"] for entry in found["ceilings"]}
+    product, copied = rates.get(product_name("bfloat16")), rates.get(COPY)
+    if chip is None:
+        return 1.0, 1.0
+    peak = chip.multiprocessors * chip.tensor * chip.clock / 1e9
+    return (
+        product / peak if product else 1.0,
+        copied * 1e9 / chip.bandwidth if copied else 1.0,
+    )
 
 
 def rates_table(rows: list[Row], ceilings: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -15,8 +16,8 @@ from .ceilings import product_name
 from .outcome import device_lost
 from .sizes import Sizes
 
-STEP = "speed"
-
+#: Bytes that are free on the CPU, where the sizes are those of tests.
+_ENOUGH = 2**40
 #: Work of the attention's float64 check in units of one pass over a (T, T, d) product: forward,
 #: again for the backward pass, the backward pass, its sizes; for two answers, with and without
 #: prior. The factor is what the elementwise work adds.
@@ -24,23 +25,29 @@ _CHECK_PASSES = 2 * 12 * 2
 
 
 def time_case(
-    case: Case, device: torch.device, sizes: Sizes, clock: Clock, ceilings: list[Ceiling]
+    case: Case,
+    device: torch.device,
+    sizes: Sizes,
+    clock: Clock,
+    ceilings: list[Ceiling],
+    left: float = math.inf,
 ) -> Iterator[Measurement]:
     """Check and time every side of a case; see `benchmarks.runner.run_case`.
 
-    What keeps all sides from running (too little memory for the check, too long a check) is the
-    reason of each. Whoever calls this in turns calls `.outcome.release` in between.
+    ``left`` are the seconds that are left for it. What keeps all sides from running (too little
+    memory for the check, too long a check) is the reason of each. Whoever calls this in turns calls
+    `.outcome.release` in between.
     """
     seconds = check_seconds(case, ceilings)
-    if seconds > sizes.check_seconds:
+    if seconds > min(sizes.check_seconds, left):
         reason = (
             f"the float64 check would take about {seconds:.0f} s on this device, more than the "
-            f"{sizes.check_seconds:.0f} s that this run allows"
+            f"{min(sizes.check_seconds, left):.0f} s that this run allows"
         )
         yield from all_sides(case, "unavailable", reason)
         return
     try:
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _ENOUGH
         rows = runner.run_case(
             case, plan=sizes.plan, device=str(device), clock=clock, memory=False, available=free,
             lost=device_lost,

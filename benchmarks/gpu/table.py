@@ -11,13 +11,14 @@ from ..vocabulary import Case, Op, subsets
 
 _BF16, _FP16, _FP32 = torch.bfloat16, torch.float16, torch.float32
 _OWN = ("triton", "triton_no_prior")
+_UNSPLIT = "triton_unsplit"
 _PLAIN = ("sdpa_flash", "sdpa_cudnn")
 #: Above this length a (T, T) matrix is not worth its memory.
 _LONGEST_MATRIX = 16_384
 _LENGTHS = (200, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072)
-_QUICK_LENGTHS = (200, 4096, 16_384)
+_QUICK_LENGTHS = (200, 4096, 16_384, 131_072)
 #: FlexAttention is compiled for each length, seconds every time.
-_FLEX_LENGTHS = (4096, 16_384, 131_072)
+_FLEX_LENGTHS = (200, 4096, 16_384, 131_072)
 #: Where everybody takes part.
 _TYPICAL = 4096
 
@@ -41,8 +42,7 @@ def cases() -> list[Case]:
 def select(quick: bool, patterns: tuple[str, ...]) -> list[Case]:
     """Return the cases whose key contains one of ``patterns`` (all, if none given).
 
-    The quick run leaves out what torch.compile makes of the reference, and FlexAttention at all
-    lengths but one: compiling takes longer than all the rest.
+    The quick run leaves out what torch.compile makes of the reference.
 
     Raises
     ------
@@ -62,8 +62,7 @@ def select(quick: bool, patterns: tuple[str, ...]) -> list[Case]:
 
 
 def _quick_sides(case: Case) -> tuple[str, ...]:
-    slow = {"compiled"} if case.shape["T"] == _TYPICAL else {"compiled", "flex", "flex_band"}
-    return tuple(side for side in case.sides if side not in slow)
+    return tuple(side for side in case.sides if side != "compiled")
 
 
 def tiny(patterns: tuple[str, ...] = ()) -> list[Case]:
@@ -96,7 +95,7 @@ def _case(
 
 
 def _attention(op: Op, T: int) -> Case:
-    sides: tuple[str, ...] = (*_OWN, *_PLAIN)
+    sides: tuple[str, ...] = (*_OWN, _UNSPLIT, *_PLAIN)
     if T in _FLEX_LENGTHS:
         sides = (*sides, "flex_band")
     if T <= _LONGEST_MATRIX:
@@ -152,7 +151,7 @@ _HEAD = (
 
 
 def _ddl(op: Op, shape: tuple[int, int, int], dtype: torch.dtype) -> Case:
-    chosen = ("quick",) if dtype == _BF16 and shape[0] > 1 else ()
+    chosen = ("quick",) if dtype == _BF16 else ()
     sizes = dict(zip("NTC", shape, strict=True))
     sides = ("cuda", "eager", "compiled", "copy")
     return Case(op, sizes, sides, dtype=dtype, subsets=subsets(*chosen))
@@ -176,9 +175,10 @@ def _lanet(T: int, dtype: torch.dtype) -> Case:
 
 def _steps() -> list[Case]:
     batch, sides = {"B": 128, "T": 200, "D": 1024}, ("cuda", "eager", "compiled")
+    captured = ("cuda", network.CAPTURED, "eager", "compiled")
     return [
-        Case(network.STEP, batch, sides, dtype=_BF16, subsets=subsets("quick")),
-        Case(network.STEP, batch, sides, dtype=_FP32),
-        Case(network.STEP, batch, sides, dtype=_BF16, variant="ragged"),
+        Case(network.STEP, batch, captured, dtype=_BF16, subsets=subsets("quick")),
+        Case(network.STEP, batch, captured, dtype=_FP32, subsets=subsets("quick")),
+        Case(network.STEP, batch, captured, dtype=_BF16, variant="ragged"),
         Case(network.STEP_ADAM, batch, sides, dtype=_FP32),
     ]

@@ -20,7 +20,6 @@ from torch import nn
 
 from .. import _files
 from .._extras import import_extra
-from .._tensors import load_tensors, save_tensors
 from .._version import __version__
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ class HubMixin:
         ValueError
             If ``card`` has another entry.
         """
+        from .._tensors import save_tensors  # here, so that a network needs no safetensors
+
         net = _as_lanet(self)
         folder = Path(save_directory)
         options = options_of(net)
@@ -151,6 +152,8 @@ class HubMixin:
                 f"{source} holds no {WEIGHTS}: it is neither a folder of save_pretrained nor that "
                 "of a finished training run"
             )
+        from .._tensors import load_tensors
+
         metadata, state = load_tensors(weights)
         saved = _saved_options(weights, config, metadata)
         # Drawing weights that are replaced at once must not move the caller's random state.

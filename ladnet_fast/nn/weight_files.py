@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError
 
 from .._out_of_memory import asked_bytes, is_out_of_memory
 from .._records import DamagedFileError
-from .._tensors import load_tensors
 
 #: What can be given instead, as the end of a message.
 REMEDY = (
@@ -70,6 +68,10 @@ def read_weights_file(path: str | os.PathLike[str]) -> tuple[dict[str, str], Map
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], Mapping[Any, Any]]:
+    from safetensors import SafetensorError  # here, so that a network needs no safetensors
+
+    from .._tensors import load_tensors
+
     try:
         return load_tensors(path)
     except DamagedFileError as error:

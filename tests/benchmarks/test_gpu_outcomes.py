@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 
 import pytest
 import torch
 
 from benchmarks.gpu import checks
 from benchmarks.gpu.outcome import Outcome
+from benchmarks.gpu.parts import CHECKS
+from benchmarks.gpu.reporter import MARK
 
 CPU = torch.device("cpu")
 
@@ -75,7 +79,7 @@ def test_toys(name):
 
 def run(folder, text, **options):
     (folder / "test_graphs.py").write_text(text)
-    found = checks.outcomes("graphs", CPU, "tiny", folder, **options)
+    found = checks.outcomes("graphs", CPU, "tiny", folder=folder, **options)
     return {outcome.name: outcome for outcome in found}
 
 
@@ -144,14 +148,27 @@ def test_a_caller_that_is_interrupted_leaves_no_process(tmp_path, monkeypatch):
         "def test_a(): pass\n"
         "def test_b(): time.sleep(1000)\n"
     )
-    found = checks.outcomes("graphs", CPU, "tiny", tmp_path)
+    found = checks.outcomes("graphs", CPU, "tiny", folder=tmp_path)
     assert next(found).name == "test_a"
     found.close()
     assert started[0].poll() is not None
 
 
+def test_a_step_that_takes_too_long_is_ended_and_keeps_what_it_found(tmp_path, monkeypatch):
+    line = MARK + json.dumps(Outcome("graphs", "a", "ok", "fine").as_dict())
+    program = tmp_path / "python"  # says what a first test found, and is never done with a second
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{line}'\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    found = list(checks.outcomes("graphs", CPU, "tiny", 0.5))
+    assert found == [
+        Outcome("graphs", "a", "ok", "fine"),
+        Outcome("graphs", checks.REST, "unavailable", "its 0 s were over"),
+    ]
+
+
 def test_every_step_is_a_file_of_tests():
-    for step in checks.STEPS:
+    for step in CHECKS:
         assert "pytest.mark.gpu" in (checks.FOLDER / f"test_{step}.py").read_text()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -175,6 +176,9 @@ def test_the_device_has_a_file_name():
 # ---- Steps and report ----------------------------------------------------------------------------
 
 
+BUILT = [Outcome("compile", "kernels", "ok", "all")]
+
+
 @pytest.fixture(scope="module")
 def whole_run():
     """A run of every step on the CPU; the checks, which have tests of their own, are canned."""
@@ -183,7 +187,12 @@ def whole_run():
         for step in run._CHECKS:
             patch.setitem(run._CHECKS, step, checks("a", "b", step=step))
         patch.setattr(run, "clock_for", lambda device: still)
-        return run.run(CPU, TINY, cases, run.STEPS, "python -m benchmarks.gpu", lambda line: None)
+        patch.setattr(run.compiling, "outcomes", lambda *_: iter(BUILT))
+        before = [Outcome("build", "_cuda", "ok", "for sm_90")]
+        return run.run(
+            CPU, TINY, cases, run.STEPS, "python -m benchmarks.gpu", lambda line: None,
+            before=before,
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -193,6 +202,7 @@ def found(whole_run):
 
 def test_a_run_holds_every_step(found):
     assert {check["step"] for check in found["checks"]} == set(run.STEPS) - {"ceilings", "speed"}
+    assert [part["part"] for part in found["parts"]] == list(run.STEPS)
     assert len(found["ceilings"]) == 5
     assert {row["op"] for row in found["measurements"]} == {"ddl_forward", "score_head_forward"}
     assert run.failures(found) == []
@@ -208,17 +218,17 @@ def test_only_the_steps_that_are_asked_for(monkeypatch):
     assert {check["step"] for check in found["checks"]} == {"graphs"}
 
 
-def test_checks_are_told_the_device_and_the_sizes(monkeypatch):
+def test_checks_are_told_the_device_the_sizes_and_the_time(monkeypatch):
     asked = []
 
-    def note(device, sizes):
-        asked.append((device, sizes))
+    def note(device, sizes, left):
+        asked.append((device, sizes, left))
         return iter(())
 
     monkeypatch.setitem(run._CHECKS, "memory", note)
     monkeypatch.setattr(run, "describe", lambda place: device.describe(CPU))
     run.run(torch.device("cuda", 3), QUICK, [], ("memory",), "command", lambda line: None)
-    assert asked == [(torch.device("cuda", 3), "quick")]
+    assert asked == [(torch.device("cuda", 3), "quick", math.inf)]
 
 
 class FakeDevice:
@@ -239,7 +249,7 @@ class FakeDevice:
 
 def checks(*names, step="correctness"):
     """A step whose checks pass."""
-    return lambda device, sizes: (Outcome(step, name, "ok", "fine") for name in names)
+    return lambda device, sizes, left: (Outcome(step, name, "ok", "fine") for name in names)
 
 
 DOUBLING = Op(
@@ -308,7 +318,7 @@ def test_who_breaks_the_device_is_blamed_and_the_others_are_not(monkeypatch):
 
 
 def test_a_step_whose_process_ended_costs_that_step(monkeypatch):
-    def broken(device, sizes):
+    def broken(device, sizes, left):
         yield Outcome("correctness", "a", "ok", "fine")
         yield Outcome("correctness", "what is left of it", "failed", "pytest ended with -11: ...")
 
@@ -331,12 +341,12 @@ def test_a_run_that_is_broken_off_has_saved_what_it_had(monkeypatch, tmp_path):
         saved.append((len(found["checks"]), whole))
         (report.write if whole else report.write_data)(tmp_path, found)
 
-    def interrupted(device, sizes):
-        yield Outcome("determinism", "c", "ok", "fine")
+    def interrupted(device, sizes, left):
+        yield Outcome("graphs", "c", "ok", "fine")
         raise KeyboardInterrupt
 
     monkeypatch.setitem(run._CHECKS, "correctness", checks("a", "b"))
-    monkeypatch.setitem(run._CHECKS, "determinism", interrupted)
+    monkeypatch.setitem(run._CHECKS, "graphs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.run(
             CPU, TINY, [], ("correctness", "determinism", "graphs"), "command",
@@ -347,8 +357,8 @@ def test_a_run_that_is_broken_off_has_saved_what_it_had(monkeypatch, tmp_path):
     assert [c["name"] for c in json.loads(data.read_text())["checks"]] == ["a", "b", "c"]
     (page,) = tmp_path.glob("*.md")
     assert (
-        "**This report is incomplete: the run was broken off, or has not ended yet, in the step "
-        "determinism, before graphs.**"
+        "**This report is incomplete: the run was broken off, or has not ended yet, in the part "
+        "graphs, before determinism.**"
     ) in page.read_text()
 
 

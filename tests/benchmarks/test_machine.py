@@ -13,7 +13,7 @@ def test_what_a_run_was_made_on():
 
 
 def test_how_many_cores_are_busy(monkeypatch):
-    monkeypatch.setattr(machine.psutil, "cpu_percent", lambda interval: 50.0 * (interval == 2.0))
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 50.0 * (interval == 2.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert machine.busy_cores(seconds=2.0) == 4.0
     monkeypatch.undo()

@@ -1,8 +1,9 @@
 """On what, and how much, is checked: chosen by the environment.
 
-``LADNET_GPU_SIZES``: "quick" (the default), "full" or "tiny". ``LADNET_GPU_DEVICE``: a CUDA device,
-by default the current one; "cpu" runs the kernels that Triton's interpreter runs, where
-``TRITON_INTERPRET=1`` is set, and otherwise the reference in their place: a test of the checks.
+``LADNET_GPU_SIZES``: "quick" (the default), "full", "small" or "tiny". ``LADNET_GPU_DEVICE``: a
+CUDA device, by default the current one; "cpu" runs the kernels that Triton's interpreter runs,
+where ``TRITON_INTERPRET=1`` is set, and otherwise the reference in their place: a test of the
+checks.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class Sizes:
     Parameters
     ----------
     name : str
-        "full", "quick" or "tiny".
+        "full", "quick", "small" or "tiny".
     snippets, bags : int
         Longest bag and number of bags of the ragged checks.
     heads, head_size, features, taps : int
@@ -74,6 +74,21 @@ QUICK = Sizes(
     fp32_repeated=1024,
     memory=(8192, 16384, 32768),
 )
+#: For tools that watch every access to memory, which takes up to a hundred times as long.
+SMALL = Sizes(
+    name="small",
+    snippets=150,
+    bags=3,
+    heads=2,
+    head_size=64,
+    other_head_sizes=(),
+    features=128,
+    taps=7,
+    dtypes=(torch.bfloat16,),
+    repeats=2,
+    fp32_repeated=150,
+    memory=(256, 512, 1024),
+)
 #: For Triton's interpreter, whose bfloat16 products are wrong: it stores them as integers.
 TINY = Sizes(
     name="tiny",
@@ -89,4 +104,4 @@ TINY = Sizes(
     fp32_repeated=24,
     memory=(64, 128, 256),
 )
-BY_NAME = {sizes.name: sizes for sizes in (FULL, QUICK, TINY)}
+BY_NAME = {sizes.name: sizes for sizes in (FULL, QUICK, SMALL, TINY)}

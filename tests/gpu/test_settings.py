@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from . import settings
-from .sizes import FULL, QUICK, TINY
+from .sizes import FULL, QUICK, SMALL, TINY
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,8 @@ def _nothing_chosen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "sizes"), [("", QUICK), ("quick", QUICK), ("full", FULL), ("tiny", TINY)]
+    ("name", "sizes"),
+    [("", QUICK), ("quick", QUICK), ("full", FULL), ("small", SMALL), ("tiny", TINY)],
 )
 def test_sizes_go_by_name_and_are_quick_by_default(name, sizes, monkeypatch):
     monkeypatch.setenv(settings.SIZES, name)
@@ -25,7 +26,7 @@ def test_sizes_go_by_name_and_are_quick_by_default(name, sizes, monkeypatch):
 
 def test_sizes_that_are_none_are_answered_with_those_that_are(monkeypatch):
     monkeypatch.setenv(settings.SIZES, "huge")
-    with pytest.raises(pytest.UsageError, match="one of full, quick, tiny; got 'huge'"):
+    with pytest.raises(pytest.UsageError, match="one of full, quick, small, tiny; got 'huge'"):
         settings.chosen_sizes()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -280,14 +281,40 @@ def test_one_length_tells_no_growth():
     assert "no growth" in detail
 
 
+GRAPHED = graphs.MAKERS["ddl_loss, padded"]
+
+
+def beside(made):
+    return graphs.beside(CPU, TINY, made, "", "", stream=lambda device: nullcontext())
+
+
+@pytest.mark.parametrize("name", ["locality_attention, logit, packed", "ddl_loss, padded"])
+def test_calls_on_streams_keep_their_bits(name, reference):
+    make, layout, kind = graphs.MAKERS[name]
+    passed, found = beside(lambda device, sizes, *_: make(device, sizes, layout, kind))
+    assert passed, found
+
+
+def test_streams_that_share_memory_are_found():
+    shared = torch.zeros(3)
+
+    def make(*_):
+        x = torch.zeros(3)
+        return graphs.Captured([x], lambda: {"out": shared.add_(x).clone()}, [])
+
+    assert beside(make) == (False, "out changed in call 1 of stream 1")
+
+
 def test_a_capture_is_not_tried_while_lengths_are_looked_at(monkeypatch):
     monkeypatch.setenv("LADNET_CHECK", "1")
     with pytest.raises(Unavailable, match=r"LADNET_CHECK=1 .* unset it"):
-        graphs.capture(torch.device("cuda"), TINY, packed=False)
+        graphs.capture(torch.device("cuda"), TINY, *GRAPHED)
 
 
 def test_what_needs_a_gpu_says_so():
     with pytest.raises(Unavailable, match="CUDA"):
-        graphs.capture(CPU, TINY, packed=False)
+        graphs.capture(CPU, TINY, *GRAPHED)
+    with pytest.raises(Unavailable, match="CUDA"):
+        graphs.beside(CPU, TINY, *GRAPHED)
     with pytest.raises(Unavailable, match="CUDA"):
         memory.judge(attention.FORWARD, "additive", CPU, TINY)

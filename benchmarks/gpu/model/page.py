@@ -1,0 +1,113 @@
+"""docs/gpu-model.md: the predictions, and all that they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import jinja2
+
+from ... import report, results
+from ...vocabulary import Case
+from .. import table
+from . import attention, chips, predict
+from .chips import CHIPS, Chip
+
+PATH = Path(__file__).resolve().parents[3] / "docs" / "gpu-model.md"
+COMMAND = "python -m benchmarks.gpu model"
+#: The chips whose launches the page shows: the others differ in the speed of memory alone.
+SHOWN = tuple(chip for chip in CHIPS if not chip.name.startswith("H200"))
+#: Of our sides, those whose launches it shows.
+_SIDES = ("triton", "cuda")
+_TEMPLATES = Path(__file__).parents[2] / "templates"
+_TEMPLATE = "gpu-model.md.j2"
+
+
+def render() -> str:
+    """Return the page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - Markdown from our own numbers
+    )
+    cases = table.cases()
+    return environment.get_template(_TEMPLATE).render(
+        command=COMMAND,
+        prior_instructions=f"{attention.PRIOR_INSTRUCTIONS:g}",
+        slope_instructions=attention.SLOPE_INSTRUCTIONS,
+        launch=f"{chips.LAUNCH * 1e6:g}",
+        chips=chips_table(),
+        cases=cases_table(cases),
+        shown=[
+            (f"{chip.name}, {chip.multiprocessors} multiprocessors", launches_table(cases, chip))
+            for chip in SHOWN
+        ],
+    )
+
+
+def chips_table() -> str:
+    """Return the constants of the chips with their sources."""
+    head = ["", ", ".join(chip.name for chip in CHIPS), "Source"]
+    body = ([name, values, source] for name, values, source in chips.SOURCES)
+    return report.markdown(head, body, numbers=False)
+
+
+def cases_table(cases: Iterable[Case]) -> str:
+    """Return the predictions of cases on all chips."""
+    body = []
+    for case in cases:
+        for side in _own_sides(case, predict.SIDES):
+            found = [predict.predict(case, side, chip) for chip in CHIPS]
+            made = [p for p in found if p is not None]
+            if made:
+                cells = (f"{_us(p.seconds)} ({_us(p.floor)})" for p in made)
+                bound = next(p.bound for p in made if p.chip.startswith("H100"))
+                body.append([_name(case), report.SIDES[side], *cells, bound])
+    return report.markdown(["Case", "Side", *(chip.name for chip in CHIPS), "Bound"], body)
+
+
+def launches_table(cases: Iterable[Case], chip: Chip) -> str:
+    """Return all launches of cases on a chip."""
+    head = [
+        "Case", "Kernel", "Blocks", "At once", "Waves", "MB", "Tensor", "Exp.", "Issue", "Busy",
+        "Predicted", "Floor", "Bound",
+    ]  # fmt: skip
+    body = []
+    for case in cases:
+        for side in _own_sides(case, _SIDES):
+            for kernel, timing in predict.timings(case, side, chip):
+                kilocycles = (timing.tensor, timing.exponentials, timing.instructions)
+                body.append(
+                    [
+                        _name(case),
+                        f"{kernel.name} {kernel.config}",
+                        f"{kernel.count:,}",
+                        str(timing.resident),
+                        f"{timing.waves:.2f}",
+                        f"{kernel.bytes / 1e6:,.1f}",
+                        *(f"{cycles / 1e3:,.1f}" for cycles in kilocycles),
+                        f"{100 * timing.busy:.0f} %",
+                        _us(timing.seconds),
+                        _us(timing.floor),
+                        timing.bound,
+                    ]
+                )
+    return report.markdown(head, body)
+
+
+def _own_sides(case: Case, wanted: tuple[str, ...]) -> list[str]:
+    return [side for side in case.sides if side in wanted]
+
+
+def _name(case: Case) -> str:
+    return (
+        f"{case.op.name}, {case.variant}, {results.shape_name(dict(case.shape))}, {case.dtype_name}"
+    )
+
+
+def _us(seconds: float) -> str:
+    us = seconds * 1e6
+    return f"{us:,.0f}" if us >= 100 else f"{us:.1f}"

@@ -1,0 +1,91 @@
+"""Predictions for cases of the registry, and what a run on a GPU has beside its measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...cases import attention as attention_cases
+from ...vocabulary import Case
+from . import attention, chips, ddl, score_head
+from .band import Prior
+from .chips import Chip
+from .timing import Kernel, Timing, time_kernel
+
+#: Sides of ours that are predicted.
+SIDES = ("triton", "triton_no_prior", "triton_unsplit", "cuda")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a side of a case takes on a chip."""
+
+    op: str
+    variant: str
+    shape: dict[str, int]
+    dtype: str
+    side: str
+    chip: str
+    seconds: float
+    floor: float
+    bound: str
+    """Of the launch that takes longest."""
+    launches: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+
+def kernels(case: Case, side: str, chip: Chip) -> Sequence[Kernel]:
+    """Return the launches of a side of ours; none for operators that are not modelled."""
+    shape, backward = case.shape, case.op.name.endswith("_backward")
+    if case.op.name.startswith("attention"):
+        prior = Prior(*attention_cases.VARIANTS[case.variant])
+        B, H, T, d = (shape[axis] for axis in "BHTd")
+        call = attention.Call(
+            B,
+            H,
+            T,
+            d,
+            case.dtype,
+            Prior("none") if side.endswith("_no_prior") else prior,
+            backward,
+            splits=1 if side.endswith("_unsplit") else None,
+        )
+        return attention.kernels(call, chip)
+    if case.op.name.startswith("ddl"):
+        N, T, C = (shape[axis] for axis in "NTC")
+        return ddl.kernels(N, T, C, case.dtype, backward, chip)
+    if case.op.name.startswith("score_head"):
+        B, T, C, K = (shape[axis] for axis in "BTCK")
+        return score_head.kernels(B, T, C, K, case.dtype, backward)
+    return []
+
+
+def timings(case: Case, side: str, chip: Chip) -> list[tuple[Kernel, Timing]]:
+    """Return the launches of a side of ours with what each takes."""
+    return [(kernel, time_kernel(kernel, chip)) for kernel in kernels(case, side, chip)]
+
+
+def predict(case: Case, side: str, chip: Chip) -> Prediction | None:
+    """Return what a side of ours takes on a chip; None where the operator is not modelled."""
+    found = timings(case, side, chip)
+    if not found:
+        return None
+    longest = max((timing for _, timing in found), key=lambda timing: timing.seconds)
+    return Prediction(
+        case.op.name, case.variant, dict(case.shape), case.dtype_name, side, chip.name,
+        sum(timing.seconds for _, timing in found), sum(timing.floor for _, timing in found),
+        longest.bound, len(found),
+    )  # fmt: skip
+
+
+def predictions(cases: Iterable[Case], machine: dict[str, Any]) -> list[Prediction]:
+    """Return the predictions for all own sides of cases; none for a GPU that is not modelled."""
+    chip = chips.find(machine["processor"])
+    if chip is None:
+        return []
+    found = (predict(case, side, chip) for case in cases for side in case.sides if side in SIDES)
+    return [prediction for prediction in found if prediction is not None]
