@@ -227,9 +227,12 @@ def test_the_whole_command_runs_from_a_bare_checkout(tmp_path):
     pytest.importorskip("triton", reason="needs triton, which is in the extra [dev]")
     (tmp_path / "sitecustomize.py").write_text(BARE)
     patterns = ["score_head", "attention_forward/additive", "ddl_forward/"]
+    # Repeated calls take minutes in the interpreter; test_gpu_outcomes has them on the reference.
+    parts = [part for part in STEPS if part != "determinism"]
+    only = [word for part in parts for word in ("--only", part)]
     run = subprocess.run(
         [sys.executable, "-c", QUICKER, "--tiny", "--device", "cpu",
-         "--output", str(tmp_path / "report"), *patterns],
+         "--output", str(tmp_path / "report"), *only, *patterns],
         env={
             **os.environ,
             "TRITON_INTERPRET": "1",
@@ -243,7 +246,7 @@ def test_the_whole_command_runs_from_a_bare_checkout(tmp_path):
     (path,) = (tmp_path / "report").glob("*.json")
     found = json.loads(path.read_text())
     assert found["incomplete"] == ""
-    assert [part["part"] for part in found["parts"]] == list(STEPS)
+    assert [part["part"] for part in found["parts"]] == parts
     # Our Triton kernels were checked, and then timed beside their peers.
     statuses = {(row["op"], row["side"]): row["status"] for row in found["measurements"]}
     for op in ("attention_forward", "score_head_forward", "score_head_forward_backward"):
