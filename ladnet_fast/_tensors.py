@@ -1,4 +1,7 @@
-"""Tensors in safetensors files with a digest of every byte, which is checked when they are read."""
+"""Tensors in safetensors files with a digest of every byte, which is checked when they are read.
+
+safetensors is imported by whoever reads or writes: networks and training steps need none of it.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ._files import atomic_path
 from ._records import DamagedFileError
+
+if TYPE_CHECKING:
+    from safetensors import SafetensorError
 
 #: Entries of a file's metadata: the digest of all tensors and of all other metadata. It is there
 #: twice: if one entry's name is damaged, the file still doesn't look like one without a digest.
@@ -33,6 +38,9 @@ def save_tensors(
     OSError
         If the file can't be written, for example because the disk is full.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     path = Path(path)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {**metadata, **dict.fromkeys(DIGESTS, tensors_digest(state, metadata))}
@@ -57,6 +65,8 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
     DamagedFileError
         If the file is cut off, is no safetensors file, or differs from its digest.
     """
+    from safetensors import SafetensorError, safe_open
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist or is not a file")

@@ -61,7 +61,7 @@ class Checkpoint:
             model=model.state_dict(),
             optimizer={names[i]: dict(entries) for i, entries in state["state"].items()},
             optimizer_groups=[
-                {key: value for key, value in group.items() if key != "params"}
+                {key: _plain(value) for key, value in group.items() if key != "params"}
                 for group in state["param_groups"]
             ],
             scaler=None if scaler is None else scaler.state_dict(),
@@ -168,3 +168,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path} is damaged: what it says of the run can't be read; put a copy back, or delete "
             f"it and train again from the start: rm {shlex.quote(str(path))}"
         ) from error
+
+
+def _plain(option: Any) -> Any:
+    """Return a number that an optimiser keeps on the device, as a learning rate may be, as one."""
+    return option.item() if isinstance(option, Tensor) else option

@@ -24,17 +24,20 @@ def diagnose(
     samples: Sequence[int],
     net: LANet,
     dataset: BagDataset,
+    *,
+    broken: Sequence[str] | None = None,
 ) -> str:
     """Say which term, weights or videos are not finite.
 
-    ``scores``, (T,) of each bag, belong to the ``samples`` of ``dataset``.
+    ``scores``, (T,) of each bag, belong to the ``samples`` of ``dataset``. ``broken`` names the
+    weights that were not finite when the losses were computed; None: those that aren't now.
     """
     names = ("mil", "ranking", "alignment")
     bad_terms = [name for name in names if not math.isfinite(getattr(terms, name).item())]
     what = f"the loss is not finite ({', '.join(bad_terms) or 'the sum of its terms'})"
-    broken = broken_weights(net)
-    if broken:
-        return f"{what}: the step before made the weights {broken} non-finite"
+    weights = broken_weights(net) if broken is None else first_few(broken)
+    if weights:
+        return f"{what}: the step before made the weights {weights} non-finite"
     rows = [row for row, bag in enumerate(scores) if not torch.isfinite(bag).all()]
     if rows:
         videos = [dataset.videos[dataset.samples[samples[row]][0]].name for row in rows]
@@ -47,6 +50,7 @@ def diagnose(
 
 def broken_weights(net: LANet) -> str:
     """Name the entries of the state dict that are not finite; empty if all are."""
-    return first_few(
-        [name for name, entry in net.state_dict().items() if not entry.isfinite().all()]
-    )
+    state = net.state_dict()
+    # Read back together: a GPU is waited for once.
+    sound = torch.stack([entry.isfinite().all() for entry in state.values()]).tolist()
+    return first_few([name for name, whole in zip(state, sound, strict=True) if not whole])

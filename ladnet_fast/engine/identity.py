@@ -59,12 +59,14 @@ def fingerprint(dataset: BagDataset, held_out: Sequence[Video]) -> str:
 
 def check_same_run(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Compare what a checkpoint says of its run with the run that wants to go on from it."""
+    # A run of an earlier version did what is now an option's default.
+    defaults = Config().as_dict()
+    then = {name: {**defaults[name], **saved["config"][name]} for name in now["config"]}
     different = [
-        f"{section}.{key}: {saved['config'][section].get(key)!r} then, {value!r} now"
+        f"{section}.{key}: {then[section][key]!r} then, {value!r} now"
         for section, options in now["config"].items()
         for key, value in options.items()
-        if saved["config"][section].get(key) != value
-        and not (section == "training" and key in _FREE)
+        if then[section][key] != value and not (section == "training" and key in _FREE)
     ]
     if saved["videos"] != now["videos"]:
         different.append("the training or held-out videos")

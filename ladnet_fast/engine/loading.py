@@ -94,6 +94,8 @@ class BatchLoading:
             num_processes=1,
             process_index=0,
             put_on_device=True,
+            # Copies from pinned memory: the host need not wait for them.
+            non_blocking=self._device.type == "cuda",
         )
 
 

@@ -21,13 +21,16 @@ from ..data._arrays import hdf5_kept_open
 from ..data.batch_reader import PackedBatch, from_pack
 from ..data.memory_limit import MemoryLimit
 from ..nn import LANet
+from .captured import CapturedStep, CudaGraphs, check_capturable
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from .coercion import ConfigError
 from .config import Config
 from .divergence import TrainingDivergedError, broken_weights, diagnose
 from .evaluation import GroundTruth
 from .identity import check_classes, check_same_run, fingerprint, with_widths
+from .late_reading import LateReading
 from .loading import BatchLoading, memory_for
+from .loss_log import TERMS, LossLog, Place
 from .process import seed_step
 from .reporting import EpochRecord, Plan, Reporter, StepRecord
 from .run_folder import CHECKPOINT as CHECKPOINT
@@ -35,10 +38,9 @@ from .run_folder import RunFolder, record_as_dict, record_from_dict
 from .run_info import write_run_info
 from .scoring import Scores, score_video
 from .sections import TrainingConfig
+from .step import Evidence, TrainingStep
 from .trained_on import training_origin
 from .validation import KeptVideos, Validator
-
-_TERMS = ("total", "mil", "ranking", "alignment")
 
 SelectedBy = Literal["validation", "test", "last"]
 
@@ -107,12 +109,10 @@ class TrainingRun:
         torch.manual_seed(training.seed)
         self.net = self.config.model.build()
         self.criterion = self.config.loss.build()
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=training.lr, weight_decay=training.weight_decay)
-        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
+        self._make_step()
         # How far the run is: epochs done, steps done in the next one, and the sums of its terms.
         self.epochs_done = self.steps_done = self.global_step = 0
-        self.sums = dict.fromkeys(_TERMS, 0.0)
+        self.sums = dict.fromkeys(TERMS, 0.0)
         self.history: list[EpochRecord] = []
         self.best: dict[str, Any] = {"epoch": 0, "value": None}
         self._best_weights: dict[str, Tensor] = {}  # on the CPU; empty before there is a best epoch
@@ -121,6 +121,40 @@ class TrainingRun:
             "videos": fingerprint(self.dataset, held_out),
             "processes": accelerator.num_processes,
         }
+
+    def _make_step(self) -> None:
+        training, accelerator = self.config.training, self.accelerator
+        device = accelerator.device
+        options: dict[str, Any] = {}
+        # A graph repeats launches as they are: what changes must be read from the device.
+        self._lr: Tensor | None = None
+        if training.cuda_graph:
+            check_capturable(training, device, accelerator.num_processes)
+            self._lr = torch.zeros((), dtype=torch.float32, device=device)
+            options = {"fused": True, "capturable": device.type == "cuda"}
+        optimizer = torch.optim.Adam(
+            [p for p in self.net.parameters() if p.requires_grad],
+            lr=training.lr,
+            weight_decay=training.weight_decay,
+            **options,
+        )
+        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
+        reading = LateReading(device)
+        self._losses = LossLog(reading, self._wrong_loss, self._tell)
+        self._step = TrainingStep(
+            accelerator, self.model, self.net, self.criterion, self.optimizer,
+            accumulate=training.accumulate, clip_norm=training.clip_norm,
+            look_at_weights=reading.lag > 0 or training.cuda_graph,
+        )  # fmt: skip
+        self._captured: CapturedStep | None = None
+        if training.cuda_graph:
+            self._captured = CapturedStep(
+                self._whole_step,
+                CudaGraphs(device),
+                (training.batch_size, self.dataset.size, self.dataset.feature_dim),
+                self.dataset.query_dim,
+                device,
+            )
 
     def prepare(
         self, resume: bool, command: Sequence[str] | None, source: Mapping[str, Any] | None
@@ -156,8 +190,10 @@ class TrainingRun:
         training = self.config.training
         while self.epochs_done < training.epochs and not self._is_exhausted():
             lr = learning_rate(training, self.epochs_done)
+            if self._lr is not None:
+                self._lr.fill_(lr)
             for group in self.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr if self._lr is None else self._lr
             with hdf5_kept_open():
                 self._steps(lr)
                 self._finish_epoch(lr)
@@ -183,50 +219,51 @@ class TrainingRun:
         ]
         loader = self._loading.loader([samples for *_, samples in todo])
         self.model.train()
-        means = dict.fromkeys(_TERMS, 0.0)
         for batch, (step, part, parts, samples) in zip(loader, todo, strict=True):
             seed_step(training.seed, epoch, step, part, self.accelerator.process_index)
-            values = self._part(batch, parts, step, samples)
-            means = {name: means[name] + values[name] / parts for name in _TERMS}
+            self._part(batch, Place(epoch, step, part, parts, samples, self.global_step + 1, lr))
             if part + 1 < parts:
                 continue
-            self.sums = {name: self.sums[name] + means[name] for name in _TERMS}
             self.steps_done, self.global_step = step + 1, self.global_step + 1
-            self.reporter.step(StepRecord(epoch + 1, step + 1, self.global_step, **means, lr=lr))
-            means = dict.fromkeys(_TERMS, 0.0)
+            self._losses.tell()
             every = training.checkpoint_steps
             if every is not None and self.global_step % every == 0 and step + 1 < len(plan):
                 self._checkpoint()
 
-    def _part(
-        self, batch: Batch | PackedBatch, parts: int, step: int, samples: Sequence[int]
-    ) -> dict[str, float]:
-        training, accelerator = self.config.training, self.accelerator
-        with accelerator.accumulate(self.model):
-            if isinstance(batch, PackedBatch):
-                offsets = batch.cu_seqlens
-                out = self.model(batch.features, query=batch.query, cu_seqlens=offsets)
-                terms = self.criterion(*(o[0] for o in out), batch.labels, cu_seqlens=offsets)
-            else:
-                lengths = batch.lengths
-                out = self.model(batch.features, lengths=lengths, query=batch.query)
-                terms = self.criterion(out.scores, out.features, batch.labels, lengths=lengths)
-            # The mean over processes: a NaN in one stops all.
-            values = accelerator.reduce(torch.stack([t.detach() for t in terms]), "mean").tolist()
-            if not all(map(math.isfinite, values)):
-                bags = _bags(batch, out.scores.detach())
-                culprit = diagnose(terms, bags, samples, self.net, self.dataset)
-                raise self._diverged(step + 1, culprit)
-            # Accelerate divides by the number of parts that a whole batch has.
-            accelerator.backward(terms.total * (training.accumulate / parts))
-            if training.clip_norm is not None and accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(self.model.parameters(), training.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        return dict(zip(_TERMS, values, strict=True))
+    def _part(self, batch: Batch | PackedBatch, place: Place) -> None:
+        with self.accelerator.accumulate(self.model):
+            if self._captured is not None and isinstance(batch, Batch):
+                self._losses.add(place, self._captured(batch))
+                return
+            total, evidence = self._step.losses(batch)
+            # On the CPU it is read at once: a step that goes wrong leaves the weights as they are.
+            self._losses.add(place, evidence)
+            self._step.descend(total, place.parts)
+
+    def _whole_step(self, batch: Batch) -> Evidence:
+        total, evidence = self._step.losses(batch)
+        self._step.descend(total, parts=1)
+        return evidence
+
+    def _wrong_loss(
+        self, place: Place, evidence: Evidence, peaks: list[float] | None
+    ) -> TrainingDivergedError:
+        # Later steps may have changed the weights since: then their peaks are known.
+        broken = None if peaks is None else self._step.broken(peaks)
+        culprit = diagnose(
+            evidence.terms, evidence.bags(), place.samples, self.net, self.dataset, broken=broken
+        )
+        return self._diverged(place.step + 1, culprit)
+
+    def _tell(self, place: Place, means: Mapping[str, float]) -> None:
+        self.sums = {name: self.sums[name] + means[name] for name in TERMS}
+        self.reporter.step(
+            StepRecord(place.epoch + 1, place.step + 1, place.global_step, **means, lr=place.lr)
+        )
 
     def _finish_epoch(self, lr: float) -> None:
         training = self.config.training
+        self._losses.finish()
         self._check_weights()
         self.epochs_done += 1
         last = self.epochs_done == training.epochs
@@ -250,7 +287,7 @@ class TrainingRun:
             best=best,
         )
         self.history.append(record)
-        self.steps_done, self.sums = 0, dict.fromkeys(_TERMS, 0.0)
+        self.steps_done, self.sums = 0, dict.fromkeys(TERMS, 0.0)
         every = training.checkpoint_steps
         exhausted = self._is_exhausted()
         due = (
@@ -291,6 +328,7 @@ class TrainingRun:
         return {name: scores for share in gather_object([mine]) for name, scores in share.items()}
 
     def _checkpoint(self) -> None:
+        self._losses.finish()
         self._check_weights()
         if not self.accelerator.is_main_process:
             return
@@ -364,12 +402,6 @@ class TrainingRun:
             f"Lower training.lr, set training.clip_norm, or train without mixed precision. The "
             f"last good state is kept in {self.folder.path}"
         )
-
-
-def _bags(batch: Batch | PackedBatch, scores: Tensor) -> list[Tensor]:
-    if isinstance(batch, PackedBatch):
-        return list(scores[0].split(batch.cu_seqlens.diff().tolist()))
-    return list(scores)
 
 
 def _sigma(net: LANet) -> tuple[float, ...] | None:

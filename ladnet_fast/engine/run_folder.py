@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from .._files import remove_leftovers
 from .._locks import folder_lock
 from .._outputs import check_outputs, place_of
@@ -196,6 +194,8 @@ def _says(path: Path, config: Config) -> bool:
 
 def _is_of_an_earlier_version(checkpoint: Path) -> bool:
     """Tell whether a run was written before files had records: its checkpoint has no digest."""
+    from safetensors import SafetensorError, safe_open
+
     if not checkpoint.is_file():
         return False
     try:

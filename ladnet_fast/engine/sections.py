@@ -152,6 +152,9 @@ class TrainingConfig:
         Autocast of forward and backward.
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU if there is one.
+    cuda_graph : bool
+        Capture the step of a full batch, padded to ``snippets``, in a CUDA graph and replay it: one
+        launch instead of hundreds. Needs an NVIDIA GPU, one process and batches of one shape.
     seed : int
         Seed of weights, order and dropout.
     deterministic : bool
@@ -210,6 +213,7 @@ class TrainingConfig:
     checkpoint_every: int = 1
     checkpoint_steps: int | None = None
     token_budget: int | None = None
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         _coerce_all(self, "training")
@@ -254,6 +258,24 @@ class TrainingConfig:
                 f"training.accumulate must divide training.batch_size = {self.batch_size}; "
                 f"got {self.accumulate}"
             )
+        if self.cuda_graph:
+            self._check_capturable()
+
+    def _check_capturable(self) -> None:
+        """Refuse what a graph, which repeats the same launches, can't hold."""
+        for name, allowed in (
+            ("token_budget", (None,)),
+            ("sampling", ("linspace", "bins")),
+            ("accumulate", (1,)),
+            ("mixed_precision", ("no", "bf16")),  # fp16's loss scale is looked at on the host
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                wanted = " or ".join("not set" if v is None else str(v) for v in allowed)
+                raise ConfigError(
+                    f"training.{name} must be {wanted} with training.cuda_graph=true, which needs "
+                    f"every step to be the same; got {value}"
+                )
 
 
 def _coerce_all(section: ModelConfig | LossConfig | TrainingConfig, name: str) -> None:

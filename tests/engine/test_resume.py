@@ -112,6 +112,23 @@ def test_other_options_or_videos_are_refused(
         train(config.replace(training={"epochs": 2}), videos, run_dir=run, resume=True)
 
 
+def test_a_run_from_before_an_option_was_there_goes_on_with_its_default(
+    make_videos: MakeVideos, config: Config, tmp_path: Path
+) -> None:
+    videos, path = make_videos(), tmp_path / "run" / "checkpoint.safetensors"
+    train(config, videos, run_dir=path.parent)
+    earlier = load_checkpoint(path)
+    del earlier.progress["config"]["training"]["cuda_graph"]
+    earlier.save(path)
+    longer = config.replace(training={"epochs": 4})
+    assert len(train(longer, videos, run_dir=path.parent, resume=True).history) == 4
+    del earlier.progress["config"]["training"]["balanced"]
+    earlier.save(path)
+    other = longer.replace(training={"balanced": True})
+    with pytest.raises(CheckpointError, match=r"training\.balanced: False then, True now"):
+        train(other, videos, run_dir=path.parent, resume=True)
+
+
 def test_resume_without_a_checkpoint_starts_afresh(
     make_videos: MakeVideos, config: Config, tmp_path: Path
 ) -> None:

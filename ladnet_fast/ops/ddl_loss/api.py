@@ -169,7 +169,9 @@ def ddl_loss(
         )
         mil, ranking, alignment = terms.unbind()
     if alignment_form == "correlation":
-        with torch.autocast(scores.device.type, enabled=False):
+        # The meta device has no autocast, and naming it is an error.
+        kind = "cpu" if scores.device.type == "meta" else scores.device.type
+        with torch.autocast(kind, enabled=False):
             alignment = correlation_loss(scores, features, lengths, cu_seqlens, detach)
     total = mil + ranking_weight * ranking + alignment_weight * alignment
     return DDLTerms(total, mil, ranking, alignment)
