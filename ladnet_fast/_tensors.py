@@ -39,7 +39,6 @@ def save_tensors(
         If the file can't be written, for example because the disk is full.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     path = Path(path)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -51,6 +50,15 @@ def save_tensors(
         except SafetensorError as error:
             raise _os_error(error, path) from error
         temporary.chmod(mode)  # safetensors makes files that only their owner can read
+
+
+def save_file(
+    tensors: Mapping[str, Tensor], path: str | os.PathLike[str], *, metadata: Mapping[str, str]
+) -> None:
+    """Write a file by safetensors, as its function of this name does."""
+    from safetensors.torch import save_file
+
+    save_file(dict(tensors), path, metadata=dict(metadata))
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:

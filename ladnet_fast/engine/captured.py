@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..data import Batch
 from .coercion import ConfigError
-from .sections import TrainingConfig
 from .step import Evidence
 
 #: Steps that are done without a graph first: they load kernels, and make the optimiser's state.
@@ -143,10 +142,10 @@ class CapturedStep:
         return self._step(self._inputs)
 
 
-def check_capturable(training: TrainingConfig, device: torch.device, processes: int) -> None:
+def check_capturable(device: torch.device, processes: int) -> None:
     """Refuse ``training.cuda_graph`` where a step can't be captured.
 
-    Options that exclude each other are refused when a `TrainingConfig` is made.
+    Options that exclude each other are refused when a `TrainingConfig` is made of them.
 
     Raises
     ------

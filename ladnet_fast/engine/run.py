@@ -21,7 +21,6 @@ from ..data._arrays import hdf5_kept_open
 from ..data.batch_reader import PackedBatch, from_pack
 from ..data.memory_limit import MemoryLimit
 from ..nn import LANet
-from .captured import CapturedStep, CudaGraphs, check_capturable
 from .checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from .coercion import ConfigError
 from .config import Config
@@ -38,7 +37,8 @@ from .run_folder import RunFolder, record_as_dict, record_from_dict
 from .run_info import write_run_info
 from .scoring import Scores, score_video
 from .sections import TrainingConfig
-from .step import Evidence, TrainingStep
+from .step import Evidence
+from .stepping import Stepper
 from .trained_on import training_origin
 from .validation import KeptVideos, Validator
 
@@ -109,7 +109,12 @@ class TrainingRun:
         torch.manual_seed(training.seed)
         self.net = self.config.model.build()
         self.criterion = self.config.loss.build()
-        self._make_step()
+        reading = LateReading(accelerator.device)
+        self._losses = LossLog(reading, self._wrong_loss, self._tell)
+        self._stepper = Stepper(
+            accelerator, self.net, self.criterion, training, self.dataset, late=reading.lag > 0
+        )
+        self.model, self.optimizer = self._stepper.model, self._stepper.optimizer
         # How far the run is: epochs done, steps done in the next one, and the sums of its terms.
         self.epochs_done = self.steps_done = self.global_step = 0
         self.sums = dict.fromkeys(TERMS, 0.0)
@@ -121,40 +126,6 @@ class TrainingRun:
             "videos": fingerprint(self.dataset, held_out),
             "processes": accelerator.num_processes,
         }
-
-    def _make_step(self) -> None:
-        training, accelerator = self.config.training, self.accelerator
-        device = accelerator.device
-        options: dict[str, Any] = {}
-        # A graph repeats launches as they are: what changes must be read from the device.
-        self._lr: Tensor | None = None
-        if training.cuda_graph:
-            check_capturable(training, device, accelerator.num_processes)
-            self._lr = torch.zeros((), dtype=torch.float32, device=device)
-            options = {"fused": True, "capturable": device.type == "cuda"}
-        optimizer = torch.optim.Adam(
-            [p for p in self.net.parameters() if p.requires_grad],
-            lr=training.lr,
-            weight_decay=training.weight_decay,
-            **options,
-        )
-        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
-        reading = LateReading(device)
-        self._losses = LossLog(reading, self._wrong_loss, self._tell)
-        self._step = TrainingStep(
-            accelerator, self.model, self.net, self.criterion, self.optimizer,
-            accumulate=training.accumulate, clip_norm=training.clip_norm,
-            look_at_weights=reading.lag > 0 or training.cuda_graph,
-        )  # fmt: skip
-        self._captured: CapturedStep | None = None
-        if training.cuda_graph:
-            self._captured = CapturedStep(
-                self._whole_step,
-                CudaGraphs(device),
-                (training.batch_size, self.dataset.size, self.dataset.feature_dim),
-                self.dataset.query_dim,
-                device,
-            )
 
     def prepare(
         self, resume: bool, command: Sequence[str] | None, source: Mapping[str, Any] | None
@@ -190,10 +161,7 @@ class TrainingRun:
         training = self.config.training
         while self.epochs_done < training.epochs and not self._is_exhausted():
             lr = learning_rate(training, self.epochs_done)
-            if self._lr is not None:
-                self._lr.fill_(lr)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr if self._lr is None else self._lr
+            self._stepper.set_learning_rate(lr)
             with hdf5_kept_open():
                 self._steps(lr)
                 self._finish_epoch(lr)
@@ -231,25 +199,13 @@ class TrainingRun:
                 self._checkpoint()
 
     def _part(self, batch: Batch | PackedBatch, place: Place) -> None:
-        with self.accelerator.accumulate(self.model):
-            if self._captured is not None and isinstance(batch, Batch):
-                self._losses.add(place, self._captured(batch))
-                return
-            total, evidence = self._step.losses(batch)
-            # On the CPU it is read at once: a step that goes wrong leaves the weights as they are.
-            self._losses.add(place, evidence)
-            self._step.descend(total, place.parts)
-
-    def _whole_step(self, batch: Batch) -> Evidence:
-        total, evidence = self._step.losses(batch)
-        self._step.descend(total, parts=1)
-        return evidence
+        self._stepper(batch, place.parts, lambda evidence: self._losses.add(place, evidence))
 
     def _wrong_loss(
         self, place: Place, evidence: Evidence, peaks: list[float] | None
     ) -> TrainingDivergedError:
         # Later steps may have changed the weights since: then their peaks are known.
-        broken = None if peaks is None else self._step.broken(peaks)
+        broken = None if peaks is None else self._stepper.broken(peaks)
         culprit = diagnose(
             evidence.terms, evidence.bags(), place.samples, self.net, self.dataset, broken=broken
         )

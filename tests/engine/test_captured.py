@@ -18,11 +18,11 @@ from ladnet_fast.engine import (
     Reporter,
     TrainingDivergedError,
     load_checkpoint,
+    stepping,
     train,
 )
-from ladnet_fast.engine import run as engine_run
 from ladnet_fast.engine.captured import CapturedStep, Recorder, Recording, check_capturable
-from ladnet_fast.engine.sections import TrainingConfig
+from ladnet_fast.engine.run import learning_rate
 from ladnet_fast.engine.step import Evidence
 from ladnet_fast.functional import DDLTerms
 
@@ -65,8 +65,8 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Tape]], list[T
             made.append(kind(device))
             return made[-1]
 
-        monkeypatch.setattr(engine_run, "check_capturable", lambda *_: None)
-        monkeypatch.setattr(engine_run, "CudaGraphs", make)
+        monkeypatch.setattr(stepping, "check_capturable", lambda *_: None)
+        monkeypatch.setattr(stepping, "CudaGraphs", make)
         return made
 
     return use
@@ -115,9 +115,7 @@ def test_a_captured_run_that_is_cut_goes_on_to_the_same_weights(
     train(config, videos, run_dir=tmp_path / "cut", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     (group,) = load_checkpoint(tmp_path / "cut" / "checkpoint.safetensors").optimizer_groups
-    assert json.loads(json.dumps(group["lr"])) == pytest.approx(
-        engine_run.learning_rate(config.training, 3)
-    )
+    assert json.loads(json.dumps(group["lr"])) == pytest.approx(learning_rate(config.training, 3))
 
 
 def test_captured_training_is_adam_on_the_same_batches(
@@ -243,9 +241,9 @@ def test_capture_needs_one_process_on_a_gpu_without_checks(
         train(captured, make_videos(), run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     gpu = torch.device("cuda", 0)
-    check_capturable(TrainingConfig(cuda_graph=True), gpu, 1)
+    check_capturable(gpu, 1)
     with pytest.raises(ConfigError, match="needs one process; got 2"):
-        check_capturable(TrainingConfig(cuda_graph=True), gpu, 2)
+        check_capturable(gpu, 2)
     monkeypatch.setenv("LADNET_CHECK", "1")
     with pytest.raises(ConfigError, match="LADNET_CHECK=1"):
-        check_capturable(TrainingConfig(cuda_graph=True), gpu, 1)
+        check_capturable(gpu, 1)

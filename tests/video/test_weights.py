@@ -285,7 +285,7 @@ def test_a_full_disk_is_reported_with_the_folder(
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(weights, "download_source_archive", lambda *_: published)
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr(_tensors, "save_file", full)
     with pytest.raises(WeightsError, match=r"can't keep .*cache: .*No space left.*LADNET_CACHE"):
         weights.load_pretrained(tmp_path / "cache")
     assert contents(tmp_path / "cache") == []
