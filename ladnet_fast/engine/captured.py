@@ -131,6 +131,8 @@ class CapturedStep:
     def _recorded(self) -> Recording:
         try:
             return self._recorder.record(self._body)
+        except torch.OutOfMemoryError:
+            raise  # says itself what is wrong
         except RuntimeError as error:
             raise ConfigError(
                 f"training.cuda_graph=true, but the step can't be captured: {error}. The reference "

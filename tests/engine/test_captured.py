@@ -206,14 +206,24 @@ def test_batches_of_another_size_are_done_as_they_are() -> None:
     assert call(a_batch(1.0, snippets=2)).scores.shape == (2, 3)
 
 
-def test_a_step_that_can_not_be_recorded_is_refused_with_the_remedy() -> None:
+@pytest.mark.parametrize(
+    ("problem", "kind", "message"),
+    [
+        (RuntimeError("not permitted"), ConfigError, r"cuda_graph=true.*not permitted.*leave the"),
+        (torch.OutOfMemoryError("no memory"), torch.OutOfMemoryError, r"^no memory$"),
+    ],
+    ids=["host-read", "out-of-memory"],
+)
+def test_a_step_that_can_not_be_recorded_is_refused_with_the_remedy(
+    problem: Exception, kind: type[Exception], message: str
+) -> None:
     class Failing(Tape):
         def record(self, body: Callable[[], Evidence]) -> Recording:
-            raise RuntimeError("operation not permitted when stream is capturing")
+            raise problem
 
     failing: Recorder = Failing(CPU)
     call = CapturedStep(step_with(lambda: 1.0), failing, (2, 3, 1), None, CPU, warm_ups=0)
-    with pytest.raises(ConfigError, match=r"cuda_graph=true.*not permitted.*leave the option out"):
+    with pytest.raises(kind, match=message):
         call(a_batch(1.0))
 
 
