@@ -37,5 +37,8 @@ ENGINES = ("torch", "compile", "openvino", "auto")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 """Precision of features as options say it, and as records and PyTorch call it."""
 
+SCORING_PRECISIONS = ("fp32", "bf16")
+"""Precision in which a network scores features."""
+
 PRECISION_OPTIONS = {name: option for option, name in PRECISIONS.items()}
 """The reverse: options by the names of records and of PyTorch."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .._choices import MAX_SNIPPETS
+from .._choices import MAX_SNIPPETS, SCORING_PRECISIONS
 from . import _failures, _score_report, _shards
 from . import _options as opt
 from . import _score_outcome as each
@@ -100,6 +100,13 @@ def command(
         int,
         typer.Option(min=1, help="Most snippets, counted over crops, that are scored at once."),
     ] = MAX_SNIPPETS,
+    scoring_precision: Annotated[
+        str,
+        typer.Option(
+            help="In which the model scores: fp32, or bf16, where the device is faster in it "
+            "(docs/training.md says what it costs). --precision is that of features."
+        ),
+    ] = "fp32",
     report: Annotated[
         bool,
         typer.Option(
@@ -171,6 +178,11 @@ def command(
             "the same command once more when all parts are done, as one process without --shard: "
             "it finds the scores and writes the rest"
         )
+    if scoring_precision not in SCORING_PRECISIONS:
+        raise typer.BadParameter(
+            f"--scoring-precision must be one of {', '.join(SCORING_PRECISIONS)}; "
+            f"got {scoring_precision!r}"
+        )
     on = _shards.own_device(opt.chosen_device(device))
     extractor = named_extractor(extractor_name, device=on, engine=engine, precision=precision)
     listener = None if sound is None else named_sound(sound, device=on)
@@ -188,7 +200,7 @@ def command(
         shades = _truth(found, truth)
     if out.exists():
         output_folder(out)
-    folder = ScoreFolder(out, net, overwrite=overwrite)
+    folder = ScoreFolder(out, net, overwrite=overwrite, precision=scoring_precision)
     read = [*inputs, *([] if gt is None else [gt]), *lists.files()]
     read += [model, *(model / name for name in ("model.safetensors", "config.yaml"))]
     for note in found.notes:
@@ -229,6 +241,7 @@ def command(
             "model": str(model.resolve()),
             "inputs": [str(path.resolve()) for path in inputs],
             "device": on,
+            "scoring_precision": scoring_precision,
         }
         if found.footage:
             extra |= {"engine": engine, "precision": precision, "fps": fps}

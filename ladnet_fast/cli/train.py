@@ -81,7 +81,11 @@ def command(
         str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_OFTEN)
     ] = None,
     mixed_precision: Annotated[
-        str | None, typer.Option(help="no, bf16 or fp16.", rich_help_panel=_OFTEN)
+        str | None,
+        typer.Option(
+            help="Autocast of forward and backward: no (fp32), bf16 or fp16.",
+            rich_help_panel=_OFTEN,
+        ),
     ] = None,
     select_on_test: Annotated[
         bool,

@@ -273,8 +273,11 @@ class TrainingRun:
             )
 
     def _score(self, model: LANet, videos: Sequence[Video]) -> Mapping[str, Scores]:
+        precision = "bf16" if self.config.training.mixed_precision == "bf16" else "fp32"
         mine = {
-            video.name: score_video(model, video, crops=self._held_out.crops(video))
+            video.name: score_video(
+                model, video, crops=self._held_out.crops(video), precision=precision
+            )
             for video in videos[self.accelerator.process_index :: self.accelerator.num_processes]
         }
         if self.accelerator.num_processes == 1:

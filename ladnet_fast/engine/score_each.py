@@ -78,7 +78,7 @@ def score_each(
     found : Inputs
         From `find_inputs`.
     folder : ScoreFolder
-        Where the scores go; made for ``net``.
+        Where the scores go, and in which precision they are computed; made for ``net``.
     read : iterable of path-like
         More files that must not be written over: lists, ground truth, weights.
     plots : bool
@@ -224,7 +224,9 @@ def _score(
         reused = scores is not None
         if scores is None:
             with memory_errors("score fewer snippets at once (--max-snippets), or cut the video"):
-                scores = score_video(net, video, max_snippets=max_snippets)
+                scores = score_video(
+                    net, video, max_snippets=max_snippets, precision=folder.precision
+                )
     except (ValueError, OSError, NotEnoughMemoryError) as error:
         return UnscoredVideo(video.name, str(error))
     if not reused:  # outside of the above: a folder that can't be written to ends everything

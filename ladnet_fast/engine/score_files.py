@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import __version__
+from .._choices import SCORING_PRECISIONS
 from .._outputs import OutputError
 from .._records import (
     DamagedFileError,
@@ -23,6 +24,7 @@ from .._records import (
     wrote,
 )
 from .._tensors import tensors_digest
+from .._values import choice
 from ..data import FeatureSource, Video
 from ..nn import LANet
 from ..ops._impl import requested
@@ -36,9 +38,9 @@ KINDS = (KIND, PLOT)
 class ScoreFolder:
     """The scores of one network in a folder.
 
-    Every file has a record of what it was made from: the network's weights, the implementation, and
-    the feature files with their sizes, times and hashes. Scores that would come out the same are
-    not computed again.
+    Every file has a record of what it was made from: the network's weights, implementation and
+    precision, and the feature files with their sizes, times and hashes. Scores that would come out
+    the same are not computed again.
 
     Parameters
     ----------
@@ -48,12 +50,20 @@ class ScoreFolder:
         In evaluation mode, on the device where it will run.
     overwrite : bool
         Compute everything again, whoever wrote what is there.
+    precision : {"fp32", "bf16"}
+        In which the scores are computed; see `score_video`.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], model: LANet, *, overwrite: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        model: LANet,
+        *,
+        overwrite: bool = False,
+        precision: str = "fp32",
     ) -> None:
         self.folder, self.overwrite = Path(folder), overwrite
+        self.precision = choice("precision", precision, SCORING_PRECISIONS)
         self._network = {
             "version": __version__,
             "weights": tensors_digest(model.state_dict(), {"network": repr(model)}),
@@ -61,6 +71,8 @@ class ScoreFolder:
             "device": next(model.parameters()).device.type,
             "torch": torch.__version__,
         }
+        if precision != "fp32":  # records of earlier versions have no such entry
+            self._network["precision"] = precision
 
     def files(self, name: str, *, plot: bool) -> list[Path]:
         """Return the files that the scores of the video ``name`` are written to."""

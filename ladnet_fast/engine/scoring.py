@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._choices import MAX_SNIPPETS
+from .._choices import MAX_SNIPPETS, SCORING_PRECISIONS
 from .._records import record_text, recorded, verify
 from .._times import clock
+from .._values import choice
 from .._values import path as checked_path
 from ..data import Crop, DataError, Video, count_crops, iter_crops, num_snippets
 from ..data._arrays import hdf5_kept_open
@@ -37,6 +38,7 @@ def score_video(
     *,
     max_snippets: int = MAX_SNIPPETS,
     crops: Sequence[Crop] | None = None,
+    precision: str = "fp32",
 ) -> Scores:
     """Score every snippet of a video at its full length.
 
@@ -51,6 +53,9 @@ def score_video(
         memory is bounded by this or by one crop of the video, whichever is larger.
     crops : sequence of Crop, optional
         All crops of the video as `iter_crops` yields them, where they have been read already.
+    precision : {"fp32", "bf16"}
+        "bf16" computes the embeddings under autocast, and the scores from them in float32. The
+        scores differ by some thousandths (docs/training.md has them).
 
     Returns
     -------
@@ -60,12 +65,14 @@ def score_video(
     Raises
     ------
     ValueError
-        If the features don't fit the network, or a score is not finite; names the video.
+        If an argument is not allowed, the features don't fit the network, or a score is not finite;
+        names the argument or the video.
     DataError, FileNotFoundError
         From a feature file.
     """
     if max_snippets < 1:
         raise ValueError(f"max_snippets must be at least 1; got {max_snippets}")
+    choice("precision", precision, SCORING_PRECISIONS)
     training = model.training
     model.eval()
     try:
@@ -73,7 +80,8 @@ def score_video(
         with torch.inference_mode(), hdf5_kept_open():
             count = count_crops(video) if crops is None else len(crops)
             for features, query in _crop_batches(model, video, max_snippets, crops, count):
-                scores = model(features, query=query).scores.double().sum(0).cpu().numpy()
+                rows = _scored(model, features, query, precision)
+                scores = rows.double().sum(0).cpu().numpy()
                 total = scores if total is None else total + scores
     finally:
         model.train(training)
@@ -93,6 +101,7 @@ def score_videos(
     videos: Sequence[Video],
     *,
     max_snippets: int = MAX_SNIPPETS,
+    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> dict[str, Scores]:
     """Score several videos; see `score_video`. Returns name -> scores, in their order."""
@@ -100,10 +109,23 @@ def score_videos(
     for done, video in enumerate(videos):
         if progress is not None:
             progress(video.name, done, len(videos))
-        scores[video.name] = score_video(model, video, max_snippets=max_snippets)
+        scores[video.name] = score_video(
+            model, video, max_snippets=max_snippets, precision=precision
+        )
     if progress is not None:
         progress("", len(videos), len(videos))
     return scores
+
+
+def _scored(model: LANet, features: Tensor, query: Tensor | None, precision: str) -> Tensor:
+    if precision == "fp32":
+        return model(features, query=query).scores
+    kind = features.device.type
+    with torch.autocast(kind, dtype=torch.bfloat16):
+        embeddings = model(features, query=query).features
+    # Near 1 a bfloat16 has 8 bits: many snippets would have one score.
+    with torch.autocast(kind, enabled=False):
+        return model._score(embeddings.float())
 
 
 def _crop_batches(

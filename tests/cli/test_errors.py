@@ -67,6 +67,10 @@ def test_bad_data_gives_one_message_and_status_1(
             "score {csv} --model m --precision fp8",
             "--precision must be one of fp32, bf16, fp16, int8",
         ),
+        (
+            "score {csv} --model m --scoring-precision int8",
+            "--scoring-precision must be one of fp32, bf16; got 'int8'",
+        ),
     ],
 )
 def test_bad_usage_gives_status_2(run: Run, manifest: Path, arguments: str, message: str) -> None:

@@ -179,6 +179,24 @@ def test_another_model_scores_again(
     assert not np.array_equal(np.load(out / "clip.npy"), first)
 
 
+def test_another_precision_scores_again_and_is_written_down(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    clip, out = features(tmp_path / "f" / "clip.npy", rows=40), tmp_path / "s"
+    found = []
+    for precision in ("fp32", "bf16", "bf16"):
+        result = run(
+            "score", clip, "--model", trained, "--out", out, "--no-plots",
+            "--scoring-precision", precision,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert json.loads((out / "run.json").read_text())["scoring_precision"] == precision
+        found.append((np.load(out / "clip.npy"), "1 of 1 videos were there" in result.output))
+    assert [reused for _, reused in found] == [False, False, True]
+    assert not np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[1][0], found[2][0])
+
+
 def test_another_implementation_scores_again(run: Run, trained: Path, tmp_path: Path) -> None:
     clip, out = features(tmp_path / "clip.npy"), tmp_path / "out"
     arguments = ("score", clip, "--model", trained, "--out", out, "--no-plots")

@@ -14,6 +14,7 @@ import torch
 from ladnet_fast import LANet
 from ladnet_fast.data import DataError, FeatureSource, Video, load_features
 from ladnet_fast.engine import read_scores, score_video, score_videos, write_scores
+from ladnet_fast.engine.score_files import ScoreFolder
 from ladnet_fast.engine.scoring import snippet_frames
 
 MakeVideos = Callable[..., list[Video]]
@@ -44,6 +45,36 @@ def test_scores_are_the_mean_over_crops_however_many_go_together(
     mean = torch.stack([direct(net, source).double() for source in video.features]).mean(0)
     scores = score_video(net, video, max_snippets=max_snippets)
     np.testing.assert_allclose(scores, mean.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("query_dim", [None, 5])
+def test_scores_in_bf16_are_near_those_in_fp32_and_not_rounded_to_it(
+    make_videos: MakeVideos, query_dim: int | None
+) -> None:
+    net = LANet(feature_dim=12, hidden_dim=8, mlp_dims=(16, 8), query_dim=query_dim)
+    (video,) = make_videos(1, crops=3, query_dim=query_dim or 0, first=3)
+    full = score_video(net, video)
+    half = score_videos(net, [video], precision="bf16")[video.name]
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, full, atol=0.02)
+    assert not np.array_equal(half, full)
+    first = dataclasses.replace(video, features=video.features[:1])
+    alone = torch.from_numpy(score_video(net, first, precision="bf16"))
+    assert (alone.bfloat16().float() != alone).float().mean() > 0.5
+    assert np.array_equal(score_video(net, video), full), "nothing of it stays"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bfloat16", torch.bfloat16, None])
+def test_other_precisions_are_refused(
+    make_videos: MakeVideos, net: LANet, tmp_path: Path, precision: object
+) -> None:
+    (video,) = make_videos(1)
+    for call in (
+        lambda: score_video(net, video, precision=precision),  # type: ignore[arg-type]
+        lambda: ScoreFolder(tmp_path, net, precision=precision),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError, match=r"precision must be one of fp32, bf16; got "):
+            call()
 
 
 def test_crops_in_one_file_score_as_crops_in_files(

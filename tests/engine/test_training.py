@@ -8,21 +8,26 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from ladnet_fast import LANet
 from ladnet_fast.data import Video
 from ladnet_fast.engine import (
+    CheckpointError,
     Config,
     ConfigError,
     EpochRecord,
     Plan,
     Reporter,
     StepRecord,
+    load_checkpoint,
     load_config,
     load_model,
+    score_video,
     train,
 )
 from ladnet_fast.engine.run import learning_rate
@@ -199,6 +204,30 @@ def test_mixed_precision_trains_in_bf16(
     assert half.history[-1].total == pytest.approx(full.history[-1].total, rel=0.1)
     assert half.history[-1].total != full.history[-1].total
     assert all(p.dtype == torch.float32 for p in half.model.parameters())
+    saved = load_checkpoint(tmp_path / "half" / "checkpoint.safetensors").progress["config"]
+    assert saved["training"]["mixed_precision"] == "bf16"
+    with pytest.raises(CheckpointError, match=r"training\.mixed_precision: 'bf16' then, 'no' now"):
+        train(config, videos, run_dir=tmp_path / "half", resume=True)
+
+
+def test_held_out_videos_are_scored_in_the_precision_of_training(
+    make_videos: MakeVideos, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, np.ndarray] = {}
+
+    def noted(model: LANet, video: Video, **options: Any) -> np.ndarray:
+        found[video.name] = score_video(model, video, **options)
+        return found[video.name]
+
+    monkeypatch.setattr("ladnet_fast.engine.run.score_video", noted)
+    training = {"mixed_precision": "bf16", "validation": 0.5, "validate_every": 3}
+    videos = make_videos(8)
+    model = train(config.replace(training=training), videos, run_dir=tmp_path / "run").model
+    held_out = [video for video in videos if video.name in found]
+    assert len(held_out) == 4
+    for video in held_out:
+        assert np.array_equal(found[video.name], score_video(model, video, precision="bf16"))
+        assert not np.array_equal(found[video.name], score_video(model, video))
 
 
 @pytest.mark.parametrize(
