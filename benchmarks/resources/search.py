@@ -54,7 +54,7 @@ def first_clean(
     """
     maker = Maker({}, lambda line: None)
     for config in promising(kernel, architecture, precision, head_size)[:limit]:
-        band = config.block_band if mode in ("additive", "inference") else 0
+        band = config.block_band if mode in ("additive", "inference", "additive-split") else 0
         config = replace(config, block_band=band)
         variant = Variant(kernel, mode, architecture, precision, head_size, config)
         for layout in LAYOUTS:

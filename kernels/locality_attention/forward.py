@@ -72,7 +72,7 @@ def attention_forward(
     q_batch: tl.int64, q_head: tl.int64, q_row: tl.int64,
     k_batch: tl.int64, k_head: tl.int64, k_row: tl.int64,
     v_batch: tl.int64, v_head: tl.int64, v_row: tl.int64,
-    scale: tl.float32, H: tl.int32, T: tl.int32, bags: tl.int32, tiles: tl.int32, splits: tl.int32,
+    scale: tl.float32, H: tl.int32, T: tl.int32, bags: tl.int32, tiles: tl.int32, splits,
     D: tl.constexpr, BLOCK_D: tl.constexpr, UNIT: tl.constexpr,
     PRIOR: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_BAND: tl.constexpr,
@@ -110,6 +110,8 @@ def attention_forward(
     m_i = tl.full((BLOCK_M,), -float("inf"), tl.float32)
     # [BLOCK_M, BLOCK_D]
     q_tile = load_rows(q_base, start_m, length, q_row * UNIT, BLOCK_M, D, BLOCK_D, MASKED=True)
+    full = length // BLOCK_N
+    tail = (length + BLOCK_N - 1) // BLOCK_N - full  # 0 or 1
 
     w_head = 0.0
     b_head = 0.0
@@ -124,11 +126,9 @@ def attention_forward(
         # the queries may lie outside of it. So every loop begins at 0, as it does without splits.
         start_m -= begin
         length = keys
-
-    full = length // BLOCK_N
-    if parts is not None:
         full = full_tiles
-    tail = (length + BLOCK_N - 1) // BLOCK_N - full  # 0 or 1
+        tail = (length + BLOCK_N - 1) // BLOCK_N - full
+
     low = full
     high = full
     if PRIOR == "logit":

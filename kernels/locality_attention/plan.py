@@ -125,7 +125,9 @@ def plan_forward(
         )
     variant = _variant(q, unit, prior, precision)
     blocks = {"BLOCK_M": config.block_m, "BLOCK_N": config.block_n}
-    bags = {"lengths": lengths, "cu_seqlens": cu_seqlens, **sizes, "splits": splits}
+    # Without splits there is no such argument: that kernel knows nothing of them.
+    split = {"splits": splits if splits > 1 else None}
+    bags = {"lengths": lengths, "cu_seqlens": cu_seqlens, **sizes, **split}
     parts = dict.fromkeys(("parts", "part_sums", "band_parts"))
     if splits > 1:
         parts = _parts(q, grid[0], splits, config.block_m, variant["BLOCK_D"], prior)
