@@ -1,8 +1,9 @@
 """What scoring in bf16 costs in accuracy: ``python -m benchmarks.scoring_precision``.
 
 Scores labelled videos with trained models in fp32 and in bf16, and prints how far the scores move
-and what that does to AUC and AP. With ``--time`` also how long bf16 takes beside fp32: the median
-over videos of the ratio, both sides in turns, files read before.
+and what that does to AUC and AP, and how many different scores there are: in fp32, in bf16, and
+where the scores themselves are computed in bf16, too. With ``--time`` also how long bf16 takes
+beside fp32: the median over videos of the ratio, both sides in turns, files read before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ladnet_fast._choices import SCORING_PRECISIONS
 from ladnet_fast.data import Crop, Video, iter_crops, read_manifest, select_split
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{processor()}; {len(videos)} videos")
     print(
         "| run | trained in | score change, median | at most | AUC, fp32 | AUC, bf16 | AP, fp32 "
-        "| AP, bf16 |\n|---|---|---|---|---|---|---|---|"
+        "| AP, bf16 | different scores |\n|---|---|---|---|---|---|---|---|---|"
     )
     for run in given.runs:
         print(_row(run, videos), flush=True)
@@ -56,11 +58,15 @@ def _row(run: Path, videos: Sequence[Video]) -> str:
     model = load_model(run)
     trained_in = load_config(run / "config.yaml").training.mixed_precision.replace("no", "fp32")
     scores = [score_videos(model, videos, precision=name) for name in SCORING_PRECISIONS]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores.append(score_videos(model, videos))
     change = np.concatenate([np.abs(scores[1][v.name] - scores[0][v.name]) for v in videos])
-    figures = [evaluate_scores(videos, found) for found in scores]
+    different = [len(np.unique(np.concatenate(list(found.values())))) for found in scores]
+    figures = [evaluate_scores(videos, found) for found in scores[:2]]
     cells = [run.name, trained_in, f"{np.median(change):.1e}", f"{change.max():.1e}"]
     cells += [f"{found.auc:.4f}" for found in figures]
     cells += [f"{found.ap:.4f}" for found in figures]
+    cells.append(" / ".join(f"{count:,}" for count in different))
     return f"| {' | '.join(cells)} |"
 
 
