@@ -126,10 +126,6 @@ def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
     return impls.why_not("locality_attention", impl, inputs.q, inputs.k, inputs.v)
 
 
-def _why_not_unsplit(inputs: Inputs) -> list[str]:
-    return _why_not(inputs, impl="triton") or impls.why_not_unsplit()
-
-
 def _why_not_flash(inputs: Inputs, *, kernels: str) -> list[str]:
     reasons = []
     if inputs.q.device.type != "cuda":
@@ -176,7 +172,12 @@ def make_sides(prepare: Any, *, backward: bool) -> tuple[Side, ...]:
     unsplit = functools.partial(prepare, name="triton_unsplit")
     return (
         *own,
-        Side("triton_unsplit", unsplit, own=True, why_not=_why_not_unsplit),
+        Side(
+            "triton_unsplit",
+            unsplit,
+            own=True,
+            why_not=functools.partial(_why_not, impl="triton"),
+        ),
         Side("sdpa", functools.partial(prepare, name="sdpa"), target="none"),
         *(
             Side(

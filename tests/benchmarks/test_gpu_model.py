@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from benchmarks.vocabulary import Case
 from .conftest import canned
 
 A100, H100, H200, B200 = chips.CHIPS
+SPLIT = re.compile("-split|combine")
 #: Two multiprocessors at one cycle a second: seconds are cycles.
 TOY = dataclasses.replace(
     H100, name="toy", multiprocessors=2, clock=1.0, bandwidth=10.0, tensor=8, l2_bytes=4.0,
@@ -153,6 +155,48 @@ def test_the_backward_pass_has_all_seven_products():
     }
     product = 2 * 512 * 512 * 128
     assert sum(sums.values()) == (2 + 7) * product
+
+
+def test_split_keys_are_the_same_work_in_more_blocks_and_parts_that_are_joined():
+    call = dataclasses.replace(PLAIN, T=4096)
+    whole, (forward, combine) = (
+        attention.kernels(dataclasses.replace(call, splits=splits), H100) for splits in (1, 4)
+    )
+    assert [kernel.name for kernel in whole] == ["forward"]
+    assert (whole[0].count, forward.count, combine.name) == (32, 128, "combine")
+    for unit in ("tensor", "exponentials", "instructions", "l2_bytes"):
+        sums = [
+            sum(block.count * getattr(block, unit) for block in kernel.blocks)
+            for kernel in (whole[0], forward)
+        ]
+        assert sums[0] == pytest.approx(sums[1])
+    # A part: 128 x 128 numbers in float32, and two for each of its rows; written, and read once.
+    parts = 128 * (128 * 128 + 2 * 128) * 4
+    results = 4096 * 128 * 2 + 4096 * 4
+    assert forward.bytes == 3 * 4096 * 128 * 2 + parts
+    assert combine.bytes == parts + results
+    ragged = dataclasses.replace(call, T=1100, splits=4)  # nine tiles: 3, 3, 3 and none
+    assert [block.tensor for block in attention.kernels(ragged, H100)[0].blocks][-1] == 0
+
+
+def test_of_the_band_only_parts_that_have_a_share_are_stored():
+    prior = Prior("additive", 1 / 16, 0.0)
+    call = dataclasses.replace(PLAIN, T=4096, prior=prior, splits=4)
+    forward, combine = attention.kernels(call, H100)
+    # Splits of 1,024 keys: rows near one of three seams, on either side, have a share of two.
+    parts = 128 * (128 * 128 + 2 * 128) * 4 + (32 + 6) * 128 * 128 * 4
+    assert forward.bytes == 3 * 4096 * 128 * 2 + parts + 8  # w and b
+    assert combine.bytes == parts + 4096 * 128 * 2 + 4096 * 4 + 8
+
+
+def test_a_kernel_that_is_not_in_the_table_has_a_stand_in_and_a_star(monkeypatch):
+    monkeypatch.setattr(attention.resources, "known", lambda row: not SPLIT.search(row))
+    call = dataclasses.replace(PLAIN, T=2048, splits=2)
+    forward, _ = attention.kernels.__wrapped__(call, H100)
+    assert forward.config.endswith(attention.STAND_IN)
+    monkeypatch.setattr(attention.resources, "known", lambda row: False)
+    with pytest.raises(KeyError, match="has no row 'sm_90 bf16 forward none d16"):
+        attention._usage("forward", "sm_90 bf16 forward none d16 1x1w1s1")
 
 
 def test_float32_has_no_tensor_cores():

@@ -7,7 +7,6 @@ of the loop over tiles are those of the compiled kernel.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from ladnet_fast.kernels.locality_attention.configs import Config
 from ladnet_fast.kernels.locality_attention.plan import plan_backward, plan_forward
 from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
+from ...resources.rows import Usage
 from . import resources
 from .band import Prior
 from .chips import Chip
@@ -32,6 +32,12 @@ PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp3
 PRIOR_INSTRUCTIONS = 5.5
 #: And those of its derivatives by w and b: two comparisons, two products, two additions.
 SLOPE_INSTRUCTIONS = 6
+
+
+#: Behind the configuration of a kernel that is not in docs/gpu-resources.json yet.
+STAND_IN = " *"
+#: Of the kernel that joins parts, until it is there: few registers hold its rows.
+_COMBINE = Usage(registers=128, shared=0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
     }  # fmt: skip
     found = plan_forward(
         q, k, v, w, b, None, None, out, lse, attended,
-        **options, **_known(multiprocessors=chip.multiprocessors, splits=call.splits),
+        multiprocessors=chip.multiprocessors, splits=call.splits, **options,
     )  # fmt: skip
     if call.backward:
         kept = out if attended is None else attended
@@ -89,12 +95,6 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
             need_prior_grad=kind != "none", **options,
         ).launches  # fmt: skip
     return found
-
-
-def _known(**options: Any) -> dict[str, Any]:
-    """Return those of the options that this version's plan of the forward pass takes."""
-    taken = inspect.signature(plan_forward).parameters
-    return {name: value for name, value in options.items() if name in taken}
 
 
 def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
@@ -111,7 +111,7 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
     size = configs.head_class(call.d)
     mode = _mode(name, launch)
     row = f"sm_{chip.architecture} {precision} {name} {mode} d{size} {config}"
-    usage = resources.triton(row)
+    usage, mark = _usage(name, row)
     if name not in _BLOCKS:
         raise KeyError(
             f"the model does not know the kernel {name!r}; say in {__name__}._BLOCKS what a block "
@@ -121,9 +121,22 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
     if precision == "fp32":  # no tensor cores: its products are among the instructions
         blocks = [Block(b.count, 0.0, b.exponentials, b.instructions, b.l2_bytes) for b in blocks]
     return Kernel(
-        name, str(config), precision, 32 * launch.num_warps, usage.registers, usage.shared,
+        name, f"{config}{mark}", precision, 32 * launch.num_warps, usage.registers, usage.shared,
         tensor_bytes(launch.arguments) - saved, tuple(blocks),
     )  # fmt: skip
+
+
+def _usage(name: str, row: str) -> tuple[Usage, str]:
+    """Return what a kernel takes, and `STAND_IN` if another one stands in for it.
+
+    A kernel for split keys that docs/gpu-resources.json has no row of yet is taken to have the loop
+    of the one without splits, whose source it shares.
+    """
+    if resources.known(row) or not (name == "combine" or "-split " in row):
+        return resources.triton(row), ""
+    if name == "combine":
+        return _COMBINE, STAND_IN
+    return resources.triton(row.replace("-split ", " ")), STAND_IN
 
 
 def _mode(name: str, launch: Launch) -> str:

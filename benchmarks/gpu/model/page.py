@@ -40,6 +40,7 @@ def render() -> str:
         slope_instructions=attention.SLOPE_INSTRUCTIONS,
         launch=f"{chips.LAUNCH * 1e6:g}",
         chips=chips_table(),
+        stand_in=attention.STAND_IN,
         cases=cases_table(cases),
         shown=[
             (f"{chip.name}, {chip.multiprocessors} multiprocessors", launches_table(cases, chip))

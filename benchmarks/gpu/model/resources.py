@@ -22,6 +22,11 @@ def triton(name: str) -> Usage:
     return _row(table, name).usages[table.ways.index("dense")]
 
 
+def known(name: str) -> bool:
+    """Return whether the table has a row of a Triton kernel."""
+    return name in _tables()["triton"].rows
+
+
 def cuda(name: str) -> Usage:
     """Return what a kernel of the CUDA module takes, e.g. "sm_90 judge_kernel"."""
     return _row(_tables()["cuda"], name).usages[0]
