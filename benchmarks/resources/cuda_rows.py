@@ -49,7 +49,7 @@ def measure(architecture: str, threads: int, report: cubins.Report, program: sas
         shared=shared,
         local=report.local,
         threads=threads,
-        vector_loads=vectors.count("LDG"),
+        vector_loads=vectors.count("LDG") + vectors.count("LDGSTS"),  # to registers or shared
         vector_stores=vectors.count("STG"),
         instructions=len(program.instructions),
     )

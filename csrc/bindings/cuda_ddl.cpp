@@ -11,7 +11,20 @@ namespace python = ladnet::python;
 namespace {
 
 constexpr const char* kBatch = "ladnet_fast._cuda.DdlBatch";
-constexpr ddl::gpu::Tuning kStandard;
+
+// How work is cut, for a device of so many multiprocessors.
+ddl::gpu::Tuning tuning_of(python::Call& call, int64_t multiprocessors) {
+  constexpr ddl::gpu::Tuning kStandard;
+  return {call.get("chunk", kStandard.chunk), call.get("strip", kStandard.strip),
+          call.get("part", kStandard.part), multiprocessors};
+}
+
+int64_t multiprocessors_of(int device) {
+  int count = 0;
+  ladnet::gpu::check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
+                     "cudaDeviceGetAttribute");
+  return count;
+}
 
 // Makes a device current, and afterwards the one that was.
 class DeviceGuard {
@@ -37,9 +50,33 @@ PyObject* make_batch(python::Call& call) {
 
 PyObject* workspace_bytes(python::Call& call) {
   const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
-  const auto chunk = call.get("chunk", kStandard.chunk);
+  const ddl::gpu::Tuning tuning = tuning_of(call, 1);  // the device's number does not matter here
   call.finish();
-  return PyLong_FromLongLong(ddl::gpu::workspace_bytes(batch, {chunk, 0}));
+  return PyLong_FromLongLong(ddl::gpu::workspace_bytes(batch, tuning));
+}
+
+PyObject* list_launches(python::Call& call) {
+  const auto& batch = python::held<ddl::Batch>(call.next(), kBatch);
+  const ddl::Pairing pairing = ddl::pairing_of(call);
+  const ddl::Detach detach = ddl::detach_of(call);
+  const ddl::gpu::Tuning tuning = tuning_of(call, call.get<int64_t>("multiprocessors"));
+  call.finish();
+  PyObject* const list = PyList_New(0);
+  if (list == nullptr) throw python::ErrorIsSet();
+  for (const auto& launches : {ddl::gpu::forward_launches(batch, pairing, tuning),
+                               ddl::gpu::backward_launches(batch, detach, tuning)}) {
+    for (const ddl::gpu::Launch& launch : launches) {
+      PyObject* const entry = Py_BuildValue("(sLi)", launch.kernel,
+                                            static_cast<long long>(launch.blocks), launch.threads);
+      const int failed = entry == nullptr ? -1 : PyList_Append(list, entry);
+      Py_XDECREF(entry);
+      if (failed != 0) {
+        Py_DECREF(list);
+        throw python::ErrorIsSet();
+      }
+    }
+  }
+  return list;
 }
 
 PyObject* forward(python::Call& call) {
@@ -52,12 +89,12 @@ PyObject* forward(python::Call& call) {
   auto* const terms = call.get<float*>("terms");
   auto* const score_grads = call.get<float*>("score_grads");
   auto* const feature_dynamics = call.get<float*>("feature_dynamics");
-  const ddl::gpu::Tuning tuning{call.get("chunk", kStandard.chunk),
-                                call.get("strip", kStandard.strip)};
+  ddl::gpu::Tuning tuning = tuning_of(call, 1);
   call.finish();
   {
     const python::Released released;
     const DeviceGuard guard(device);
+    tuning.multiprocessors = multiprocessors_of(device);
     ddl::gpu::forward(batch, labels, options, tuning, workspace, stream, terms, score_grads,
                       feature_dynamics);
   }
@@ -75,12 +112,13 @@ PyObject* backward(python::Call& call) {
   const auto* const feature_dynamics = call.get<const float*>("feature_dynamics");
   auto* const grad_scores = call.get<float*>("grad_scores");
   void* const grad_features = call.get<void*>("grad_features");
-  const auto strip = call.get("strip", kStandard.strip);
+  ddl::gpu::Tuning tuning = tuning_of(call, 1);
   call.finish();
   {
     const python::Released released;
     const DeviceGuard guard(device);
-    ddl::gpu::backward(batch, eps, detach, {0, strip}, stream, grad_terms, score_grads,
+    tuning.multiprocessors = multiprocessors_of(device);
+    ddl::gpu::backward(batch, eps, detach, tuning, stream, grad_terms, score_grads,
                        feature_dynamics, grad_scores, grad_features);
   }
   return python::none();
@@ -92,6 +130,9 @@ void ladnet::python::add_cuda_ddl(Methods& methods) {
   methods.push_back(method<make_batch>("DdlBatch", ddl::kBatchDoc));
   methods.push_back(method<workspace_bytes>(
       "ddl_workspace_bytes", "Bytes of workspace that ddl_forward needs; from sizes alone."));
+  methods.push_back(method<list_launches>("ddl_launches",
+                                          "What both passes launch on a device of so many "
+                                          "multiprocessors: (kernel, blocks, threads)."));
   methods.push_back(method<forward>(
       "ddl_forward",
       "The three terms, their gradients with respect to the scores, and the feature dynamics."));

@@ -1,12 +1,9 @@
 // Both passes of the losses: which kernels run, in which order.
 #include "cuda/ddl.h"
 
-#include <algorithm>
 #include <stdexcept>
 
-#include "cuda/check.h"
 #include "cuda/ddl_kernels.h"
-#include "cuda/ddl_layout.cuh"
 
 namespace ladnet::ddl::gpu {
 namespace {
@@ -26,48 +23,63 @@ void with_features(Dtype dtype, const Function& function) {
   }
 }
 
-// Enough strips to fill a GPU, each long enough that the row read twice at its seam costs little.
-int64_t strip_of(const Batch& batch, const Tuning& tuning) {
-  return tuning.strip > 0 ? tuning.strip : std::clamp<int64_t>(batch.snippets() / 16384, 4, 64);
+Workspace workspace_of(const Batch& batch, const Plan& plan, void* base) {
+  return lay_out(base, batch.bags, plan.slots, plan.parts, plan.split);
 }
 
 }  // namespace
 
 int64_t workspace_bytes(const Batch& batch, const Tuning& tuning) {
-  return lay_out(nullptr, batch.bags, count_slots(batch, tuning.chunk), count_parts(batch),
-                 may_split(batch, tuning))
-      .bytes;
+  return workspace_of(batch, make_plan(batch, tuning), nullptr).bytes;
 }
 
 void forward(const Batch& batch, const bool* labels, const Options& options, const Tuning& tuning,
              void* workspace, cudaStream_t stream, float* terms, float* score_grads,
              float* feature_dynamics) {
-  const bool split = may_split(batch, tuning);
-  const Workspace shared =
-      lay_out(workspace, batch.bags, count_slots(batch, tuning.chunk), count_parts(batch), split);
+  const Plan plan = make_plan(batch, tuning);
+  const Workspace shared = workspace_of(batch, plan, workspace);
+  const Judged judged{batch, labels, options, plan.chunk};
   with_features(batch.dtype, [&](auto feature) {
-    measure_dynamics<decltype(feature)>(batch, strip_of(batch, tuning), stream, feature_dynamics);
+    measure<decltype(feature)>(batch, labels, options, plan, shared, stream, feature_dynamics);
   });
-  select_largest(batch, labels, options, tuning.chunk, split, shared, stream);
-  judge_bags(batch, labels, options, tuning.chunk, shared, stream, terms);
-  finish(batch, options, shared, stream, feature_dynamics, terms, score_grads);
+  if (!judges_in_finish(batch, options.pairing)) judge_bags(judged, shared, stream, terms);
+  finish(judged, plan, shared, stream, feature_dynamics, terms, score_grads);
 }
 
 void backward(const Batch& batch, double eps, Detach detach, const Tuning& tuning,
               cudaStream_t stream, const float* grad_terms, const float* score_grads,
               const float* feature_dynamics, float* grad_scores, void* grad_features) {
+  const Plan plan = make_plan(batch, tuning);
   if (detach == Detach::kFeature) {
-    const int64_t elements = checked_product(batch.snippets(), batch.width);
-    const int64_t bytes = checked_product(elements, int64_t(size_of(batch.dtype)));
-    ladnet::gpu::check(cudaMemsetAsync(grad_features, 0, size_t(bytes), stream),
-                       "cudaMemsetAsync of grad_features");
-    combine_score_grads(batch, stream, grad_terms, score_grads, grad_scores);
+    combine_score_grads(batch, plan, stream, grad_terms, score_grads, grad_scores, grad_features);
     return;
   }
   with_features(batch.dtype, [&](auto feature) {
-    differentiate(batch, float(eps), strip_of(batch, tuning), stream, grad_terms, score_grads,
-                  feature_dynamics, grad_scores, static_cast<decltype(feature)*>(grad_features));
+    differentiate(batch, float(eps), plan, stream, grad_terms, score_grads, feature_dynamics,
+                  grad_scores, static_cast<decltype(feature)*>(grad_features));
   });
+}
+
+std::vector<Launch> forward_launches(const Batch& batch, Pairing pairing, const Tuning& tuning) {
+  const Plan plan = make_plan(batch, tuning);
+  std::vector<Launch> launches;
+  for (int round = 0; round < plan.rounds; ++round) {
+    launches.push_back(
+        {"forward_kernel", plan.round_blocks(batch, round), plan.shape.forward_threads()});
+  }
+  if (pairing == Pairing::kAllPairs) {
+    launches.push_back({"pairs_kernel", batch.bags, kPairThreads});
+  } else if (!judges_in_finish(batch, pairing)) {
+    launches.push_back({"judge_kernel", 1, kJudgeThreads});
+  }
+  launches.push_back({"finish_kernel", plan.parts, kFinishThreads});
+  return launches;
+}
+
+std::vector<Launch> backward_launches(const Batch& batch, Detach detach, const Tuning& tuning) {
+  const Plan plan = make_plan(batch, tuning);
+  if (detach == Detach::kFeature) return {{"combine_kernel", plan.combine_blocks, kCombineThreads}};
+  return {{"gradient_kernel", plan.backward_blocks, plan.shape.backward_threads()}};
 }
 
 }  // namespace ladnet::ddl::gpu

@@ -9,15 +9,30 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
+#include <vector>
+
 #include "core/ddl_batch.h"
 
 namespace ladnet::ddl::gpu {
 
 // How work is cut; the results do not depend on it (`chunk`: but for the order of float64 sums).
 struct Tuning {
-  int64_t chunk = 16384;  // snippets from which one block selects; longer bags are split
-  int64_t strip = 0;      // rows that a group of lanes walks through; 0: chosen from the sizes
+  int64_t chunk = 0;  // snippets from which one block selects; 0: chosen from the sizes
+  int64_t strip = 0;  // rows that a group of lanes walks through; 0: chosen from sizes and device
+  int64_t part = 0;   // snippets of a block of the last launch, a multiple of 128; 0: chosen
+  int64_t multiprocessors = 1;  // of the device
 };
+
+// One kernel on its way to the device.
+struct Launch {
+  const char* kernel;
+  int64_t blocks;
+  int threads;
+};
+
+// What `forward` and `backward` launch, in order.
+std::vector<Launch> forward_launches(const Batch& batch, Pairing pairing, const Tuning& tuning);
+std::vector<Launch> backward_launches(const Batch& batch, Detach detach, const Tuning& tuning);
 
 // Bytes of scratch memory, aligned to 256, that `forward` needs.
 int64_t workspace_bytes(const Batch& batch, const Tuning& tuning);

@@ -1,4 +1,5 @@
-// The two kernels that touch features: their dynamics, and their gradient.
+// The two kernels that touch features: their dynamics, beside which scores are selected, and their
+// gradient.
 //
 // A group of lanes walks through a strip of consecutive snippets, over the ends of bags, so that it
 // does not matter how long they are. A row is read once and stays in registers for its neighbours;
@@ -6,91 +7,151 @@
 // All groups of a warp run the same loop, because the reductions are shared by a warp's lanes.
 #pragma once
 
-#include <stdexcept>
-#include <string>
-
-#include "core/size.h"
 #include "cuda/ddl_combine.cuh"
 #include "cuda/ddl_kernels.h"
 #include "cuda/ddl_layout.cuh"
 #include "cuda/ddl_rows.cuh"
+#include "cuda/ddl_topk.cuh"
 #include "cuda/launch.h"
 
 namespace ladnet::ddl::gpu {
 
-// Snippets that a group walks through.
-template <class S>
-__device__ __forceinline__ int64_t first_of_strip(int strip) {
-  const int group = static_cast<int>(threadIdx.x) / S::kLanes;
-  return (static_cast<int64_t>(blockIdx.x) * S::kGroups + group) * strip;
-}
+// Snippets that a group walks through, and the bags of the block's.
+template <class S, int kThreads>
+struct Strip {
+  int64_t first;
+  Bags bags;
 
-template <class S>
-__device__ __forceinline__ void load_at(const Batch& batch, const Cursor& at, bool in_vectors,
-                                        bool wanted, Row<S>& row) {
+  // `margin`: how far a group looks beyond its own snippets, at both ends.
+  __device__ __forceinline__ Strip(const Batch& batch, int64_t block, int strip, int margin) {
+    constexpr int kGroups = kThreads / S::kLanes;
+    const int64_t begin = block * kGroups * strip;
+    bags = bags_of_block<kThreads>(batch, begin - margin, begin + kGroups * strip);
+    first = begin + static_cast<int>(threadIdx.x) / S::kLanes * strip;
+  }
+};
+
+template <class S, int kThreads>
+__device__ __forceinline__ void fetch_at(const Batch& batch, const Cursor& at, bool in_vectors,
+                                         bool wanted, int buffer,
+                                         RowBuffers<S, kThreads>& buffers) {
   using F = typename S::Feature;
   const bool packed = batch.cu_seqlens != nullptr;
   const int64_t offset = packed ? at.snippet * batch.row_stride
                                 : at.bag * batch.batch_stride + at.t * batch.row_stride;
-  load_row(static_cast<const F*>(batch.features) + (wanted ? offset : 0),
-           static_cast<int>(batch.width), in_vectors, wanted, row);
-  normalise(wanted, row);
+  fetch_row(static_cast<const F*>(batch.features) + (wanted ? offset : 0),
+            static_cast<int>(batch.width), in_vectors, wanted, buffer % 2, buffers);
 }
 
+// ---- Forward -----------------------------------------------------------------------------------
+
 template <class S>
-__global__ void __launch_bounds__(S::kThreads)
-    dynamics_kernel(const Batch batch, const int strip, const bool in_vectors,
-                    float* __restrict__ dynamics) {
-  Cursor here(batch, first_of_strip<S>(strip));
+constexpr int kForwardThreads = RowShape{S::kLanes, S::kValues}.forward_threads();
+template <class S>
+constexpr int kBackwardThreads = RowShape{S::kLanes, S::kValues}.backward_threads();
+
+template <class S>
+__device__ __forceinline__ void walk(const Batch& batch, int64_t block, int strip, bool in_vectors,
+                                     float* __restrict__ dynamics) {
+  const Strip<S, kForwardThreads<S>> own(batch, block, strip, 0);
+  Cursor at(batch, own.first, own.bags);
+  __shared__ RowBuffers<S, kForwardThreads<S>> rows;
+  bool wanted = at.inside();
+  fetch_at(batch, at, in_vectors, wanted, 0, rows);
   Row<S> before{};
   for (int i = 0; i <= strip; ++i) {
-    const bool wanted = here.inside() && (i < strip || here.has_step());
+    wait_for_copies();
     Row<S> row;
-    load_at(batch, here, in_vectors, wanted, row);
+    read_row(rows, i % 2, row);
+    const bool has_step = at.has_step();
+    const bool is_row = wanted;
+    // The next row is on its way while this one is computed with. Of the next strip's first one
+    // only the step to it counts.
+    at.advance(batch);
+    wanted = i + 1 < strip ? at.inside() : (i < strip && at.has_step());
+    fetch_at(batch, at, in_vectors, wanted, i + 1, rows);
+    normalise(is_row, row);
     const float df = dynamics_of(before, row);
-    if (i > 0 && S::lane() == 0 && here.snippet <= batch.snippets()) {
-      dynamics[here.snippet - 1] = here.has_step() ? df : 0.0f;
+    const int64_t step = at.snippet - 2;  // the cursor is one ahead
+    if (i > 0 && S::lane() == 0 && step < batch.snippets()) {
+      dynamics[step] = has_step ? df : 0.0f;
     }
     before = row;
-    here.advance(batch);
   }
+}
+
+// What the blocks of one launch do, in the order of their numbers: select from chunks, select from
+// whole bags, walk through features.
+struct Round {
+  int index;
+  int64_t chunk;
+  int64_t chunk_blocks;
+  int64_t bag_blocks;
+  int64_t first_feature_block;
+  int strip;
+  bool in_vectors;
+};
+
+// Top-k of scores, and the pass over the features, which know nothing of each other. The first of
+// the blocks that share the launch are those that take longest.
+template <class S>
+__global__ void __launch_bounds__(kForwardThreads<S>, 3)
+    forward_kernel(const Batch batch, const Counts counts, const Round round,
+                   const Workspace workspace, float* __restrict__ dynamics) {
+  constexpr int kThreads = kForwardThreads<S>;
+  __shared__ uint32_t histogram[kDigits];
+  int64_t block = blockIdx.x;
+  if (round.index == 0 && block == 0 && threadIdx.x == 0) *workspace.arrived = 0;
+  if (block < round.chunk_blocks) {
+    select_chunk<kThreads>(batch, counts, workspace, round.chunk, round.index, block / kQuantities,
+                           static_cast<int>(block % kQuantities), histogram);
+    return;
+  }
+  block -= round.chunk_blocks;
+  if (block < round.bag_blocks) {
+    select_bag<kThreads>(batch, counts, workspace, round.chunk, block / kQuantities,
+                         static_cast<int>(block % kQuantities), histogram);
+    return;
+  }
+  block += round.first_feature_block - round.bag_blocks;
+  walk<S>(batch, block, round.strip, round.in_vectors, dynamics);
 }
 
 // ---- Backward ----------------------------------------------------------------------------------
 
-// The step between two snippets, and the derivative of the loss by its df.
+// A step between two snippets, as it is fetched.
+struct RawStep {
+  bool exists;
+  float score_before;
+  float score;
+  float df;
+};
+
+// The step that ends at `at`.
+__device__ __forceinline__ RawStep fetch_step(const Batch& batch, const Cursor& at, bool wanted,
+                                              const float* __restrict__ dynamics) {
+  if (!wanted || !at.has_step()) return {false, 0.0f, 0.0f, 0.0f};
+  const float* const scores = static_cast<const float*>(batch.scores) + at.snippet;
+  return {true, scores[-1], scores[0], dynamics[at.snippet - 1]};
+}
+
+// The derivative of the loss by a step's df.
 struct Step {
   bool exists;
   float slope;
 };
 
-// Derivatives by df, from the scores; the weight of a bag's steps is kept while the bag lasts.
-class StepSlopes {
- public:
-  __device__ __forceinline__ StepSlopes(const Batch& batch, float grad_alignment, float eps)
-      : batch_(batch), grad_(grad_alignment), eps_(eps) {}
+__device__ __forceinline__ Step step_of(const RawStep& raw, float weight, float eps) {
+  const float ds = magnitude(raw.score_before - raw.score);
+  return {raw.exists, raw.exists ? weight * alignment_slope(ds, raw.df, eps) : 0.0f};
+}
 
-  // The step that ends at `at`.
-  __device__ __forceinline__ Step operator()(const Cursor& at, const float* __restrict__ dynamics) {
-    if (!at.has_step()) return {false, 0.0f};
-    if (at.bag != bag_) {
-      bag_ = at.bag;
-      weight_ =
-          static_cast<float>(static_cast<double>(grad_) / (static_cast<double>(at.length - 1) *
-                                                           static_cast<double>(batch_.bags)));
-    }
-    const float* const scores = static_cast<const float*>(batch_.scores) + at.snippet;
-    const float ds = magnitude(scores[-1] - scores[0]);
-    return {true, weight_ * alignment_slope(ds, dynamics[at.snippet - 1], eps_)};
-  }
-
- private:
-  const Batch& batch_;
-  const float grad_;
-  const float eps_;
-  int64_t bag_ = -1;
-  float weight_ = 0.0f;
-};
+// The weight of a step in the loss, the same for all steps of a bag.
+__device__ __forceinline__ float step_weight_of(const Batch& batch, const Cursor& at,
+                                                float grad_alignment) {
+  return static_cast<float>(static_cast<double>(grad_alignment) /
+                            (static_cast<double>(at.length - 1) * static_cast<double>(batch.bags)));
+}
 
 // The gradient of row `here`: (pull - <u, pull> u) / |x|, see core/ddl_elements.h. A missing
 // neighbour, whose slope is 0, is replaced by the row itself: what lies there may not be a number.
@@ -116,47 +177,62 @@ __device__ __forceinline__ void gradient_of(const Row<S>& before, const Row<S>& 
 }
 
 template <class S>
-__global__ void __launch_bounds__(S::kThreads)
+__global__ void __launch_bounds__(kBackwardThreads<S>)
     gradient_kernel(const Batch batch, const float eps, const int strip, const bool load_vectors,
                     const bool store_vectors, const float* __restrict__ grad_terms,
                     const float* __restrict__ score_grads, const float* __restrict__ dynamics,
                     float* __restrict__ grad_scores,
                     typename S::Feature* __restrict__ grad_features) {
   const int64_t snippets = batch.snippets();
-  const int64_t first = first_of_strip<S>(strip);
-  for (int i = S::lane(); i < strip && first + i < snippets; i += S::kLanes) {
-    grad_scores[first + i] = combine(grad_terms, score_grads, snippets, first + i);
+  const Strip<S, kBackwardThreads<S>> own(batch, blockIdx.x, strip, 1);
+  for (int i = S::lane(); i < strip && own.first + i < snippets; i += S::kLanes) {
+    grad_scores[own.first + i] = combine(grad_terms, score_grads, snippets, own.first + i);
   }
 
-  StepSlopes slopes(batch, grad_terms[2], eps);
-  Cursor at(batch, first - 1);
+  const float grad_alignment = grad_terms[2];
+  Cursor at(batch, own.first - 1, own.bags);
+  // The row before the strip counts where the strip's first one has a step from it.
+  bool wanted = at.inside() && at.t + 1 < at.length;
+  __shared__ RowBuffers<S, kBackwardThreads<S>> rows;
+  fetch_at(batch, at, load_vectors, wanted, 0, rows);
+  RawStep raw_step{};
+  float step_weight = 0.0f;
   Row<S> before{};
   Row<S> here{};
   Step step_before{};
   bool here_inside = false;
   // Rows first - 1 .. first + strip come in; from the third on, the one before has both neighbours.
   for (int i = 0; i < strip + 2; ++i) {
-    const Step step_after = slopes(at, dynamics);
-    const bool seam_before = i == 0 && at.t + 1 < at.length;
-    const bool seam_after = i == strip + 1 && at.has_step();
-    const bool wanted = at.inside() && (seam_before || seam_after || (i > 0 && i <= strip));
+    wait_for_copies();
     Row<S> after;
-    load_at(batch, at, load_vectors, wanted, after);
+    read_row(rows, i % 2, after);
+    const Step step_after = step_of(raw_step, step_weight, eps);
+    const bool is_row = wanted;
+    const bool after_inside = at.inside();
+    // The next row is on its way while this one is computed with.
+    at.advance(batch);
+    wanted = i < strip ? at.inside() : (i == strip && at.has_step());
+    fetch_at(batch, at, load_vectors, wanted, i + 1, rows);
+    raw_step = fetch_step(batch, at, i <= strip, dynamics);
+    if (at.has_step() && (i == 0 || at.t == 1)) {
+      step_weight = step_weight_of(batch, at, grad_alignment);
+    }
+    normalise(is_row, after);
     float gradient[S::kValues];
     gradient_of(before, here, after, step_before, step_after, gradient);
-    if (i > 1 && at.snippet <= snippets) {
+    const int64_t snippet = at.snippet - 2;  // of `here`; the cursor is two ahead
+    if (i > 1 && snippet < snippets) {
       if (!here_inside) {
 #pragma unroll
         for (int j = 0; j < S::kValues; ++j) gradient[j] = 0.0f;
       }
       store_row<S>(gradient, static_cast<int>(batch.width), store_vectors,
-                   grad_features + (at.snippet - 1) * batch.width);
+                   grad_features + snippet * batch.width);
     }
     before = here;
     here = after;
-    here_inside = at.inside();
+    here_inside = after_inside;
     step_before = step_after;
-    at.advance(batch);
   }
 }
 
@@ -170,24 +246,12 @@ bool in_vectors(const void* base, int64_t width, int64_t row_stride, int64_t bat
          row_stride % kElements == 0 && batch_stride % kElements == 0;
 }
 
-// Calls function(S{}) with the narrowest shape that holds a row.
 template <class F, class Function>
-void with_shape(int64_t width, const Function& function) {
-  using Narrow = Shape<F, 8, 16>;
-  using Medium = Shape<F, 32, 16>;
-  using Wide = Shape<F, 32, 32>;
-  using Widest = Shape<F, 128, 32>;
-  if (width <= Narrow::kWidth) return function(Narrow{});
-  if (width <= Medium::kWidth) return function(Medium{});
-  if (width <= Wide::kWidth) return function(Wide{});
-  if (width <= Widest::kWidth) return function(Widest{});
-  throw std::invalid_argument("the CUDA losses serve at most " + std::to_string(Widest::kWidth) +
-                              " features; got " + std::to_string(width));
-}
-
-template <class S>
-dim3 strip_grid(const Batch& batch, int64_t strip) {
-  return dim3(static_cast<unsigned>(divide_up(divide_up(batch.snippets(), strip), S::kGroups)));
+void with_shape(const RowShape& shape, const Function& function) {
+  if (shape.width() == kNarrow.width()) return function(Shape<F, kNarrow.lanes, kNarrow.values>{});
+  if (shape.width() == kMedium.width()) return function(Shape<F, kMedium.lanes, kMedium.values>{});
+  if (shape.width() == kWide.width()) return function(Shape<F, kWide.lanes, kWide.values>{});
+  return function(Shape<F, kWidest.lanes, kWidest.values>{});
 }
 
 template <class F>
@@ -198,33 +262,47 @@ bool features_in_vectors(const Batch& batch) {
 }
 
 template <class F>
-void measure_dynamics(const Batch& batch, int64_t strip, cudaStream_t stream, float* dynamics) {
-  with_shape<F>(batch.width, [&](auto shape) {
+void measure(const Batch& batch, const bool* labels, const Options& options, const Plan& plan,
+             const Workspace& workspace, cudaStream_t stream, float* dynamics) {
+  const Counts counts{labels, options.topk_divisor, options.select};
+  with_shape<F>(plan.shape, [&](auto shape) {
     using S = decltype(shape);
-    ladnet::gpu::launch_checked("dynamics_kernel", dynamics_kernel<S>, strip_grid<S>(batch, strip),
-                                S::kThreads, stream, batch, static_cast<int>(strip),
-                                features_in_vectors<F>(batch), dynamics);
+    for (int i = 0; i < plan.rounds; ++i) {
+      const Round round{i,
+                        plan.chunk,
+                        plan.chunk_blocks(),
+                        plan.bag_blocks(batch, i),
+                        plan.dealt(i),
+                        static_cast<int>(plan.strip),
+                        features_in_vectors<F>(batch)};
+      ladnet::gpu::launch_checked("forward_kernel", forward_kernel<S>,
+                                  dim3(static_cast<unsigned>(plan.round_blocks(batch, i))),
+                                  kForwardThreads<S>, stream, batch, counts, round, workspace,
+                                  dynamics);
+    }
   });
 }
 
 template <class F>
-void differentiate(const Batch& batch, float eps, int64_t strip, cudaStream_t stream,
+void differentiate(const Batch& batch, float eps, const Plan& plan, cudaStream_t stream,
                    const float* grad_terms, const float* score_grads, const float* dynamics,
                    float* grad_scores, F* grad_features) {
-  with_shape<F>(batch.width, [&](auto shape) {
+  with_shape<F>(plan.shape, [&](auto shape) {
     using S = decltype(shape);
     const bool store_vectors = in_vectors<F>(grad_features, batch.width, batch.width, 0);
-    ladnet::gpu::launch_checked("gradient_kernel", gradient_kernel<S>, strip_grid<S>(batch, strip),
-                                S::kThreads, stream, batch, eps, static_cast<int>(strip),
-                                features_in_vectors<F>(batch), store_vectors, grad_terms,
-                                score_grads, dynamics, grad_scores, grad_features);
+    ladnet::gpu::launch_checked(
+        "gradient_kernel", gradient_kernel<S>, dim3(static_cast<unsigned>(plan.backward_blocks)),
+        kBackwardThreads<S>, stream, batch, eps, static_cast<int>(plan.backward_strip),
+        features_in_vectors<F>(batch), store_vectors, grad_terms, score_grads, dynamics,
+        grad_scores, grad_features);
   });
 }
 
 // One file per type, so that they compile in parallel.
-#define LADNET_INSTANTIATE_FEATURES(F)                                                     \
-  template void measure_dynamics<F>(const Batch&, int64_t, cudaStream_t, float*);          \
-  template void differentiate<F>(const Batch&, float, int64_t, cudaStream_t, const float*, \
+#define LADNET_INSTANTIATE_FEATURES(F)                                                         \
+  template void measure<F>(const Batch&, const bool*, const Options&, const Plan&,             \
+                           const Workspace&, cudaStream_t, float*);                            \
+  template void differentiate<F>(const Batch&, float, const Plan&, cudaStream_t, const float*, \
                                  const float*, const float*, float*, F*);
 
 }  // namespace ladnet::ddl::gpu

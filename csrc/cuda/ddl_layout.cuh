@@ -9,8 +9,12 @@
 #include <stdint.h>
 
 #include "core/ddl_batch.h"
+#include "cuda/block.cuh"
 
 namespace ladnet::ddl::gpu {
+
+using ladnet::gpu::Add;
+using ladnet::gpu::reduce;
 
 LADNET_HOST_DEVICE int64_t clamp(int64_t x, int64_t low, int64_t high) {
   return x < low ? low : (x > high ? high : x);
@@ -55,9 +59,33 @@ __device__ __forceinline__ int64_t bag_between(const Batch& batch, int64_t snipp
   return last_at_most(snippet, low, high, [&](int64_t bag) { return bag_begin(batch, bag); });
 }
 
-__device__ __forceinline__ int64_t bag_of(const Batch& batch, int64_t snippet) {
+// The same, found by all threads of a block together: each looks at another bag, so that there is
+// one load on the way where a search of one thread has one per bit of the number of bags.
+template <int kThreads>
+__device__ __forceinline__ int64_t bag_of_block(const Batch& batch, int64_t snippet, int64_t low) {
   if (batch.cu_seqlens == nullptr) return snippet / batch.T;
-  return bag_between(batch, snippet, 0, batch.bags - 1);
+  int64_t high = batch.bags - 1;
+  while (low < high) {
+    const int64_t step = (high - low + kThreads - 1) / kThreads;
+    const int64_t probe = low + (threadIdx.x + 1) * step;
+    const int passed = probe <= high && bag_begin(batch, probe) <= snippet ? 1 : 0;
+    low += reduce<kThreads>(passed, Add{}) * step;
+    high = clamp(low + step - 1, low, high);
+  }
+  return low;
+}
+
+// The bags of a block's first and last snippet. Called by all threads.
+struct Bags {
+  int64_t first;
+  int64_t last;
+};
+
+template <int kThreads>
+__device__ __forceinline__ Bags bags_of_block(const Batch& batch, int64_t first, int64_t last) {
+  const int64_t end = batch.snippets() - 1;
+  const int64_t bag = bag_of_block<kThreads>(batch, clamp(first, 0, end), 0);
+  return {bag, bag_of_block<kThreads>(batch, clamp(last, 0, end), bag)};
 }
 
 // A snippet that walks through the batch.
@@ -67,8 +95,10 @@ struct Cursor {
   int64_t t;  // in its bag
   int64_t length;
 
-  __device__ __forceinline__ Cursor(const Batch& batch, int64_t snippet_) : snippet(snippet_) {
-    bag = bag_of(batch, clamp(snippet, 0, batch.snippets() - 1));
+  // `bags` are those of the block, which the snippet belongs to, or lies before or behind.
+  __device__ __forceinline__ Cursor(const Batch& batch, int64_t snippet_, const Bags& bags)
+      : snippet(snippet_) {
+    bag = bag_between(batch, snippet, bags.first, bags.last);
     enter(batch);
   }
 
@@ -80,6 +110,7 @@ struct Cursor {
   __device__ __forceinline__ void advance(const Batch& batch) {
     ++snippet;
     ++t;
+    if (t < length) return;
     while (bag + 1 < batch.bags && bag_begin(batch, bag + 1) <= snippet) {
       ++bag;
       enter(batch);

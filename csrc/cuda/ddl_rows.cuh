@@ -11,29 +11,21 @@
 #include <string.h>
 
 #include "core/ddl_elements.h"
+#include "cuda/async_copy.cuh"
 #include "cuda/block.cuh"
+#include "cuda/ddl_layout.cuh"
 
 namespace ladnet::ddl::gpu {
 
-using ladnet::gpu::Add;
 using ladnet::gpu::any_group;
+using ladnet::gpu::copy_async;
 using ladnet::gpu::Largest;
-using ladnet::gpu::reduce;
+using ladnet::gpu::wait_for_copies;
 
 // ---- Storage types: four words of memory and the elements in them ------------------------------
 
 template <class F>
 constexpr int kPerVector = 16 / static_cast<int>(sizeof(F));
-
-__device__ __forceinline__ float widen(float x) {
-  return x;
-}
-__device__ __forceinline__ float widen(BFloat16 x) {
-  return bf16_to_float(x.bits);
-}
-__device__ __forceinline__ float widen(Float16 x) {
-  return __half2float(bit_cast<__half>(x));
-}
 
 __device__ __forceinline__ void narrow(float from, float* to) {
   *to = from;
@@ -80,14 +72,20 @@ struct Shape {
   static constexpr int kValues = kValues_;  // fp32 registers per lane
   static constexpr int kWidth = kLanes * kValues;
   static constexpr int kVectors = kValues / kPerVector<F>;
-  static constexpr int kThreads = 128;  // per block
-  static constexpr int kGroups = kThreads / kLanes;
 
   __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
   // First element of a vector of this lane.
   __device__ __forceinline__ static int element(int vector) {
     return (vector * kLanes + lane()) * kPerVector<F>;
   }
+};
+
+// Two rows of each group in shared memory, as they lie in memory, zeros behind their end: one that
+// is computed with, and the next one on its way. A lane reads what it has fetched itself, so that
+// no barrier is needed.
+template <class S, int kThreads>
+struct RowBuffers {
+  uint4 vectors[2][S::kVectors][kThreads];
 };
 
 // A row at length 1, and what it was multiplied by: first by scale, then by inverse.
@@ -97,34 +95,58 @@ struct Row {
   RowNorm<float> norm;
 };
 
-// Fills row.unit with the row itself; zeros behind its end, and everywhere if not `wanted`.
-template <class S>
-__device__ __forceinline__ void load_row(const typename S::Feature* from, int width,
-                                         bool in_vectors, bool wanted, Row<S>& row) {
+__device__ __forceinline__ uint32_t word_of(const float* from, bool, bool wanted) {
+  return wanted ? bit_cast<uint32_t>(*from) : 0u;
+}
+template <class F>
+__device__ __forceinline__ uint32_t word_of(const F* from, bool both, bool wanted) {
+  const uint32_t low = wanted ? bit_cast<uint16_t>(from[0]) : 0u;
+  const uint32_t high = wanted && both ? bit_cast<uint16_t>(from[1]) : 0u;
+  return low | high << 16;
+}
+
+// Begins to fetch a row into one of the buffers; zeros if it is not wanted.
+template <class S, int kThreads>
+__device__ __forceinline__ void fetch_row(const typename S::Feature* from, int width,
+                                          bool in_vectors, bool wanted, int buffer,
+                                          RowBuffers<S, kThreads>& buffers) {
   using F = typename S::Feature;
   if (in_vectors) {
-    uint4 vectors[S::kVectors];
 #pragma unroll
     for (int v = 0; v < S::kVectors; ++v) {
-      vectors[v] = make_uint4(0, 0, 0, 0);
-      if (wanted && S::element(v) < width) {
-        vectors[v] = *reinterpret_cast<const uint4*>(from + S::element(v));
-      }
-    }
-#pragma unroll
-    for (int v = 0; v < S::kVectors; ++v) {
-      const uint32_t words[4] = {vectors[v].x, vectors[v].y, vectors[v].z, vectors[v].w};
-#pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        widen_word(words[w], row.unit + (v * 4 + w) * kPerWord<F>, F{});
-      }
+      const int first = S::element(v);
+      const bool inside = wanted && first < width;
+      copy_async(&buffers.vectors[buffer][v][threadIdx.x], from + (inside ? first : 0), inside);
     }
     return;
   }
+  // Eight elements at a time: more would cost registers that the usual rows need.
+  constexpr int kAtOnce = 8 / kPerVector<F>;
+#pragma unroll kAtOnce
+  for (int v = 0; v < S::kVectors; ++v) {
+    uint32_t words[4];
 #pragma unroll
-  for (int i = 0; i < S::kValues; ++i) {
-    const int c = S::element(i / kPerVector<F>) + i % kPerVector<F>;
-    row.unit[i] = wanted && c < width ? widen(from[c]) : 0.0f;
+    for (int w = 0; w < 4; ++w) {
+      const int c = S::element(v) + w * kPerWord<F>;
+      words[w] = word_of(from + c, c + 1 < width, wanted && c < width);
+    }
+    buffers.vectors[buffer][v][threadIdx.x] = make_uint4(words[0], words[1], words[2], words[3]);
+  }
+}
+
+// The numbers of a row that has been fetched, not yet brought to length 1.
+template <class S, int kThreads>
+__device__ __forceinline__ void read_row(const RowBuffers<S, kThreads>& buffers, int buffer,
+                                         Row<S>& row) {
+  using F = typename S::Feature;
+#pragma unroll
+  for (int v = 0; v < S::kVectors; ++v) {
+    const uint4 vector = buffers.vectors[buffer][v][threadIdx.x];
+    const uint32_t words[4] = {vector.x, vector.y, vector.z, vector.w};
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      widen_word(words[w], row.unit + (v * 4 + w) * kPerWord<F>, F{});
+    }
   }
 }
 

@@ -16,14 +16,20 @@ enum Quantity : int { kScores = 0, kDynamics = 1, kQuantities = 2 };
 
 constexpr int kDigitBits = 8;
 constexpr int kDigits = 1 << kDigitBits;
+constexpr int kPasses = 32 / kDigitBits;
 
-// Outcome of a top-k, and the state of a search that is spread over kernels.
+// How far the search for the k-th largest key has come. No bag has 2^32 snippets:
+// ops/ddl_loss/cuda.py refuses such batches.
+struct Search {
+  uint32_t prefix;  // the digits found so far
+  uint32_t wanted;  // of the keys with that prefix, so many are chosen
+  uint32_t same;    // so many there are
+};
+
+// Outcome of a top-k, and the state of a search that is spread over launches.
 struct Selection {
   Cut<float> cut;
-  uint32_t prefix;  // the digits found so far
-  int64_t wanted;   // of the keys with that prefix, so many are chosen
-  int64_t
-      tie_chunk;  // the chunk of the last chosen tie; those before it take all, those after none
+  Search searches[2];  // after an even and after an odd number of digits
 };
 
 // Derivatives of the terms, one for the whole bag.
@@ -41,8 +47,10 @@ struct Workspace {
   double* pair_losses;    // (bags,) pairing all_pairs
   int64_t* order;         // (bags,) pairing one_to_one: anomalous bags, then normal ones
   double* sums;           // (2, slots) sums of the chosen values, one per chunk
-  uint32_t* histograms;   // (2, slots, kDigits), only where bags may be split
-  double* alignment;      // (parts,) of the alignment loss
+  uint32_t*
+      histograms;     // (2, 2, slots, kDigits): even and odd digits; only where bags may be split
+  double* alignment;  // (parts,) of the alignment loss
+  unsigned* arrived;  // blocks of finish_kernel that are done; the first launch sets it to 0
   int64_t slots;
   int64_t parts;
   int64_t bytes;
@@ -64,8 +72,9 @@ inline Workspace lay_out(void* base, int64_t bags, int64_t slots, int64_t parts,
   place(workspace.pair_losses, bags);
   place(workspace.order, bags);
   place(workspace.sums, checked_product(slots, kQuantities));
-  place(workspace.histograms, split ? checked_product(slots, kQuantities, kDigits) : 0);
+  place(workspace.histograms, split ? checked_product(slots, 2 * kQuantities, kDigits) : 0);
   place(workspace.alignment, parts);
+  place(workspace.arrived, 1);
   workspace.slots = slots;
   workspace.parts = parts;
   workspace.bytes = used;

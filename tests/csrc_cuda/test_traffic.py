@@ -23,7 +23,8 @@ pytestmark = [
 T, C, STRIP = 40, 24, 4
 ROW = 4 * C
 SEAMS = T // STRIP - 1
-THREADS = 128  # 16 groups of 8 lanes: one block walks all strips
+#: Threads of a block, in groups of 8 lanes: one block walks all strips.
+FORWARD_THREADS, BACKWARD_THREADS = 256, 128
 
 
 class CountingMemory(DeviceMemory):
@@ -78,16 +79,23 @@ def one_bag(memory: CountingMemory) -> bytes:
     )  # fmt: skip
 
 
+def only_features() -> list[bytes]:
+    """Return ``Counts``, ``Round`` and ``Workspace`` of a launch whose blocks select nothing."""
+    counts = struct.pack("<Qqi4x", 0, 1, 0)
+    a_later_round = struct.pack("<i4xqqqqi?3x", 1, 16384, 0, 0, 0, STRIP, True)
+    return [counts, a_later_round, bytes(12 * 8)]
+
+
 def test_forward_reads_rows_once_and_the_seams_twice(kernel, memory):
-    arguments = [one_bag(memory), STRIP, 1, memory.address["dynamics"]]
-    launch(kernel("dynamics_kernel"), memory, (1,), (THREADS,), 0, arguments)
+    arguments = [one_bag(memory), *only_features(), memory.address["dynamics"]]
+    launch(kernel("forward_kernel"), memory, (1,), (FORWARD_THREADS,), 0, arguments)
     assert memory.moved == {"features": (T + SEAMS) * ROW, "dynamics": T * 4}
 
 
 def test_backward_reads_rows_once_and_writes_them_once(kernel, memory):
     pointers = ["grad_terms", "score_grads", "dynamics", "grad_scores", "grad_features"]
     arguments = [one_bag(memory), 1e-6, STRIP, 1, 1, *(memory.address[n] for n in pointers)]
-    launch(kernel("gradient_kernel"), memory, (1,), (THREADS,), 0, arguments)
+    launch(kernel("gradient_kernel"), memory, (1,), (BACKWARD_THREADS,), 0, arguments)
     assert memory.moved["features"] == (T + 2 * SEAMS) * ROW
     assert memory.moved["grad_features"] == T * ROW
     assert memory.moved["grad_scores"] == T * 4

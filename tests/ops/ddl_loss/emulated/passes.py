@@ -65,7 +65,8 @@ def both_passes(module: Any, device: Device, problem: Problem) -> Results:
         "grad_features": device.empty((*scores.shape, problem["width"]), features.dtype),
     }
     arrays |= written
-    bytes_needed = module.ddl_workspace_bytes(batch, chunk=problem["chunk"])
+    tuning = {name: problem[name] for name in ("chunk", "strip", "part")}
+    bytes_needed = module.ddl_workspace_bytes(batch, **tuning)
     arrays["workspace"] = device.empty(int(bytes_needed), np.uint8)
     where = {"device": 0, "stream": 0, "eps": problem["eps"], "detach": problem["detach"]}
     module.ddl_forward(
@@ -73,12 +74,12 @@ def both_passes(module: Any, device: Device, problem: Problem) -> Results:
         topk_divisor=problem["topk_divisor"], pairing=problem["pairing"],
         select=problem["select"], workspace=address("workspace"), terms=address("terms"),
         score_grads=address("score_grads"), feature_dynamics=address("feature_dynamics"),
-        chunk=problem["chunk"], strip=problem["strip"],
+        **tuning,
     )  # fmt: skip
     module.ddl_backward(
         batch, **where, grad_terms=address("grad_terms"), score_grads=address("score_grads"),
         feature_dynamics=address("feature_dynamics"), grad_scores=address("grad_scores"),
-        grad_features=address("grad_features"), strip=problem["strip"],
+        grad_features=address("grad_features"), **tuning,
     )  # fmt: skip
     device.check()
     return {name: values.copy() for name, values in written.items()}

@@ -29,8 +29,9 @@ class Case:
         *,
         ties: bool = False,
         seed: int = 0,
-        chunk: int = 16384,
+        chunk: int = 0,
         strip: int = 0,
+        part: int = 0,
         **options: Any,
     ) -> None:
         torch.manual_seed(seed)
@@ -41,7 +42,7 @@ class Case:
         self.lengths = lengths
         self.scores, self.features = scores, features.to(dtype)
         self.options = cases.DEFAULTS | options
-        self.tuning = {"chunk": chunk, "strip": strip}
+        self.tuning = {"chunk": chunk, "strip": strip, "part": part}
 
     def problem(self, *, padded: bool = False, extra_columns: int = 0) -> Problem:
         """Return what both_passes takes; padding and columns that don't count are NaN."""

@@ -98,6 +98,7 @@ def test_how_the_work_is_cut_does_not_matter(seed, passes):
     lengths = [int(n) for n in rng.integers(1, 150, rng.integers(1, 7))]
     shape = {"lengths": lengths, "C": int(rng.integers(1, 40)), "seed": seed}
     tuning = {"chunk": int(rng.integers(32, 200)), "strip": int(rng.integers(1, 64))}
+    tuning["part"] = int(rng.integers(1, 400))
     whole, cut = Case(**shape), Case(**shape, **tuning)
     results = passes(cut, "random", seed)
     cut.check(results)
@@ -113,6 +114,30 @@ def test_the_schedule_does_not_matter(chunk, passes):
     assert all(same_bits(first, other) for other in others)
 
 
+def test_which_block_arrives_last_does_not_matter(passes):
+    case = Case([150, 1, 264, 40], 3, part=128)
+    first, *others = [passes(case, "random", seed) for seed in range(5)]
+    assert all(same_bits(first, other) for other in others)
+
+
+def test_a_workspace_may_hold_anything_before(device, module):
+    """What the last call left in it, a counter among it, does not matter."""
+    problem = Case([150, 1, 40], 8, chunk=64).problem()
+    kept: dict[int, np.ndarray] = {}
+
+    class SameMemory:
+        array, check = device.array, device.check
+
+        def empty(self, shape, dtype):
+            if dtype is not np.uint8:
+                return device.empty(shape, dtype)
+            return kept.setdefault(shape, device.empty(shape, dtype))
+
+    results = [both_passes(module, SameMemory(), problem) for _ in range(2)]
+    assert len(kept) == 1
+    assert same_bits(*results)
+
+
 @pytest.mark.parametrize("labels", [[True, True, True], [False, False, False]])
 @pytest.mark.parametrize("pairing", ["batch_mean", "all_pairs", "one_to_one"])
 def test_a_missing_class_leaves_no_ranking(labels, pairing, passes):
@@ -125,8 +150,9 @@ def test_a_missing_class_leaves_no_ranking(labels, pairing, passes):
 
 
 @pytest.mark.parametrize("bags", [1, 513])
-def test_one_bag_and_more_bags_than_a_block_has_threads(bags, passes):
-    case = Case([1 + i % 3 for i in range(bags)], 4, pairing="one_to_one")
+@pytest.mark.parametrize("pairing", ["one_to_one", "batch_mean"])
+def test_one_bag_and_more_bags_than_a_block_has_threads(bags, pairing, passes):
+    case = Case([1 + i % 3 for i in range(bags)], 4, pairing=pairing)
     case.check(passes(case, "random"))
 
 
@@ -142,3 +168,41 @@ def test_a_nan_score_makes_the_total_not_finite(passes):
     case = Case([12, 7], 16)
     case.scores[5] = torch.nan
     assert not np.isfinite(passes(case)["terms"]).all()
+
+
+def launches(module: Any, bags: int, T: int, multiprocessors: int, **options: Any) -> list[Any]:
+    """Return what padded bags of 128 features in float32 launch, forward and backward."""
+    batch = module.DdlBatch(
+        bags=bags, T=T, width=128, scores=0, features=0, dtype="float32", batch_stride=128 * T,
+        row_stride=128, lengths=0, cu_seqlens=0,
+    )  # fmt: skip
+    options = {"pairing": "batch_mean", "detach": "none", **options}
+    return module.ddl_launches(batch, multiprocessors=multiprocessors, **options)
+
+
+@pytest.mark.parametrize("pairing", ["batch_mean", "all_pairs", "one_to_one"])
+@pytest.mark.parametrize("detach", ["none", "score", "feature"])
+def test_small_batches_take_three_launches_at_most_and_one_backward(pairing, detach, module):
+    forward, backward = [], []
+    for kernel, *_ in launches(module, 128, 200, 132, pairing=pairing, detach=detach):
+        (backward if kernel in ("gradient_kernel", "combine_kernel") else forward).append(kernel)
+    judges = {"batch_mean": [], "all_pairs": ["pairs_kernel"], "one_to_one": ["judge_kernel"]}
+    assert forward == ["forward_kernel", *judges[pairing], "finish_kernel"]
+    assert len(backward) == 1
+
+
+@pytest.mark.parametrize("multiprocessors", [108, 132, 148])
+@pytest.mark.parametrize(("bags", "T"), [(128, 200), (1, 1_000_000), (32, 8192)])
+def test_every_launch_has_a_block_for_each_multiprocessor(bags, T, multiprocessors, module):
+    for kernel, blocks, _ in launches(module, bags, T, multiprocessors):
+        assert blocks >= multiprocessors, kernel
+
+
+@pytest.mark.parametrize("pairing", ["batch_mean", "all_pairs"])
+@pytest.mark.parametrize("chunk", [0, 32])
+def test_what_is_launched_is_what_was_told(pairing, chunk, device, module, passes):
+    case = Case([70, 1, 33], 8, chunk=chunk, pairing=pairing)
+    before = device.launches
+    passes(case, padded=True)
+    told = launches(module, 3, 70, 4, pairing=pairing, chunk=chunk)
+    assert device.launches - before == len(told)

@@ -65,9 +65,10 @@ CASES = {
     "bf16": (Case([5, 1, 6], 129, torch.bfloat16, pairing="all_pairs"), True),
     "fp16": (Case([3, 4], 24, torch.float16, pairing="one_to_one", select="all"), False),
     "ties": (Case([40, 3], 8, ties=True, topk_divisor=4), False),
-    "split bags": (Case([70, 1, 33], 8, chunk=32, strip=3, ties=True), True),
+    "split bags": (Case([70, 1, 33], 8, chunk=32, strip=3, part=128, ties=True), True),
     "wide rows": (Case([2, 2], 1030, torch.bfloat16, detach="score"), False),
     "more snippets than a block has threads": (Case([280, 3], 2), False),
+    "more bags than a block judges": (Case([1] * 256 + [3], 2, select="all"), False),
     "detached features": (Case([4, 3], 3, detach="feature"), False),
 }
 

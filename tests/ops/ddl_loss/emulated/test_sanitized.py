@@ -35,7 +35,7 @@ CASES = [
 SMALLER = [
     (Case([40, 1, 9], 20, chunk=32, strip=2), {"padded": True}),
     (Case([4, 3], 130, torch.float16, pairing="all_pairs"), {}),
-    (Case([290, 2], 3), {}),  # blocks of 256 threads that look at two tiles
+    (Case([290, 2], 3, part=256), {}),  # blocks that look at two tiles
     (Case([3, 2], 1030, torch.bfloat16, pairing="one_to_one"), {}),
 ]
 
@@ -69,8 +69,8 @@ def test_an_overrun_of_the_losses_own_buffers_would_be_found(losses, emulator):
         def __getattr__(self, name):
             return getattr(module, name)
 
-        def ddl_workspace_bytes(self, batch, *, chunk):
-            return module.ddl_workspace_bytes(batch, chunk=chunk) - 256
+        def ddl_workspace_bytes(self, batch, **tuning):
+            return module.ddl_workspace_bytes(batch, **tuning) - 256
 
     problem = CASES[0][0].problem()
     with Device(emulator) as device, pytest.raises(RuntimeError, match="device memory written"):
