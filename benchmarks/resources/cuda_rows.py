@@ -109,8 +109,7 @@ def problems(rows: Mapping[str, Row]) -> list[str]:
     """
     found = []
     for kernel in sorted({name.partition(" ")[2] for name in rows}):
-        loads, stores = _vectors_of(kernel)
-        promised = {"local": 0, "vector_loads": loads, "vector_stores": stores}
+        promised = {"local": 0, **_vectors_of(kernel)}
         for architecture in ARCHITECTURES:
             name = f"{architecture} {kernel}"
             if name not in rows:
@@ -125,11 +124,14 @@ def problems(rows: Mapping[str, Row]) -> list[str]:
     return found
 
 
-def _vectors_of(kernel: str) -> tuple[int, int]:
-    """Return how many vectors of 16 bytes a lane loads and stores for each row of features."""
+def _vectors_of(kernel: str) -> dict[str, int]:
+    """Return how many vectors of 16 bytes a lane loads and stores for each row of features.
+
+    Nothing for kernels that read no rows.
+    """
     name, _, shape = kernel.partition("<Shape<")
     if not shape:
-        return 0, 0
+        return {}
     feature, _, values = shape.rstrip(">").split(", ")
     vectors = int(values) * (4 if feature == "float" else 2) // 16
-    return vectors, vectors if name == "gradient_kernel" else 0
+    return {"vector_loads": vectors, "vector_stores": vectors * (name == "gradient_kernel")}
