@@ -11,7 +11,7 @@ PIP_ARGS ?=
 # Test processes; each uses up to two threads.
 WORKERS  ?= 2
 
-.PHONY: demo test test-fast compat platforms wheel docs lint format hooks clean
+.PHONY: demo test test-fast test-older-triton compat platforms wheel docs resources lint format hooks clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/demo.stamp
@@ -41,6 +41,19 @@ platforms: $(VENV)/dev.stamp
 # The site, in build/docs/index.html; a warning, such as a link that leads nowhere, is an error.
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+
+# An older Triton, in front of the installed one: what torch 2.11 brings.
+OLDER ?= build/triton-3.6.0
+$(OLDER): $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==$(@:build/triton-%=%)
+
+# docs/gpu-resources.*, of the attention kernels that have changed, with both releases of Triton. No GPU.
+resources: $(OLDER)
+	$(BIN)/python -m benchmarks.resources triton --older $(OLDER)
+
+# The kernels' tests under the interpreter of the older Triton.
+test-older-triton: $(OLDER)
+	PYTHONPATH=$(OLDER) TRITON_INTERPRET=1 $(BIN)/python -m pytest -n $(WORKERS) tests/kernels
 
 lint: $(VENV)/dev.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure

@@ -10,6 +10,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from . import cuda_build, cuda_rows, page, rows
+from .older import add as add_older
+from .older import looked_at, without_older
+from .older import release as release_in
 from .rows import Row, Table
 
 app = typer.Typer(
@@ -32,10 +35,17 @@ def make_triton(
     architecture: _Architectures = None,
     precision: _Precisions = None,
     head_size: _HeadSizes = None,
+    older: Annotated[
+        Path | None,
+        typer.Option(help="A folder with an older Triton, whose figures are added."),
+    ] = None,
 ) -> None:
     """Compile the attention kernels that have changed; write their rows, and the page.
 
     With options only these rows are made anew; what is known of the others is kept.
+
+    With --older DIR, made by pip install --no-deps --target DIR triton==3.6.0, what that release
+    takes of shared and local memory is added, for rows that have no such figures yet.
     """
     from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, PRECISIONS
 
@@ -51,11 +61,18 @@ def make_triton(
         and _within(v.head_size, head_size, HEAD_SIZES, "--head-size")
     ]
     known = _known("triton")
+    release = _older(older)
+    if release != _older(None):
+        known = {name: without_older(row) for name, row in known.items()}
     maker = triton_rows.Maker(known, typer.echo)
     for start in range(0, len(chosen), _BATCH):
-        known |= maker.rows(chosen[start : start + _BATCH])
+        batch = chosen[start : start + _BATCH]
+        known |= maker.rows(batch)
+        if older is not None:
+            missing = [v.name for v in batch if not looked_at(known[v.name])]
+            known |= add_older(known, missing, older, typer.echo) if missing else {}
         kept = {name: known[name] for name in everything if name in known}
-        rows.write("triton", Table(triton_rows.COMPILER, LAYOUTS, kept))
+        rows.write("triton", Table(triton_rows.COMPILER, LAYOUTS, kept, release))
     page.write()
     found = {
         name: problems
@@ -121,6 +138,17 @@ def _known(name: str) -> dict[str, Row]:
     """Return the rows of a table; none where there is no file yet."""
     tables = rows.read() if rows.PATH.exists() else {}
     return dict(tables[name].rows) if name in tables else {}
+
+
+def _older(folder: Path | None) -> str:
+    """Return the older release in a folder; without one, that of the table."""
+    if folder is not None:
+        try:
+            return release_in(folder)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--older") from error
+    tables = rows.read() if rows.PATH.exists() else {}
+    return tables["triton"].older if "triton" in tables else ""
 
 
 def _within(value: _T, chosen: list[_T] | None, known: tuple[_T, ...], option: str) -> bool:

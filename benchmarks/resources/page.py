@@ -66,6 +66,7 @@ def render(tables: Mapping[str, Table]) -> str:
         },
         longer_in_tf32_logit=triton_rules.LONGER_IN_TF32_LOGIT,
         summary=_summary(attention),
+        older=_older(tables["triton"]),
         sections={title: _section(rows) for title, rows in sections.items()},
         architectures=ARCHITECTURES,
         losses=_losses(tables["cuda"].rows),
@@ -92,6 +93,35 @@ def _summary(attention: _Usages) -> _Cells:
             f"{shared:.0f} of {limit // 1024} KiB", *(f"{ratio:.3f}" for ratio in ratios),
         ])  # fmt: skip
     return cells
+
+
+class _Older(NamedTuple):
+    """What the older Triton makes of the kernels that it was given."""
+
+    kernels: int
+    refused: int
+    """Those that it can't compile."""
+    spilling: list[str]
+    too_large: list[str]
+
+
+def _older(triton: Table) -> _Older:
+    usages = [(name, usage) for name, row in triton.rows.items() for usage in row.usages]
+    looked_at = [(name, usage) for name, usage in usages if usage.older]
+    spilling: dict[str, int] = {}
+    too_large: dict[str, int] = {}
+    for name, usage in looked_at:
+        shared, local = usage.older_shared_and_local or (0, 0)
+        if local:
+            spilling[name] = max(local, spilling.get(name, 0))
+        if shared > SHARED_BYTES[int(name.split(" ")[0].removeprefix("sm_"))]:
+            too_large[name] = max(shared, too_large.get(name, 0))
+    return _Older(
+        kernels=len(looked_at),
+        refused=sum(usage.older_shared_and_local is None for _, usage in looked_at),
+        spilling=[f"`{name}`: {size} bytes" for name, size in spilling.items()],
+        too_large=[f"`{name}`: {size / 1024:.0f} KiB" for name, size in too_large.items()],
+    )
 
 
 def _section(attention: _Usages) -> _Cells:

@@ -20,7 +20,7 @@ COMMAND = "python -m benchmarks.resources"
 class Usage:
     """What a compiled kernel takes; counts of instructions are static.
 
-    The next four are those of Triton's kernels for attention, and so is the last one; the four
+    The next five are those of Triton's kernels for attention, and so is the last one; the four
     before that are those of the CUDA module; elsewhere they stay 0.
     """
 
@@ -38,6 +38,9 @@ class Usage:
     """Instructions of a turn of the longest far loop; 0 where there is none."""
     plain_loop: int = 0
     """The same of this configuration compiled for ``prior="none"``."""
+    older: str = ""
+    """What an older Triton makes of it: "=" the same ``shared`` and ``local``, else both of them as
+    "1024/8"; "-" if it can't compile it, "" if that has not been looked at."""
     threads: int = 0
     """Of a block."""
     vector_loads: int = 0
@@ -48,6 +51,14 @@ class Usage:
     """Of the whole kernel, padding included."""
     chained: int = 0
     """Products in loops that wait for what another product has added to a carried sum."""
+
+    @property
+    def older_shared_and_local(self) -> tuple[int, int] | None:
+        """Bytes of shared and of local memory with the older Triton; None if there are none."""
+        if self.older == "=":
+            return self.shared, self.local
+        shared, _, local = self.older.partition("/")
+        return (int(shared), int(local)) if local else None
 
     @property
     def far_loop_ratio(self) -> float:
@@ -75,14 +86,21 @@ Rows = dict[str, Row]
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one compiler, e.g. "nvcc 13.0.88"; ``ways`` names the entries of each row."""
+    """The rows of one compiler, e.g. "nvcc 13.0.88"; ``ways`` names the entries of each row.
+
+    ``older`` is the compiler of the column of that name.
+    """
 
     compiler: str
     ways: tuple[str, ...] = ("",)
     rows: Rows = field(default_factory=dict)
+    older: str = ""
 
 
 _COLUMNS = ("source", "intermediate", *(column.name for column in fields(Usage)))
+#: How many words of their names rows of a table share with those that they stand among; one if it
+#: is not said here.
+_SHARED_WORDS = {"triton": 3}
 _DEFAULTS = ("", "", *astuple(Usage(0, 0)))
 
 
@@ -120,21 +138,24 @@ def read() -> dict[str, Table]:
 
 
 def _lines(name: str, table: Table) -> str:
-    """Return a table as JSON, rows by architecture, a line for each.
+    """Return a table as JSON, a line for each row, by the first words of their names.
 
     A column is one value, or a list where the ways of compiling differ; zeros at the end of a row
     are left out.
     """
-    architectures: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for key, row in table.rows.items():
-        architecture, _, kernel = key.partition(" ")
+        words = key.split(" ")
+        shared = min(_SHARED_WORDS.get(name, 1), len(words) - 1)
         values = json.dumps(list(_encode(row)), separators=(",", ":"))
-        architectures.setdefault(architecture, []).append(f"   {json.dumps(kernel)}: {values}")
+        line = f"   {json.dumps(' '.join(words[shared:]))}: {values}"
+        groups.setdefault(" ".join(words[:shared]), []).append(line)
     body = ",\n".join(
-        f"  {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n  }"
-        for key, lines in architectures.items()
+        f"  {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n  }" for key, lines in groups.items()
     )
     head = f'"compiler": {json.dumps(table.compiler)}, "ways": {json.dumps(table.ways)}'
+    if table.older:
+        head += f', "older": {json.dumps(table.older)}'
     return f' {json.dumps(name)}: {{{head}, "rows": {{\n{body}\n }}}}'
 
 
@@ -147,13 +168,13 @@ def _encode(row: Row) -> Iterable[Any]:
     return values
 
 
-def _table(compiler: str, ways: list[str], rows: Mapping[str, Any]) -> Table:
+def _table(compiler: str, ways: list[str], rows: Mapping[str, Any], older: str = "") -> Table:
     decoded = {
-        f"{architecture} {kernel}": _decode(values, len(ways))
-        for architecture, kernels in rows.items()
-        for kernel, values in kernels.items()
+        f"{group} {rest}": _decode(values, len(ways))
+        for group, kernels in rows.items()
+        for rest, values in kernels.items()
     }
-    return Table(compiler, tuple(ways), decoded)
+    return Table(compiler, tuple(ways), decoded, older)
 
 
 def _decode(values: list[Any], ways: int) -> Row:

@@ -35,6 +35,10 @@ class Binary:
     ttir: str
     shared_bytes: int
 
+    def report(self) -> cubins.Report:
+        """Return what cuobjdump reports."""
+        return self.read()[0]
+
     def read(self) -> tuple[cubins.Report, sass.Program]:
         """Return what cuobjdump reports, and the machine code."""
         with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

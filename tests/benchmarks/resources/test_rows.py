@@ -26,7 +26,7 @@ TABLES = {
         },
     ),
     "one": Table(
-        "compiler 2", rows={"sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, 7, 8, 9, 10, 11),))}
+        "compiler 2", rows={"sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, "=", 7, 8, 9, 10, 11),))}
     ),
 }
 
