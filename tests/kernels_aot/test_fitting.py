@@ -38,6 +38,7 @@ class Device:
         self.reported = shared_bytes
         monkeypatch.setattr(fitting, "_too_large", {})
         monkeypatch.setattr(triton, "_architecture", lambda device: architecture)
+        monkeypatch.setattr(triton, "_multiprocessors", lambda device: 1)
         monkeypatch.setattr(_triton, "shared_bytes", lambda device: self.reported)
         monkeypatch.setattr(Launch, "run", lambda launch: self.launch(launch))
 
