@@ -105,7 +105,8 @@ def _loops(ttir: str) -> Iterator[_Loop]:
 def _read(text: str) -> tuple[list[str], str, list[str]]:
     """Return an operation's results, its name and its operands."""
     results = _RESULTS.match(text)
-    names, rest = [], text
+    names: list[str] = []
+    rest = text
     if results:
         name, count, rest = results[1], int(results[2] or 1), results[3]
         names = [name] if results[2] is None else [f"{name}#{i}" for i in range(count)]
