@@ -257,7 +257,8 @@ def test_the_whole_command_runs_from_a_bare_checkout(tmp_path):
     assert {c["status"] for c in triton} == {"ok"}
     assert len(triton) > 10
     said = {c["step"]: (c["status"], c["detail"]) for c in found["checks"]}
-    assert said["compile"] == ("ok", "2 of 2 calls in 2 processes")
+    assert said["compile"][0] == "ok"
+    assert said["compile"][1].startswith("2 of 2 calls in ")
     assert said["build"][0] == said["sanitizer"][0] == "unavailable"
     (page,) = (tmp_path / "report").glob("*.md")
     assert "No plots: matplotlib is not installed" in page.read_text()
