@@ -14,6 +14,7 @@ from benchmarks.gpu.model import attention, chips, cli, ddl, page, predict, scor
 from benchmarks.gpu.model.band import CUT, Prior
 from benchmarks.gpu.model.timing import Block, Kernel
 from benchmarks.vocabulary import Case
+from ladnet_fast import _native
 
 from .conftest import canned
 
@@ -220,14 +221,32 @@ def test_the_radius_is_the_last_distance_at_which_the_prior_matters(w, b):
 
 def test_the_losses_and_the_score_head_read_features_as_often_as_they_say():
     features = 64 * 8192 * 128 * 2
-    forward, *others = ddl.kernels(64, 8192, 128, torch.bfloat16, True, H100)
-    backward = others[-1]
+    forward, finish, backward = ddl.kernels(64, 8192, 128, torch.bfloat16, True, H100)
     assert features < forward.bytes < 1.1 * features
+    assert finish.name == "finish_kernel<true, true>"
     assert 2 * features < backward.bytes < 2.3 * features
     heads = score_head.kernels(64, 8192, 128, 7, torch.bfloat16, True)
     assert [kernel.name for kernel in heads] == ["score_head_forward", "score_head_backward"]
     assert features < heads[0].bytes < 1.1 * features
     assert 2 * features < heads[1].bytes < 2.2 * features
+
+
+@pytest.mark.parametrize(
+    ("N", "T", "C"), [(128, 200, 128), (64, 8192, 1000), (1, 1_000_000, 128), (3, 20_000, 2048)]
+)
+def test_the_losses_are_cut_as_the_module_cuts_them(N, T, C):
+    if _native.cuda is None:
+        pytest.skip(f"needs the compiled module: {_native.cuda_problem}")
+    batch = _native.cuda.DdlBatch(
+        bags=N, T=T, width=C, scores=0, features=0, dtype="bfloat16", batch_stride=C * T,
+        row_stride=C, lengths=0, cu_seqlens=0,
+    )  # fmt: skip
+    launched = _native.cuda.ddl_launches(
+        batch, pairing="batch_mean", detach="none", multiprocessors=H100.multiprocessors
+    )
+    made = ddl.kernels(N, T, C, torch.bfloat16, True, H100)
+    found = [(kernel.name.partition("<")[0], kernel.count, kernel.threads) for kernel in made]
+    assert found == launched
 
 
 # ---- The page, and the report --------------------------------------------------------------------

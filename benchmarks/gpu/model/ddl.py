@@ -1,89 +1,136 @@
-"""The DDL losses: launches and grids as csrc/cuda plans them, bytes as its README.md has them."""
+"""The DDL losses: launches and grids as csrc/cuda/ddl_plan.h has them, bytes as its README.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+import triton
 
 from . import resources
 from .attention import PRECISIONS
 from .chips import Chip
 from .timing import Block, Kernel
 
-#: Widest row -> lanes that hold it, and values a lane: csrc/cuda/ddl_rows.cuh.
-_SHAPES = {128: (8, 16), 512: (32, 16), 1024: (32, 32), 4096: (128, 32)}
-_ROW_THREADS = 128
-_CHUNK = 16_384
 _TYPES = {"bf16": "BFloat16", "fp16": "Float16", "fp32": "float"}
 #: Instructions for each value of a row, and for the row: counted in the source. Forward: a
 #: conversion, a square, a product, a difference and its square; sums over lanes, the place in the
 #: bag. Backward: the two differences, their sums with u, and a store.
-_INSTRUCTIONS = {"dynamics_kernel": (5, 60), "gradient_kernel": (10, 90)}
-#: Passes of the radix select over the keys: four digits, then the sum.
+_INSTRUCTIONS = {"forward_kernel": (5, 60), "gradient_kernel": (10, 90)}
+#: Passes of the radix select over the keys, one for each digit of 8 bits, and one that adds up.
 _PASSES = 5
-#: Kernels of bags that may be longer than a chunk: a pass counts, and one block a bag picks.
-_SPLIT = ("count_kernel", "pick_kernel") * 4
+#: Loads that wait for each other in a pass: keys, the histogram, the digit.
+_PASS_TRIPS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``make_plan`` makes of a batch of N bags of T snippets with C features."""
+
+    lanes: int
+    values: int
+    slots: int
+    split: bool
+    strip: int
+    feature_blocks: int
+    part_size: int
+    parts: int
+    backward_strip: int
+    backward_blocks: int
+
+    @property
+    def threads(self) -> int:
+        """Of a block of the forward pass."""
+        return 128 if self.values > 16 else 256
+
+    @property
+    def rounds(self) -> int:
+        """Launches of the forward kernel."""
+        return _PASSES if self.split else 1
+
+    def selecting(self, N: int, turn: int) -> int:
+        """Return the blocks of a launch that look for the largest scores and dynamics."""
+        return (2 * self.slots if self.split else 0) + (2 * N if turn == 0 else 0)
+
+    def walking(self, turn: int) -> int:
+        """Return the blocks of a launch that walk over features."""
+        dealt = [self.feature_blocks * i // self.rounds for i in (turn, turn + 1)]
+        return dealt[1] - dealt[0]
+
+
+def make_plan(N: int, T: int, C: int, multiprocessors: int) -> Plan:
+    """Return how a call is cut; what csrc/cuda/ddl_plan.h says, line by line."""
+    shapes = ((8, 16), (32, 16), (32, 32), (128, 32))
+    lanes, values = next(shape for shape in shapes if shape[0] * shape[1] >= C)
+    wide = values > 16
+    snippets = N * T
+    cdiv = triton.cdiv
+    chunk = max(16_384, 16_384 * cdiv(cdiv(T, 128), 16_384))
+    slots, split = N * cdiv(T, chunk), chunk < T
+    threads = 128 if wide else 256
+    groups = threads // lanes
+    held = multiprocessors * (512 if wide else 768) // threads
+    selecting = 2 * slots if split else 2 * N
+    blocks = (_PASSES if split else 1) * max(held - selecting, held // 2)
+
+    def strip_for(count: int) -> int:
+        return min(max(cdiv(snippets, max(count, 1)), 2), 64)
+
+    strip = strip_for(blocks * groups)
+    part_size = 128 * cdiv(cdiv(snippets, 768), 128)
+    backward = strip_for(multiprocessors * (256 if wide else 512) // lanes)
+    return Plan(
+        lanes, values, slots, split, strip, cdiv(cdiv(snippets, strip), groups), part_size,
+        cdiv(snippets, part_size), backward, cdiv(cdiv(snippets, backward), 128 // lanes),
+    )  # fmt: skip
 
 
 def kernels(N: int, T: int, C: int, dtype: torch.dtype, backward: bool, chip: Chip) -> list[Kernel]:
     """Return the launches of a call on N bags of T snippets with C features, in their order."""
     precision, snippets = PRECISIONS[dtype], N * T
     row = float(C * dtype.itemsize)
-    strip = min(max(snippets // 16_384, 4), 64)
-    width = next(width for width in _SHAPES if width >= C)
-    lanes, values = _SHAPES[width]
-    groups = -(-snippets // strip)
-    walks = -(-groups * lanes // _ROW_THREADS)
-    shape = f"Shape<{_TYPES[precision]}, {lanes}, {values}>"
+    plan = make_plan(N, T, C, chip.multiprocessors)
+    shape = f"Shape<{_TYPES[precision]}, {plan.lanes}, {plan.values}>"
 
-    def kernel(name: str, blocks: int, threads: int, bytes_: float, block: Block) -> Kernel:
+    def kernel(name: str, threads: int, bytes_: float, *blocks: Block) -> Kernel:
         usage = resources.cuda(f"sm_{chip.architecture} {name}")
-        counted = Block(blocks, 0.0, block.exponentials, block.instructions, block.l2_bytes,
-                        block.trips)  # fmt: skip
         return Kernel(
             name, f"{threads} threads", precision, threads, usage.registers, usage.shared, bytes_,
-            (counted,),
+            tuple(block for block in blocks if block.count),
         )  # fmt: skip
 
-    def walk(name: str, more: int, bytes_: float) -> Kernel:
-        # A group reads the rows of its strip one after the other: the next is on its way while one
-        # is computed, so a block waits for memory once for each two rows.
+    def walk(name: str, count: int, strip: int, more: int, threads: int) -> Block:
+        # The next row is on its way while one is computed with: a latency for the first one alone.
         each, whole = _INSTRUCTIONS[name]
-        issued = (strip + more) * (each * values + whole) * _ROW_THREADS / 32
-        block = Block(
-            instructions=issued, l2_bytes=(strip + more) * row * _ROW_THREADS / lanes,
-            trips=(strip + more) // 2 + 1,
-        )  # fmt: skip
-        return kernel(f"{name}<{shape}>", walks, _ROW_THREADS, bytes_, block)
+        rows = (strip + more) * threads / plan.lanes
+        issued = (strip + more) * (each * plan.values + whole) * threads / 32
+        return Block(count, instructions=issued, l2_bytes=rows * row, trips=3)
 
-    found = [walk("dynamics_kernel", 1, snippets * (row * (1 + 1 / strip) + 4))]
-    found += _selection(kernel, N, T)
-    parts = -(-snippets // 256)
-    found += [
-        kernel("judge_kernel", 1, 512, 64.0 * N, Block(trips=6)),
-        kernel(
-            f"finish_kernel<{str(backward).lower()}>", parts, 256,
-            snippets * (20.0 if backward else 8.0), Block(l2_bytes=256 * 20.0, trips=4),
-        ),
-        kernel("terms_kernel", 1, 512, 8.0 * parts, Block(l2_bytes=8.0 * parts, trips=4)),
-    ]  # fmt: skip
+    found = []
+    chunk = min(T, 16_384 * triton.cdiv(triton.cdiv(T, 128), 16_384))
+    for turn in range(plan.rounds):
+        walking = plan.walking(turn)
+        share = walking / plan.feature_blocks
+        passes = 1 if plan.split else _PASSES
+        select = Block(
+            plan.selecting(N, turn), l2_bytes=4.0 * chunk * passes, trips=_PASS_TRIPS * passes
+        )
+        features = walk("forward_kernel", walking, plan.strip, 1, plan.threads)
+        moved = share * snippets * (row * (1 + 1 / plan.strip) + 4)
+        scores = 4.0 * snippets if turn == 0 else 0.0
+        found.append(
+            kernel(f"forward_kernel<{shape}>", plan.threads, moved + scores, select, features)
+        )
+    # Up to 256 bags every block of the last launch judges them all by itself.
+    judges = N <= 256
+    if not judges:
+        found.append(kernel("judge_kernel<false>", 512, 64.0 * N, Block(1, trips=6)))
+    finish = f"finish_kernel<{str(backward).lower()}, {str(judges).lower()}>"
+    bytes_ = snippets * (20.0 if backward else 8.0)
+    part = Block(plan.parts, l2_bytes=plan.part_size * 20.0, trips=8)
+    found.append(kernel(finish, 128, bytes_, part))
     if backward:
-        moved = snippets * (row * (1 + 2 / strip) + 20 + row + 4)
-        found.append(walk("gradient_kernel", 2, moved))
-    return found
-
-
-def _selection(kernel: Callable[..., Kernel], N: int, T: int) -> list[Kernel]:
-    """Return the launches of the top-k of scores and dynamics."""
-    chunk = min(T, _CHUNK)
-    one_pass = Block(l2_bytes=4.0 * chunk, trips=4)
-    whole = Block(l2_bytes=4.0 * chunk * _PASSES, trips=4 * _PASSES)
-    found = [kernel("select_kernel", 2 * N, 512, 8.0 * N * T, whole)]
-    if T > _CHUNK:
-        slots = N * -(-T // _CHUNK)
-        for name in (*_SPLIT, "sum_kernel"):
-            counts = name != "pick_kernel"
-            blocks = 2 * (slots if counts else N)
-            found.append(kernel(name, blocks, 512, 0.0, one_pass if counts else Block(trips=4)))
+        moved = snippets * (row * (1 + 2 / plan.backward_strip) + 20 + row + 4)
+        block = walk("gradient_kernel", plan.backward_blocks, plan.backward_strip, 2, 128)
+        found.append(kernel(f"gradient_kernel<{shape}>", 128, moved, block))
     return found
