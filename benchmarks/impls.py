@@ -11,6 +11,7 @@ from torch import Tensor
 from ladnet_fast.ops._impl import IMPLS
 from ladnet_fast.ops.ddl_loss import schema as _ddl
 from ladnet_fast.ops.locality_attention import schema as _attention
+from ladnet_fast.ops.residual_norm import schema as _norm
 from ladnet_fast.ops.score_head import schema as _head
 
 #: Operator -> implementation -> the module that serves it; what the operators' tables hold.
@@ -18,6 +19,7 @@ BACKENDS: dict[str, dict[str, ModuleType]] = {
     "locality_attention": _attention.BACKENDS,
     "ddl_loss": _ddl.BACKENDS,
     "score_head": _head.BACKENDS,
+    "residual_norm": _norm.BACKENDS,
 }
 #: Kernels, as opposed to the reference, which is a peer here.
 KERNELS = tuple(name for name in IMPLS if name not in ("auto", "reference"))

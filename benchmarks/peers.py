@@ -24,6 +24,7 @@ from ladnet_fast.nn import LANetOutput, LocalityAttention
 from ladnet_fast.ops._bags import Bags
 from ladnet_fast.ops.linear import api as linear
 from ladnet_fast.ops.locality_attention.definition import location_prior
+from ladnet_fast.ops.residual_norm import residual_norm
 from ladnet_fast.ops.score_head import score_head
 
 _Result = TypeVar("_Result")
@@ -144,6 +145,14 @@ def eager_ddl(scores: Tensor, features: Tensor, labels: Tensor) -> DDLTerms:
 def eager_head(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Pad, convolve and take the sigmoid in eager mode, as LANet does without the fused kernel."""
     return score_head(features, weight, bias, impl="reference")
+
+
+# ---- Residual and LayerNorm ----------------------------------------------------------------------
+
+
+def eager_norm(x: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Add and normalise in eager mode, as LANet does without the fused kernel."""
+    return residual_norm(x, hidden, weight, bias, eps, impl="reference")
 
 
 # ---- Networks ------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from .cases import attention, ddl, network, score_head, scoring
+from .cases import attention, ddl, network, residual_norm, score_head, scoring
 from .vocabulary import SUBSETS, Case, Op
 
 
 def all_ops() -> tuple[Op, ...]:
     """Return every operator."""
-    return (*attention.OPS, *ddl.OPS, *score_head.OPS, *network.OPS, *scoring.OPS)
+    kernels = (*attention.OPS, *ddl.OPS, *score_head.OPS, *residual_norm.OPS)
+    return (*kernels, *network.OPS, *scoring.OPS)
 
 
 def all_cases() -> list[Case]:

@@ -16,6 +16,7 @@ from .ops import _impl, linear
 from .ops.ddl_loss import schema as ddl_loss
 from .ops.linear import schema as linear_layers
 from .ops.locality_attention import schema as locality_attention
+from .ops.residual_norm import schema as residual_norm
 from .ops.score_head import schema as score_head
 
 _CORE = ("numpy", "safetensors")
@@ -26,6 +27,7 @@ _OPS = {
         score_head.BACKENDS,
         lambda x: (x, x.new_empty(1, x.shape[-1], 7), x.new_empty(1)),
     ),
+    "residual_norm": (residual_norm.BACKENDS, lambda x: (x, x, x[0, 0], x[0, 0])),
     "linear": (linear_layers.BACKENDS, lambda x: (x,)),
 }
 

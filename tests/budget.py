@@ -288,6 +288,18 @@ def score_head_sizes(scores: Tensor, grad: Tensor, features: Tensor) -> tuple[fl
     return size * largest(features), size
 
 
+def residual_norm_sizes(x: Tensor, hidden: Tensor, grad: Tensor, eps: float) -> tuple[float, float]:
+    """Return the sizes of what is added up to the gradients of LayerNorm's weight and bias.
+
+    The terms have either sign: the root of the sum of their squares. Padding is NaN or 0.
+    """
+    x, hidden, grad = (y.detach().double().nan_to_num() for y in (x, hidden, grad))
+    normal = torch.nn.functional.layer_norm(x + hidden, x.shape[2:], eps=eps)
+    terms = (grad * normal, grad)
+    weight, bias = (largest(term.square().sum(dim=(0, 1)).sqrt()) for term in terms)
+    return weight, bias
+
+
 def linear_sizes(truth: Outputs) -> dict[str, float]:
     """Return the sizes of layers in float32, whose sums of many terms round at the terms' size."""
     least = 1e-6 / torch.finfo(torch.float32).eps

@@ -51,11 +51,16 @@ def _head(x):
     return (x, x.new_empty(1, x.shape[-1], 7), x.new_empty(1))
 
 
+def _norm(x):
+    return (x, x, x.new_empty(x.shape[-1]), x.new_empty(x.shape[-1]))
+
+
 #: Folder of the operator -> its name in the table, and the tensors that choose who serves.
 OPERATORS = {
     "locality_attention": ("attention with the prior", _attention),
     "ddl_loss": ("DDL losses", _losses),
     "score_head": ("score head", _head),
+    "residual_norm": ("residual and LayerNorm", _norm),
     "linear": ("linear layers", lambda x: (x,)),
 }
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from ..cases import attention, ddl, network, score_head
+from ..cases import attention, ddl, network, residual_norm, score_head
 from ..vocabulary import Case, Op, subsets
 
 _BF16, _FP16, _FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -34,6 +34,7 @@ def cases() -> list[Case]:
         *(_dtype(op, dtype) for op in attention.OPS for dtype in (_FP16, _FP32)),
         *(_ddl(op, shape, dtype) for op in ddl.OPS for shape, dtype in _DDL),
         *(_head(op, shape, dtype) for op in score_head.OPS for shape, dtype in _HEAD),
+        *(_norm(op, dtype) for op in residual_norm.OPS for dtype in (_BF16, _FP32)),
         *(_lanet(T, dtype) for dtype in (_BF16, _FP32) for T in (200, 4096, 16_384)),
         *_steps(),
     ]
@@ -160,6 +161,13 @@ def _ddl(op: Op, shape: tuple[int, int, int], dtype: torch.dtype) -> Case:
 def _head(op: Op, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Case:
     chosen = ("quick",) if dtype == _BF16 else ()
     sizes = dict(zip("BTCK", shape, strict=True))
+    sides = ("triton", "eager", "compiled")
+    return Case(op, sizes, sides, dtype=dtype, subsets=subsets(*chosen))
+
+
+def _norm(op: Op, dtype: torch.dtype) -> Case:
+    chosen = ("quick",) if dtype == _BF16 else ()
+    sizes = {"B": 128, "T": 200, "D": 1024}
     sides = ("triton", "eager", "compiled")
     return Case(op, sizes, sides, dtype=dtype, subsets=subsets(*chosen))
 

@@ -14,6 +14,7 @@ import pytest
 import ladnet_fast
 from ladnet_fast.ops.ddl_loss import schema as ddl_loss
 from ladnet_fast.ops.locality_attention import schema as locality_attention
+from ladnet_fast.ops.residual_norm import schema as residual_norm
 from ladnet_fast.ops.score_head import schema as score_head
 
 ROOT = Path(ladnet_fast.__file__).parent
@@ -75,7 +76,7 @@ def test_a_room_imports_itself_and_what_lies_below_it(room):
     assert reached <= ALLOWED[room] | {room}
 
 
-@pytest.mark.parametrize("schema", [ddl_loss, locality_attention, score_head])
+@pytest.mark.parametrize("schema", [ddl_loss, locality_attention, residual_norm, score_head])
 def test_backends_do_not_import_each_other(schema):
     backends = {module.__name__.rpartition(".")[2] for module in schema.BACKENDS.values()}
     assert "reference" in backends

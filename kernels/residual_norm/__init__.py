@@ -1,0 +1,1 @@
+"""What follows LANet's attention: mask, residual and LayerNorm."""

@@ -1,0 +1,5 @@
+"""What follows LANet's attention, fused: mask, residual and LayerNorm."""
+
+from .api import residual_norm, serves
+
+__all__ = ["residual_norm", "serves"]
