@@ -11,7 +11,14 @@ up to the  native   two chains of C++ layers: the projections; residual,  ``line
 embeddings          LayerNorm and MLP                                     (float32 on a CPU where
                                                                           they are faster), and
                                                                           `is_untouched`
-           modules  PyTorch's modules are called                          everywhere else
+           modules  PyTorch's modules are called, but for the two that    everywhere else
+                    follow
+q, k, v    one      one product for the three projections                 ``_projections.project``
+           product                                                        finds that it pays (on a
+                                                                          GPU)
+residual,  triton   ``residual_norm``: one fused kernel                   ``residual_norm.serves``
+LayerNorm                                                                 says so (on a GPU), and
+                                                                          `is_untouched`
 scores     native   ``score_head``: the convolution as a thin product     the embeddings were native
            triton   ``score_head``: one fused kernel                      ``score_head.serves`` says
                                                                           so (on a GPU), and
@@ -31,20 +38,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 
-from ..ops import linear, score_head
+from ..ops import linear, residual_norm, score_head
 from ..ops._bags import Bags
+from ._untouched import hooks_on_all, is_as_made
 from .attention import LocalityAttention
 
 if TYPE_CHECKING:
     from .lanet import LANet
 
 Path = Literal["native", "modules"]
-
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-#: Hooks on every module there is: profilers and tracers register them.
-_GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 
 
 def choose(net: LANet, x: Tensor, query: Tensor | None) -> Path:
@@ -72,15 +75,34 @@ def embed(
     """
     if path == "native":
         return _embed_natively(net, x, query, bags)
-    if valid is not None:
+    fused = _norm_is_fused(net, x)
+    # Attention and the fused norm never read padding; the gradient of a projection's weight does.
+    if valid is not None and (torch.is_grad_enabled() or not fused):
         x = torch.where(valid[..., None], x, 0)
         query = query if query is None else torch.where(valid[..., None], query, 0)
     # Others, and a forward that somebody has put in ours, know tensors only.
     ours = type(net.attention) is LocalityAttention and "forward" not in vars(net.attention)
     given = (bags,) if ours else (bags.lengths, bags.cu_seqlens)
-    x = net.norm(x + net.attention(x, x if query is None else query, *given))
-    features: Tensor = net.mlp(x)  # [B, T, C]
+    hidden = net.attention(x, x if query is None else query, *given)
+    if fused:
+        norm, impl = net.norm, net.attention.impl
+        normal = residual_norm.residual_norm(
+            x, hidden, norm.weight, norm.bias, norm.eps, lengths=bags, impl=impl
+        )
+    else:
+        normal = net.norm(x + hidden)
+    features: Tensor = net.mlp(normal)  # [B, T, C]
     return features if valid is None else torch.where(valid[..., None], features, 0)
+
+
+def _norm_is_fused(net: LANet, x: Tensor) -> bool:
+    """Whether one kernel adds attention's result to x and normalises the sum."""
+    norm = net.norm
+    if type(norm) is not nn.LayerNorm or norm.weight is None or norm.bias is None:
+        return False
+    # What attention will return has the shape of x, and no other dtype than the kernel takes.
+    asked = residual_norm.serves(net.attention.impl, x, x, norm.weight, norm.bias)
+    return asked and is_untouched(net)
 
 
 def score(net: LANet, path: Path, features: Tensor, bags: Bags) -> Tensor:
@@ -143,7 +165,7 @@ def _dropout_of(mlp: nn.Sequential) -> float:
 
 def is_untouched(net: LANet) -> bool:
     """Whether the layers of ``net`` are PyTorch's own, as LANet made them, without hooks."""
-    if any(getattr(torch_module, hooks) for hooks in _GLOBAL_HOOKS):
+    if hooks_on_all():
         return False
     attention, mlp = net.attention, net.mlp
     modules = [attention, attention.q, attention.k, attention.v, attention.o, net.norm, mlp, *mlp]
@@ -153,8 +175,7 @@ def is_untouched(net: LANet) -> bool:
     modules.append(net.classifier)
     kinds.append(nn.Conv1d)
     if len(mlp) % 3 != 2 or any(
-        type(m) is not kind or "forward" in m.__dict__ or any(getattr(m, hooks) for hooks in _HOOKS)
-        for m, kind in zip(modules, kinds, strict=True)
+        not is_as_made(m, kind) for m, kind in zip(modules, kinds, strict=True)
     ):
         return False
     # Loops, not `all`: the compiler of torch 2.9 cannot follow that over conditions on classes.

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..ops._bags import Bags
 from ..ops.locality_attention import attend
+from ._projections import project
 from .prior import LocationPrior
 
 
@@ -63,7 +64,11 @@ class LocalityAttention(nn.Module):
         ``lengths`` and ``cu_seqlens`` as `LANet.forward` takes them; LANet itself gives the bags
         that it has checked.
         """
-        q, k, v = self.q(query), self.k(x), self.v(x)
+        if query is x:
+            q, k, v = project(x, (self.q, self.k, self.v), self.impl)
+        else:
+            q = self.q(query)
+            k, v = project(x, (self.k, self.v), self.impl)
         if not isinstance(lengths, Bags):
             lengths = Bags.checked("x", x, x.shape[1], lengths, cu_seqlens)
         hidden: Tensor = self.o(self.attend(q, k, v, lengths))
