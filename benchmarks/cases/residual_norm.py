@@ -83,8 +83,9 @@ def _differentiate(function: Any, x: Tensor, leaves: list[Tensor], grad: Tensor)
 
 
 def _oracle_forward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:
+    hidden, weight, bias = _leaves(inputs, dtype)
     with torch.inference_mode():
-        return {"out": peers.eager_norm(inputs.x.to(dtype), *_leaves(inputs, dtype), _EPS)}
+        return {"out": peers.eager_norm(inputs.x.to(dtype), hidden, weight, bias, _EPS)}
 
 
 def _oracle_forward_backward(inputs: Inputs, target: str, dtype: torch.dtype) -> Outputs:

@@ -17,6 +17,7 @@ from benchmarks.oracle import blockwise_attention
 from benchmarks.vocabulary import Outputs
 from ladnet_fast.ops import _triton
 from ladnet_fast.ops.locality_attention.layout import lse_dtype
+from ladnet_fast.ops.residual_norm import residual_norm
 from ladnet_fast.ops.score_head import score_head
 from tests import budget
 
@@ -26,13 +27,18 @@ from .sizes import Sizes
 #: Operator -> the implementation that is checked on a device. On the CPU that is what Triton's
 #: interpreter runs, where it is on, and otherwise the reference in the kernels' place.
 OWN = {
-    "cuda": {"locality_attention": "triton", "ddl_loss": "cuda", "score_head": "triton"},
-    "cpu": (
-        {"locality_attention": "triton", "ddl_loss": "native", "score_head": "triton"}
-        if _triton.INTERPRETED
-        else dict.fromkeys(("locality_attention", "ddl_loss", "score_head"), "reference")
-    ),
+    "cuda": {
+        "locality_attention": "triton",
+        "ddl_loss": "cuda",
+        "score_head": "triton",
+        "residual_norm": "triton",
+    },
 }
+OWN["cpu"] = (
+    OWN["cuda"] | {"ddl_loss": "native"}
+    if _triton.INTERPRETED
+    else dict.fromkeys(OWN["cuda"], "reference")
+)
 PRIORS = ("additive", "logit", "none")
 LAYOUTS = ("padded", "packed")
 
@@ -93,6 +99,7 @@ def all_problems(sizes: Sizes) -> dict[str, Callable[[torch.device], Problem]]:
         add("ddl_loss", ddl_name(sizes, dtype, layout), ddl, dtype, layout)
     for dtype in sizes.dtypes:
         add("score_head", head_name(sizes, dtype), head, dtype)
+        add("residual_norm", norm_name(sizes, dtype), norm, dtype)
     return dict(made)
 
 
@@ -304,6 +311,54 @@ def head(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) 
     return Problem(
         "score_head", name, dtype, lambda: differentiate(dtype, grad, impl), exact, scales, reasons
     )
+
+
+# ---- Residual and LayerNorm ----------------------------------------------------------------------
+
+_EPS = 1e-5
+
+
+def norm_name(sizes: Sizes, dtype: torch.dtype) -> str:
+    """Return what distinguishes the problem that `norm` makes."""
+    return f"{short_name(dtype)}, {sizes.bags} bags up to {sizes.snippets}"
+
+
+def norm(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) -> Problem:
+    """Return bags of every length from 0 on, eight times as wide as the embeddings."""
+    lengths = ragged_lengths(sizes, 0, seed)
+    D = 8 * sizes.features
+    draw = Draw(device, dtype, seed)
+    x, hidden, grad = (pad_rows(draw(sum(lengths), D), lengths) for _ in range(3))
+    weight, bias = draw(D), draw(D)
+    on_device = torch.tensor(lengths, device=device)
+    valid = inside(lengths, device)
+
+    def differentiate(dtype: torch.dtype, grad: Tensor, impl: str) -> Outputs:
+        leaves = [y.detach().to(dtype).requires_grad_() for y in (x, hidden, weight, bias)]
+        out = residual_norm(*leaves, _EPS, lengths=on_device, impl=impl)
+        grads = torch.autograd.grad(out, leaves, grad.to(dtype))
+        padding = torch.cat([y.detach()[~valid].flatten() for y in (out, *grads[:2])])
+        names = ("out", "dx", "dhidden")
+        rows = {n: y.detach()[valid] for n, y in zip(names, (out, *grads[:2]), strict=True)}
+        return {**rows, "dweight": grads[2], "dbias": grads[3], "padding": padding}
+
+    def exact(real: torch.dtype) -> Outputs:
+        found = differentiate(real, torch.where(valid[..., None], grad, 0), "reference")
+        del found["padding"]
+        return found
+
+    def scales(truth: Outputs) -> Mapping[str, float]:
+        found = budget.residual_norm_sizes(x, hidden, grad, _EPS)
+        named = dict(zip(("dweight", "dbias"), found, strict=True))
+        return budget.at_least_the_values(named, truth)
+
+    impl = OWN[device.type]["residual_norm"]
+    name = norm_name(sizes, dtype)
+    reasons = impls.why_not("residual_norm", impl, x, hidden, weight, bias)
+    return Problem(
+        "residual_norm", name, dtype, lambda: differentiate(dtype, grad, impl), exact, scales,
+        reasons,
+    )  # fmt: skip
 
 
 @contextmanager

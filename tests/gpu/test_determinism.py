@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.vocabulary import Outputs
 
 from .judging import Unavailable
-from .problems import PRIORS, Problem, attention, ddl, head
+from .problems import PRIORS, Problem, attention, ddl, head, norm
 from .settings import chosen_sizes
 from .sizes import Sizes
 
@@ -40,6 +40,7 @@ def families(sizes: Sizes) -> dict[str, Callable[[torch.device], list[Problem]]]
         }
         makers["ddl_loss"] = functools.partial(_losses, sizes=sizes, dtype=dtype)
         makers["score_head"] = functools.partial(_heads, sizes=sizes, dtype=dtype)
+        makers["residual_norm"] = functools.partial(_norms, sizes=sizes, dtype=dtype)
         for name, make in makers.items():
             found[f"{name}, {str(dtype).removeprefix('torch.')}, {sizes.repeats} times"] = make
     return found
@@ -63,6 +64,10 @@ def _losses(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Prob
 
 def _heads(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Problem]:
     return [head(device, sizes, dtype, seed) for seed in _SEEDS]
+
+
+def _norms(device: torch.device, sizes: Sizes, dtype: torch.dtype) -> list[Problem]:
+    return [norm(device, sizes, dtype, seed) for seed in _SEEDS]
 
 
 SIZES = chosen_sizes()

@@ -78,12 +78,13 @@ def test_lengths_are_ragged_and_reach_both_ends():
     assert problems.ragged_lengths(TINY, 0, seed=1) != problems.ragged_lengths(TINY, 0, seed=2)
 
 
-@pytest.mark.parametrize("make", ["attention", "ddl", "head"])
+@pytest.mark.parametrize("make", ["attention", "ddl", "head", "norm"])
 def test_a_wrong_result_fails(reference, make):
     problem = {
         "attention": lambda: problems.attention(CPU, TINY, torch.float32, "padded", "additive"),
         "ddl": lambda: problems.ddl(CPU, TINY, torch.float32, "padded"),
         "head": lambda: problems.head(CPU, TINY, torch.float32),
+        "norm": lambda: problems.norm(CPU, TINY, torch.float32),
     }[make]()
     right = problem.own()
     assert correctness.judge(dataclasses.replace(problem, own=lambda: dict(right)))[0]
@@ -181,7 +182,7 @@ def test_bits_are_compared_not_values():
 def test_calls_that_repeat_themselves_pass(reference):
     sizes = dataclasses.replace(TINY, dtypes=(torch.float32,), repeats=3)
     families = determinism.families(sizes)
-    assert len(families) == 5
+    assert len(families) == 6
     for make in families.values():
         assert determinism.repeat(make(CPU), sizes.repeats)[0]
 
@@ -192,13 +193,13 @@ def test_only_fp32_attention_repeats_shorter_bags(monkeypatch):
     def longest(name):
         return lambda device, sizes, dtype, *_, **__: asked.append((name, dtype, sizes.snippets))
 
-    for name in ("attention", "ddl", "head"):
+    for name in ("attention", "ddl", "head", "norm"):
         monkeypatch.setattr(determinism, name, longest(name))
     for make in determinism.families(FULL).values():
         make(CPU)
     assert set(asked) == {
         (name, dtype, 1024 if (name, dtype) == ("attention", torch.float32) else 8192)
-        for name in ("attention", "ddl", "head")
+        for name in ("attention", "ddl", "head", "norm")
         for dtype in FULL.dtypes
     }
 

@@ -54,13 +54,12 @@ def _own_cache(monkeypatch, tmp_path_factory):
     ("architecture", "x", "D", "pass_"),
     # Autocast: features in float32. The widest row has the fewest registers for each thread.
     [
-        (80, torch.float32, 1024, "forward"),
         (80, torch.float32, 1024, "backward"),
-        (90, torch.bfloat16, 1024, "backward"),
+        (90, torch.bfloat16, 1024, "forward"),
         (90, torch.float32, plan.MAX_WIDTH, "backward"),
         (100, torch.float32, 1024, "backward"),
     ],
-    ids=["sm_80-forward", "sm_80", "sm_90-bf16", "sm_90-widest", "sm_100"],
+    ids=["sm_80", "sm_90-forward", "sm_90-widest", "sm_100"],
 )
 def test_nothing_is_spilled_and_rows_are_read_16_bytes_at_a_time(architecture, x, D, pass_):
     launch = launches(x, torch.bfloat16, D=D)[pass_]
