@@ -20,10 +20,8 @@ def test_operators_pass_opcheck():
     leaves = tuple(x.requires_grad_() for x in random_rows(3, 9, 5, torch.float32))
     call = (*leaves, LENGTHS["ragged"], EPS, torch.float32, IMPL)
     torch.library.opcheck(torch.ops.ladnet_fast.residual_norm.default, call)
-    rows = torch.randn(3, 9, 5)
-    for needs in ((True, True, True), (False, True, False)):
-        given = (rows, *(x.detach() for x in leaves), *call[4:], *needs)
-        torch.library.opcheck(torch.ops.ladnet_fast.residual_norm_backward.default, given)
+    given = (torch.randn(3, 9, 5), *(x.detach() for x in leaves), *call[4:], True, True, False)
+    torch.library.opcheck(torch.ops.ladnet_fast.residual_norm_backward.default, given)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["fp64", "mixed"])
