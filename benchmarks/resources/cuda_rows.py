@@ -74,7 +74,7 @@ def parse_threads(ptx: str) -> dict[str, int]:
 
 
 def readable_names(mangled: Iterable[str]) -> dict[str, str]:
-    """Return e.g. ``dynamics_kernel<Shape<float, 8, 16>>``: no namespaces, no arguments."""
+    """Return e.g. ``forward_kernel<Shape<float, 8, 16>>``: no namespaces, no arguments."""
     kernels = list(mangled)
     demangled = run("c++filt", *kernels).splitlines()
     return dict(zip(kernels, map(shortened, demangled), strict=True))
