@@ -335,7 +335,8 @@ def norm(device: torch.device, sizes: Sizes, dtype: torch.dtype, seed: int = 0) 
 
     def differentiate(dtype: torch.dtype, grad: Tensor, impl: str) -> Outputs:
         leaves = [y.detach().to(dtype).requires_grad_() for y in (x, hidden, weight, bias)]
-        out = residual_norm(*leaves, _EPS, lengths=on_device, impl=impl)
+        a, b, c, d = leaves
+        out = residual_norm(a, b, c, d, _EPS, lengths=on_device, impl=impl)
         grads = torch.autograd.grad(out, leaves, grad.to(dtype))
         padding = torch.cat([y.detach()[~valid].flatten() for y in (out, *grads[:2])])
         names = ("out", "dx", "dhidden")
