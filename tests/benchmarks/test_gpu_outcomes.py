@@ -178,5 +178,5 @@ def test_steps_run_on_the_cpu_with_the_reference_in_the_kernels_place():
     found = {step: list(checks.outcomes(step, CPU, "tiny")) for step in ("determinism", "memory")}
     statuses = {step: {outcome.status for outcome in each} for step, each in found.items()}
     assert statuses == {"determinism": {"ok"}, "memory": {"unavailable"}}
-    assert len(found["determinism"]) == 10
+    assert len(found["determinism"]) == 12
     assert all("CUDA" in outcome.detail for outcome in found["memory"])

@@ -113,7 +113,7 @@ def test_the_workspace_is_asked_for_without_a_device(built_module):
 
 
 def test_it_tells_for_which_gpus_it_was_built(built_module):
-    assert python(built_module, "print(module.architectures)") == ["80-real,90-real,100-real,120"]
+    assert python(built_module, "print(module.architectures)") == ["80-real,90-real,100,120"]
 
 
 def test_it_needs_no_library_of_cuda_or_torch(built_module):

@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 SCRIPT = """
+cmake_minimum_required(VERSION 3.25)  # as CMakeLists.txt says
 include("{function}")
 {call}
 message(NOTICE "found=${{found}}=")
