@@ -42,10 +42,11 @@ platforms: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
 
-# An older Triton, in front of the installed one: what torch 2.11 brings.
+# An older Triton, in front of the installed one: what torch 2.11 brings. Its interpreter needs a numpy
+# that still takes an array of one entry for a number.
 OLDER ?= build/triton-3.6.0
 $(OLDER): $(VENV)/dev.stamp
-	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==$(@:build/triton-%=%)
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ triton==$(@:build/triton-%=%) 'numpy<2.4'
 
 # docs/gpu-resources.*, of the attention kernels that have changed, with both releases of Triton. No GPU.
 resources: $(OLDER)

@@ -167,4 +167,6 @@ def shipped(
                             precision=precision,
                             head_size=size,
                         ):
+                            if config.whole_keys and mode.endswith("-split"):
+                                continue
                             yield Variant(kernel, mode, architecture, precision, size, config)

@@ -2,16 +2,16 @@
 
 Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for
 each of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
-block_band = 32, 8 warps, 3 stages; an "o" behind it: one far loop. A second line of the same names
-has further candidates for autotuning, "-" where there is none.
+block_band = 32, 8 warps, 3 stages; an "o" behind it: one far loop; a "u": keys are not split. A
+second line of the same names has further candidates for autotuning, "-" where there is none.
 """
 
 TABLE = """
 sm_80 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2
 forward          none     -              -              128x64w4s3     128x64w8s3     -
-forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 128x64/64w8s2  64x64/32w8s2
-forward          additive -              -              128x64/64w4s3  128x64/64w8s3  -
+forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2u 128x64/64w8s2  64x64/32w8s2
+forward          additive -              -              128x64/64w4s3u 128x64/64w8s3  -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x64w8s2
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
@@ -28,7 +28,7 @@ backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x64w4s2
 sm_80 tf32
 forward          none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x32w8s2
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s2 128x32/32w8s3  32x32/32w8s2
-forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2     64x32w8s2
+forward          logit    128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s2u    64x32w8s2
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
@@ -39,9 +39,9 @@ backward_keys    logit    128x128w8s3    64x128w8s3     32x128w8s3     32x64w8s3
 backward_queries none     128x128w8s3    128x128w8s2    128x32w8s3     64x64w8s2      32x32w4s2
 backward_queries logit    128x64w8s3     128x64w8s2     128x64w8s2     64x32w8s3      32x16w8s2o
 sm_80 fp32
-forward          none     64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
-forward          additive 64x32/32w8s3   64x64/32w8s3   64x64/32w8s3   32x64/16w8s2   16x32/16w4s2
-forward          logit    64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2      32x32w8s2
+forward          none     64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2u     32x32w8s2
+forward          additive 64x32/32w8s3   64x64/32w8s3   64x64/32w8s3u  32x64/16w8s2   16x32/16w4s2
+forward          logit    64x64w8s3      64x64w8s3      64x64w8s3      64x32w8s2u     32x32w8s2
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
@@ -56,7 +56,7 @@ forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x64/64w8s3  128x64/64w8s2  64x32/32w8s2
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     32x32w8s2
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
-combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w8s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     64x64w8s2      32x32w8s2
@@ -79,7 +79,7 @@ backward_queries none     128x128w8s3    128x64w8s2     64x64w8s2      32x32w8s2
 backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3      16x16w8s3
 sm_86 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
-forward          additive 64x64/32w8s3   64x64/32w8s3   32x64/32w8s2   16x64/16w4s2   16x32/16w8s2
+forward          additive 64x64/32w8s3   64x64/32w8s3   32x64/32w8s2   16x64/16w4s2u  16x32/16w8s2
 forward          logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
@@ -97,7 +97,7 @@ forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 128x128/6
 forward          additive -              -              -              128x64/64w8s3  -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
-combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
+combine          additive 16w4s1         16w8s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2     16x64w8s3
@@ -122,8 +122,8 @@ backward_keys    logit    64x128w8s3o    64x128w8s3o    32x128w8s3o    16x128w8s
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x32w8s3     32x32w8s2
 backward_queries logit    128x64w8s3o    128x64w8s3o    128x32w8s2o    128x32w8s3o    32x16w8s2o
 sm_90 fp32
-forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
-forward          additive 64x64/32w8s3   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
+forward          none     64x64w8s3      64x64w8s3      64x32w8s3u     32x16w4s2      64x16w8s3
+forward          additive 64x64/32w8s3   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2u
 forward          logit    64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
@@ -168,7 +168,7 @@ backward_queries logit    64x64w8s3      64x64w8s3      128x32w8s2     64x32w8s2
 sm_100 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s2   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
-forward          logit    64x64w8s2      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
+forward          logit    64x64w8s2u     64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         32w4s2         64w4s2         64w8s2
@@ -212,7 +212,7 @@ backward_queries logit    128x64w8s3     128x64w8s2     128x32w8s3     64x16w8s3
 sm_120 fp32
 forward          none     64x64w4s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 forward          additive 64x32/32w8s3   64x64/32w8s3   32x64/32w8s2   32x16/16w8s2   16x16/16w4s2
-forward          logit    64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
+forward          logit    64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2u     32x16w8s2
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w8s2         32w4s2         64w8s2

@@ -31,6 +31,9 @@ class Config:
     ``one_far_loop``, for the backward kernels with the logit prior alone: the tiles before and
     behind the near ones go through one loop that runs twice, instead of two loops. Where registers
     are short the compiler makes the second of two loops longer than the first; one loop avoids it.
+
+    ``whole_keys``, for the forward kernel: keys are never split, since the kernel that does so would
+    spill registers, or its far loop would be too long.
     """
 
     block_m: int
@@ -39,12 +42,13 @@ class Config:
     num_warps: int
     num_stages: int
     one_far_loop: bool = False
+    whole_keys: bool = False
 
     def __str__(self) -> str:
         keys = f"x{self.block_n}" if self.block_n else ""
         band = f"/{self.block_band}" if self.block_band else ""
-        once = "o" if self.one_far_loop else ""
-        return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}{once}"
+        marks = "o" * self.one_far_loop + "u" * self.whole_keys
+        return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}{marks}"
 
 
 _INTERPRETER = Config(32, 32, 16, 4, 1)
@@ -221,7 +225,8 @@ def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
 
 
 def _parse(entry: str) -> Config:
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)(o?)", entry)
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)(o?)(u?)", entry)
     assert found, entry
-    *numbers, once = found.groups()
-    return Config(*(int(number or 0) for number in numbers), one_far_loop=bool(once))
+    *numbers, once, whole = found.groups()
+    sizes = (int(number or 0) for number in numbers)
+    return Config(*sizes, one_far_loop=bool(once), whole_keys=bool(whole))

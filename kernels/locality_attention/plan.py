@@ -117,7 +117,9 @@ def plan_forward(
     config = choose("forward", prior)
     unit, strides = _strides(q=q, k=k, v=v)
     grid, sizes = _grid(q, config.block_m, cu_seqlens)
-    if splits is None:
+    if splits is None and config.whole_keys:
+        splits = 1
+    elif splits is None:
         # Packed bags are taken to be of one length, since the host does not know any.
         longest = triton.cdiv(q.shape[2], 1 if cu_seqlens is None else max(sizes["bags"], 1))
         splits = choose_splits(

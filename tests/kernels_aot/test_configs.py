@@ -56,6 +56,7 @@ def test_every_question_has_an_answer_that_triton_can_compile():
             assert config.num_stages in (1, 2, 3, 4)
             two_far_loops = question["prior"] == "logit" and question["kernel"] != "forward"
             assert two_far_loops or not config.one_far_loop, question
+            assert question["kernel"] == "forward" or not config.whole_keys, question
 
 
 @pytest.mark.parametrize(
@@ -103,5 +104,9 @@ def test_how_a_configuration_reads():
     assert str(Config(64, 0, 32, 4, 2)) == "64/32w4s2"
     assert str(Config(64, 32, 0, 4, 2)) == "64x32w4s2"
     assert str(Config(64, 32, 0, 4, 2, one_far_loop=True)) == "64x32w4s2o"
+    assert str(Config(64, 32, 0, 4, 2, whole_keys=True)) == "64x32w4s2u"
+    asked = ASKED | {"kernel": "forward", "architecture": 80, "head_size": 64}
+    assert lookup(**asked).whole_keys
+    assert str(lookup(**asked)).endswith("u")
     asked = ASKED | {"kernel": "backward_keys", "prior": "logit", "precision": "tf32"}
     assert str(lookup(**asked)).endswith("o")

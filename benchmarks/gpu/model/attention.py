@@ -111,6 +111,8 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
     size = configs.head_class(call.d)
     mode = _mode(name, launch)
     row = f"sm_{chip.architecture} {precision} {name} {mode} d{size} {config}"
+    if resources.known(f"{row}u"):  # a launch does not tell that its keys are never split
+        row += "u"
     usage, mark = _usage(name, row)
     if name not in _BLOCKS:
         raise KeyError(
