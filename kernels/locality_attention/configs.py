@@ -32,8 +32,8 @@ class Config:
     behind the near ones go through one loop that runs twice, instead of two loops. Where registers
     are short the compiler makes the second of two loops longer than the first; one loop avoids it.
 
-    ``whole_keys``, for the forward kernel: keys are never split, since the kernel that does so would
-    spill registers, or its far loop would be too long.
+    ``whole_keys``, for the forward kernel: keys are never split, since the kernel that does so
+    would spill registers, or its far loop would be too long.
     """
 
     block_m: int

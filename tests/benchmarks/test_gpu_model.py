@@ -170,7 +170,8 @@ def test_split_keys_are_the_same_work_in_more_blocks_and_parts_that_are_joined()
             sum(block.count * getattr(block, unit) for block in kernel.blocks)
             for kernel in (whole[0], forward)
         ]
-        assert sums[0] == pytest.approx(sums[1])
+        # The compiled loop of a kernel that splits keys has a few instructions more or less.
+        assert sums[0] == pytest.approx(sums[1], rel=0.01 if unit == "instructions" else 1e-6)
     # A part: 128 x 128 numbers in float32, and two for each of its rows; written, and read once.
     parts = 128 * (128 * 128 + 2 * 128) * 4
     results = 4096 * 128 * 2 + 4096 * 4
