@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ladnet_fast._files import atomic_write_text
 
 from . import bars, plots
@@ -16,6 +14,7 @@ from .machine import slug
 from .registry import all_ops
 from .results import shape_name
 from .stats import growth_exponent
+from .templating import environment
 from .vocabulary import Op
 
 Row = dict[str, Any]
@@ -59,15 +58,8 @@ def write_report(runs: list[Results], path: Path) -> Path:
     path : Path
         The Markdown file.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown from our own numbers
-    )
-    text = environment.get_template(_TEMPLATE).render(runs=[_run(run, path) for run in merge(runs)])
+    pages = environment()
+    text = pages.get_template(_TEMPLATE).render(runs=[_run(run, path) for run in merge(runs)])
     atomic_write_text(path, text)
     for plot in path.with_suffix("").glob("*.svg"):
         if f"]({_relative(plot, path)})" not in text:

@@ -6,15 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from ladnet_fast._files import atomic_write_text
 
+from ..templating import environment
 from . import plots, study, tables
 from .tables import Summary
 from .tables import cell as cell
-
-_TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def read_summary(path: Path) -> Summary:
@@ -68,15 +65,8 @@ def write_page(summaries: Sequence[Summary], path: Path) -> Path:
 
 
 def _render(template: str, path: Path, summaries: Sequence[Summary]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown from our own numbers
-    )
-    environment.globals.update(
+    pages = environment()
+    pages.globals.update(
         table=tables.table,
         overview=tables.overview,
         average=tables.average,
@@ -93,7 +83,7 @@ def _render(template: str, path: Path, summaries: Sequence[Summary]) -> str:
     kinds: dict[str, list[Summary]] = {}
     for summary in summaries:
         kinds.setdefault(summary["study"].partition("-")[0], []).append(summary)
-    return environment.get_template(template).render(summaries=list(summaries), kinds=kinds)
+    return pages.get_template(template).render(summaries=list(summaries), kinds=kinds)
 
 
 def _plot(summary: Summary, kind: str, path: Path) -> str:

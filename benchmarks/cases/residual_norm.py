@@ -13,7 +13,8 @@ from ladnet_fast.ops.residual_norm import residual_norm
 from tests import budget
 
 from .. import impls, peers
-from ..vocabulary import Call, Case, Cost, Op, Outputs, Side
+from ..vocabulary import Call, Case, Cost, Op, Outputs
+from .fused_sides import fused_sides
 
 _EPS = 1e-5
 
@@ -102,18 +103,6 @@ def _why_not(inputs: Inputs) -> list[str]:
     return impls.why_not("residual_norm", "triton", inputs.x, *inputs.summands)
 
 
-def _sides(prepare: Any) -> tuple[Side, ...]:
-    return (
-        Side("triton", functools.partial(prepare, name="triton"), own=True, why_not=_why_not),
-        Side("eager", functools.partial(prepare, name="eager")),
-        Side(
-            "compiled",
-            functools.partial(prepare, name="compiled"),
-            why_not=peers.why_not_compiled,
-        ),
-    )
-
-
 def _cost(case: Case, passes: int) -> Cost:
     B, T, D = (case.shape[axis] for axis in "BTD")
     size = case.dtype.itemsize
@@ -127,7 +116,7 @@ FORWARD = Op(
     build,
     _oracle_forward,
     functools.partial(_cost, passes=3),
-    _sides(_forward),
+    fused_sides(_forward, _why_not),
     tiny={"B": 2, "T": 37, "D": 24},
     varies=None,
 )
@@ -137,7 +126,7 @@ FORWARD_BACKWARD = Op(
     build,
     _oracle_forward_backward,
     functools.partial(_cost, passes=7),
-    _sides(_forward_backward),
+    fused_sides(_forward_backward, _why_not),
     tiny={"B": 2, "T": 37, "D": 24},
     varies=None,
     scales=_scales,

@@ -13,7 +13,8 @@ from ladnet_fast.ops.score_head import score_head
 from tests import budget
 
 from .. import impls, peers
-from ..vocabulary import Call, Case, Cost, Op, Outputs, Side
+from ..vocabulary import Call, Case, Cost, Op, Outputs
+from .fused_sides import fused_sides
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,6 @@ def _why_not(inputs: Inputs) -> list[str]:
     return impls.why_not("score_head", "triton", inputs.features, inputs.weight, inputs.bias)
 
 
-def _sides(prepare: Any) -> tuple[Side, ...]:
-    return (
-        Side("triton", functools.partial(prepare, name="triton"), own=True, why_not=_why_not),
-        Side("eager", functools.partial(prepare, name="eager")),
-        Side(
-            "compiled",
-            functools.partial(prepare, name="compiled"),
-            why_not=peers.why_not_compiled,
-        ),
-    )
-
-
 def _cost(case: Case, passes: int) -> Cost:
     B, T, C = (case.shape[axis] for axis in "BTC")
     size = case.dtype.itemsize
@@ -118,7 +107,7 @@ FORWARD = Op(
     build,
     _oracle_forward,
     functools.partial(_cost, passes=1),
-    _sides(_forward),
+    fused_sides(_forward, _why_not),
     tiny={"B": 2, "T": 37, "C": 8, "K": 3},
     varies=None,
 )
@@ -128,7 +117,7 @@ FORWARD_BACKWARD = Op(
     build,
     _oracle_forward_backward,
     functools.partial(_cost, passes=3),
-    _sides(_forward_backward),
+    fused_sides(_forward_backward, _why_not),
     tiny={"B": 2, "T": 37, "C": 8, "K": 3},
     varies=None,
     scales=_scales,

@@ -6,12 +6,11 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ladnet_fast._files import atomic_write_text
 
 from .. import report, results
 from ..registry import all_ops
+from ..templating import environment
 from .ceilings import COPY, product_name
 from .device import slug
 from .model import chips
@@ -19,7 +18,6 @@ from .model import chips
 Row = dict[str, Any]
 Results = dict[str, Any]
 
-_TEMPLATES = Path(__file__).parent.parent / "templates"
 _TEMPLATE = "gpu.md.j2"
 
 
@@ -54,19 +52,12 @@ def render(found: Results, page: Path) -> str:
 
     Without matplotlib there are no plots, and the page says so.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown from our own numbers
-    )
+    pages = environment()
     rows = found["measurements"]
     machine = found["machine"]
     plots = importlib.util.find_spec("matplotlib") is not None
     ops = [op for op in all_ops() if any(row["op"] == op.name for row in rows)]
-    return environment.get_template(_TEMPLATE).render(
+    return pages.get_template(_TEMPLATE).render(
         found=found,
         machine=machine,
         ceilings=ceilings_table(found["ceilings"]),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import jinja2
 
 from ladnet_fast._files import atomic_write_text
 from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, SHARED_BYTES
 
+from ..templating import environment
 from . import triton_rules
 from .cuda_rows import ARCHITECTURES
 from .rows import COMMAND, PATH, Rows, Table, Usage, read
@@ -49,13 +47,8 @@ def render(tables: Mapping[str, Table]) -> str:
     for place, usages in attention.items():
         precision = _PRECISIONS.get(place.precision, place.precision)
         sections.setdefault(f"{place.architecture}, {precision}", {})[place] = usages
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown of our own figures
-    )
-    return environment.get_template("gpu-resources.md.j2").render(
+    pages = environment(trim=False)
+    return pages.get_template("gpu-resources.md.j2").render(
         command=COMMAND,
         triton=tables["triton"],
         cuda=tables["cuda"],

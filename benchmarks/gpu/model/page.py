@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import jinja2
-
 from ... import report, results
+from ...templating import environment
 from ...vocabulary import Case
 from .. import table
 from . import attention, chips, predict
@@ -19,22 +18,14 @@ COMMAND = "python -m benchmarks.gpu model"
 SHOWN = tuple(chip for chip in CHIPS if not chip.name.startswith("H200"))
 #: Of our sides, those whose launches it shows.
 _SIDES = ("triton", "cuda")
-_TEMPLATES = Path(__file__).parents[2] / "templates"
 _TEMPLATE = "gpu-model.md.j2"
 
 
 def render() -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown from our own numbers
-    )
+    pages = environment()
     cases = table.cases()
-    return environment.get_template(_TEMPLATE).render(
+    return pages.get_template(_TEMPLATE).render(
         command=COMMAND,
         prior_instructions=f"{attention.PRIOR_INSTRUCTIONS:g}",
         slope_instructions=attention.SLOPE_INSTRUCTIONS,
