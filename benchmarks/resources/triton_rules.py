@@ -48,6 +48,8 @@ def problems(variant: Variant, usage: Usage) -> list[str]:
         found.append(f"{usage.chained} chained products: Triton compiles them wrongly for this GPU")
     if variant.far_loops and not usage.async_copies:
         found.append("no asynchronous copies in a far loop")
+    if variant.config.descriptors and usage.async_copies != 2:
+        found.append(f"{usage.async_copies} copies in a far loop, not 2 by descriptors")
     longest = _longest_far_loop(variant)
     if usage.far_loop_ratio > longest:
         found.append(

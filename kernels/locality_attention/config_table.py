@@ -2,8 +2,9 @@
 
 Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for
 each of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
-block_band = 32, 8 warps, 3 stages; an "o" behind it: one far loop; a "u": keys are not split. A
-second line of the same names has further candidates for autotuning, "-" where there is none.
+block_band = 32, 8 warps, 3 stages; an "o" behind it: one far loop; a "u": keys are not split; a "t":
+far tiles are copied by descriptors. Further lines of the same names have further candidates for
+autotuning, "-" where there is none.
 """
 
 TABLE = """
@@ -93,9 +94,12 @@ backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x32w8s2
 sm_90 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
 forward          none     -              -              128x128w8s2    128x64w8s3     -
+forward          none     -              -              128x128w8s3t   128x128w8s3t   -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 64x64/32w8s3
 forward          additive -              -              -              128x64/64w8s3  -
+forward          additive -              -              128x128/64w8s3t 128x128/64w8s3t -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
+forward          logit    -              -              128x128w8s3t   128x128w8s3t   -
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w8s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
@@ -137,9 +141,12 @@ backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      64x32w8s2
 sm_100 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
 forward          none     -              -              128x64w8s3     128x64w8s2     -
+forward          none     -              -              128x128w8s3t   128x64w8s3t    -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 64x128/64w8s3  64x64/32w8s3
 forward          additive -              -              128x64/64w8s3  -              -
+forward          additive -              -              128x128/64w8s3t 128x64/64w8s3t -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
+forward          logit    -              -              128x128w8s3t   128x64w8s3t    -
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2

@@ -34,6 +34,9 @@ class Config:
 
     ``whole_keys``, for the forward kernel: keys are never split, since the kernel that does so
     would spill registers, or its far loop would be too long.
+
+    ``descriptors``, for the forward kernel alone: far tiles are copied by descriptors, which k and
+    v must have (`descriptors.describable`).
     """
 
     block_m: int
@@ -43,11 +46,12 @@ class Config:
     num_stages: int
     one_far_loop: bool = False
     whole_keys: bool = False
+    descriptors: bool = False
 
     def __str__(self) -> str:
         keys = f"x{self.block_n}" if self.block_n else ""
         band = f"/{self.block_band}" if self.block_band else ""
-        marks = "o" * self.one_far_loop + "u" * self.whole_keys
+        marks = "o" * self.one_far_loop + "u" * self.whole_keys + "t" * self.descriptors
         return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}{marks}"
 
 
@@ -129,7 +133,7 @@ def offered(
     """Return what may serve, in the order in which to try it; the first is `lookup`'s.
 
     First the `candidates`, then those of architectures with less shared memory, the largest first,
-    and tiles of 16 rows at last.
+    and tiles of 16 rows at last. None has ``descriptors``: those only autotuning tries.
 
     Parameters
     ----------
@@ -150,6 +154,7 @@ def offered(
         found = tuple(
             config for row in fitting for config in candidates(kernel, architecture=row, **where)
         )
+    found = tuple(config for config in found if not config.descriptors)
     return tuple(dict.fromkeys((*found, _without_unused(_SMALLEST, kernel, prior))))
 
 
@@ -225,8 +230,12 @@ def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
 
 
 def _parse(entry: str) -> Config:
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)(o?)(u?)", entry)
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)(o?)(u?)(t?)", entry)
     assert found, entry
-    *numbers, once, whole = found.groups()
-    sizes = (int(number or 0) for number in numbers)
-    return Config(*sizes, one_far_loop=bool(once), whole_keys=bool(whole))
+    *numbers, once, whole, tiles = found.groups()
+    return Config(
+        *(int(number or 0) for number in numbers),
+        one_far_loop=bool(once),
+        whole_keys=bool(whole),
+        descriptors=bool(tiles),
+    )

@@ -6,6 +6,9 @@ queries from row ``start_m`` on and walks over tiles of ``BLOCK_N`` keys; ``m_i`
 
 With ``parts`` the keys are split: the grid's second axis is that of the splits, a program takes its
 own keys, and stores what it found as a part that `split.attention_combine` joins with the others.
+
+With ``k_tiles`` and ``v_tiles``, descriptors, far tiles are copied by the GPU's own unit
+(`descriptors`); results are the same.
 """
 
 import triton
@@ -13,6 +16,7 @@ import triton.language as tl
 
 from .bags import locate
 from .band import band_radius, band_rows, near_tiles, prior_tile
+from .descriptors import load_tile
 from .split import own_keys, store_part, store_part_sums
 from .tiles import (
     LN_2,
@@ -27,7 +31,8 @@ from .tiles import (
 
 @triton.jit
 def _attend(
-    acc, l_i, m_i, q, k_base, v_base, k_row, v_row, start_m, start_n, length, qk_scale, w, b,
+    acc, l_i, m_i, q, k_base, v_base, k_row, v_row, k_tiles, v_tiles, batch, head, first,
+    start_m, start_n, length, qk_scale, w, b,
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     PRECISION: tl.constexpr, MASKED: tl.constexpr, LOGIT: tl.constexpr,
 ):  # fmt: skip
@@ -37,7 +42,10 @@ def _attend(
     2^(logit - m_i), ``acc`` that of 2^(logit - m_i) v. ``qk_scale`` is scale * log2(e), at least 0.
     """
     # [BLOCK_N, BLOCK_D]
-    k = load_rows(k_base, start_n, length, k_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
+    if k_tiles is None:
+        k = load_rows(k_base, start_n, length, k_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
+    else:
+        k = load_tile(k_tiles, batch, head, first + start_n)
     # [BLOCK_M, BLOCK_N] = [BLOCK_M, BLOCK_D] x [BLOCK_D, BLOCK_N]
     qk = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     if LOGIT:
@@ -60,7 +68,10 @@ def _attend(
     l_i = l_i * alpha + tl.sum(p, 1)
     acc = acc * alpha[:, None]
     # [BLOCK_N, BLOCK_D]
-    v = load_rows(v_base, start_n, length, v_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
+    if v_tiles is None:
+        v = load_rows(v_base, start_n, length, v_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
+    else:
+        v = load_tile(v_tiles, batch, head, first + start_n)
     # [BLOCK_M, BLOCK_D] += [BLOCK_M, BLOCK_N] x [BLOCK_N, BLOCK_D]
     acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
     return acc, l_i, m_ij
@@ -68,7 +79,8 @@ def _attend(
 
 @triton.jit(do_not_specialize=NEVER_SPECIALIZED)
 def attention_forward(
-    q, k, v, w, b, out, softmax_out, lse, parts, part_sums, band_parts, lengths, cu_seqlens,
+    q, k, v, k_tiles, v_tiles, w, b, out, softmax_out, lse, parts, part_sums, band_parts,
+    lengths, cu_seqlens,
     q_batch: tl.int64, q_head: tl.int64, q_row: tl.int64,
     k_batch: tl.int64, k_head: tl.int64, k_row: tl.int64,
     v_batch: tl.int64, v_head: tl.int64, v_row: tl.int64,
@@ -138,14 +150,16 @@ def attention_forward(
     # Far tiles: those before the near ones, and with the logit prior those behind them.
     for tile in tl.range(0, low):
         acc, l_i, m_i = _attend(
-            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
+            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row,
+            k_tiles, v_tiles, batch, head, first, start_m, tile * BLOCK_N,
             length, qk_scale, w_head, b_head,
             D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=False, LOGIT=False,
         )  # fmt: skip
     if PRIOR == "logit":
         for tile in tl.range(high, full):
             acc, l_i, m_i = _attend(
-                acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
+                acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row,
+                k_tiles, v_tiles, batch, head, first, start_m, tile * BLOCK_N,
                 length, qk_scale, w_head, b_head,
                 D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=False, LOGIT=False,
             )  # fmt: skip
@@ -153,7 +167,8 @@ def attention_forward(
     for i in tl.range(low, high + tail):
         tile = tl.where(i < high, i, full)
         acc, l_i, m_i = _attend(
-            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
+            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row,
+            None, None, batch, head, first, start_m, tile * BLOCK_N,
             length, qk_scale, w_head, b_head,
             D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=True, LOGIT=PRIOR == "logit",
         )  # fmt: skip

@@ -18,6 +18,7 @@ from ..launch import Launch
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
 from .configs import Config
+from .descriptors import describe
 from .forward import attention_forward
 from .preprocess import attention_preprocess
 from .split import attention_combine
@@ -133,13 +134,19 @@ def plan_forward(
     parts = dict.fromkeys(("parts", "part_sums", "band_parts"))
     if splits > 1:
         parts = _parts(q, grid[0], splits, config.block_m, variant["BLOCK_D"], prior)
+    tiles = {"k_tiles": None, "v_tiles": None}
+    if config.descriptors:
+        tiles = {
+            f"{name}_tiles": describe(x, config.block_n, variant["BLOCK_D"])
+            for name, x in (("k", k), ("v", v))
+        }
     filled = {"out": out, "softmax_out": softmax_out, "lse": lse}
     forward = _launch(
         attention_forward,
         grid if splits == 1 else (*grid, splits),
         config,
         {
-            "q": q, "k": k, "v": v, "w": w, "b": b,
+            "q": q, "k": k, "v": v, **tiles, "w": w, "b": b,
             **(filled if splits == 1 else dict.fromkeys(filled)),
             **parts, **strides, "scale": scale, **bags,
         },

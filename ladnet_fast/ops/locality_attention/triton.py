@@ -151,14 +151,20 @@ def _chooser(
     from ...kernels.locality_attention import configs
 
     if os.environ.get("LADNET_AUTOTUNE") == "1" and not _triton.INTERPRETED:
-        from ...kernels.locality_attention import autotune
+        from ...kernels.locality_attention import autotune, descriptors
 
+        described = descriptors.describable(call.k, call.v)
         known = {name: value for name, value in where.items() if name != "shared_bytes"}
         return autotune.chooser(
             plan,
-            lambda kernel, prior: configs.candidates(kernel, prior=prior, **known),
+            lambda kernel, prior: tuple(
+                config
+                for config in configs.candidates(kernel, prior=prior, **known)
+                if described or not config.descriptors
+            ),
             device=torch.cuda.get_device_name(call.q.device),
-            problem=_problem(call, where["precision"]),
+            problem=_problem(call, where["precision"])
+            + ("" if described else " without descriptors"),
         )
     return lambda kernel, prior: configs.offered(kernel, prior=prior, **where)[0]
 

@@ -251,6 +251,13 @@ def test_the_table_is_asked_for_the_gpu_and_the_precision(monkeypatch, dtype, pr
     chooser(q[:1], cu_seqlens=bounds)
     assert asked["problem"] == f"{precision} d=40 packed heads<=2 bags<=4 rows<=1024"
 
+    # Descriptors are tried where k and v have some, which an address off 16 bytes has not.
+    described = [config.descriptors for config in chooser(q)("forward", "none")]
+    assert described[0] is False
+    assert any(described) == (dtype.itemsize == 2)
+    assert not any(config.descriptors for config in chooser(q[..., 1:])("forward", "none"))
+    assert asked["problem"] == f"{precision} d=39 dense heads<=8 T<=1024 without descriptors"
+
 
 # ---- autotuning ---------------------------------------------------------------------------------
 
