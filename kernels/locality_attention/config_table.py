@@ -146,7 +146,7 @@ forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 64x128/64
 forward          additive -              -              128x64/64w8s3  -              -
 forward          additive -              -              128x128/64w8s3t 128x64/64w8s3t -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
-forward          logit    -              -              128x128w8s3t   128x64w8s3t    -
+forward          logit    -              -              -              128x64w8s3t    -
 combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2

@@ -25,7 +25,7 @@ def first(architecture: int, mode: str, head_size: int) -> Variant:
 
 @pytest.mark.parametrize(
     ("architecture", "mode", "head_size", "layout"),
-    [(90, "additive", 128, "packed"), (100, "logit-split", 64, "padded")],
+    [(90, "additive", 128, "packed"), (100, "logit-split", 128, "padded")],
 )
 def test_the_unit_copies_the_tiles_of_a_far_loop(architecture, mode, head_size, layout):
     variant = first(architecture, mode, head_size)
