@@ -68,11 +68,12 @@ def _strides(x: Tensor) -> list[int]:
 
 
 @triton.jit
-def load_tile(described, batch, head, row):
-    """Load a tile of a described (B, H, T, d) tensor, from ``row`` on, as [ROWS, BLOCK_D].
+def load_tile(place, start):
+    """Load rows of a bag, from ``start`` on, as [ROWS, BLOCK_D].
 
-    ``row`` is counted from the first one along T, not from that of a bag.
+    ``place`` is the descriptor of a (B, H, T, d) tensor, the batch entry, the head, and the bag's
+    first row along T.
     """
     # [1, 1, ROWS, BLOCK_D]
-    tile = described.load([batch, head, row, 0])
-    return tile.reshape(described.block_shape[2], described.block_shape[3])
+    tile = place[0].load([place[1], place[2], place[3] + start, 0])
+    return tile.reshape(tile.shape[2], tile.shape[3])

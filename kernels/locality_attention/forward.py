@@ -31,8 +31,7 @@ from .tiles import (
 
 @triton.jit
 def _attend(
-    acc, l_i, m_i, q, k_base, v_base, k_row, v_row, k_tiles, v_tiles, batch, head, first,
-    start_m, start_n, length, qk_scale, w, b,
+    acc, l_i, m_i, q, k_base, v_base, k_row, v_row, start_m, start_n, length, qk_scale, w, b,
     D: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     PRECISION: tl.constexpr, MASKED: tl.constexpr, LOGIT: tl.constexpr,
 ):  # fmt: skip
@@ -40,12 +39,13 @@ def _attend(
 
     ``m_i`` is the running maximum of a query's logits in base 2, ``l_i`` the running sum of
     2^(logit - m_i), ``acc`` that of 2^(logit - m_i) v. ``qk_scale`` is scale * log2(e), at least 0.
+    ``k_base`` and ``v_base`` are addresses, or what `descriptors.load_tile` takes.
     """
     # [BLOCK_N, BLOCK_D]
-    if k_tiles is None:
+    if isinstance(k_base, tl.tensor):
         k = load_rows(k_base, start_n, length, k_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
     else:
-        k = load_tile(k_tiles, batch, head, first + start_n)
+        k = load_tile(k_base, start_n)
     # [BLOCK_M, BLOCK_N] = [BLOCK_M, BLOCK_D] x [BLOCK_D, BLOCK_N]
     qk = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     if LOGIT:
@@ -68,10 +68,10 @@ def _attend(
     l_i = l_i * alpha + tl.sum(p, 1)
     acc = acc * alpha[:, None]
     # [BLOCK_N, BLOCK_D]
-    if v_tiles is None:
+    if isinstance(v_base, tl.tensor):
         v = load_rows(v_base, start_n, length, v_row, BLOCK_N, D, BLOCK_D, MASKED=MASKED)
     else:
-        v = load_tile(v_tiles, batch, head, first + start_n)
+        v = load_tile(v_base, start_n)
     # [BLOCK_M, BLOCK_D] += [BLOCK_M, BLOCK_N] x [BLOCK_N, BLOCK_D]
     acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
     return acc, l_i, m_ij
@@ -147,19 +147,22 @@ def attention_forward(
         low, high = near_tiles(start_m, length, radius, BLOCK_M, BLOCK_N)
         if parts is not None:
             high = tl.maximum(low, high)  # the band may end before the first key
+    k_far = k_base
+    v_far = v_base
+    if k_tiles is not None:
+        k_far = (k_tiles, batch, head, first)
+        v_far = (v_tiles, batch, head, first)
     # Far tiles: those before the near ones, and with the logit prior those behind them.
     for tile in tl.range(0, low):
         acc, l_i, m_i = _attend(
-            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row,
-            k_tiles, v_tiles, batch, head, first, start_m, tile * BLOCK_N,
+            acc, l_i, m_i, q_tile, k_far, v_far, k_row, v_row, start_m, tile * BLOCK_N,
             length, qk_scale, w_head, b_head,
             D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=False, LOGIT=False,
         )  # fmt: skip
     if PRIOR == "logit":
         for tile in tl.range(high, full):
             acc, l_i, m_i = _attend(
-                acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row,
-                k_tiles, v_tiles, batch, head, first, start_m, tile * BLOCK_N,
+                acc, l_i, m_i, q_tile, k_far, v_far, k_row, v_row, start_m, tile * BLOCK_N,
                 length, qk_scale, w_head, b_head,
                 D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=False, LOGIT=False,
             )  # fmt: skip
@@ -167,8 +170,7 @@ def attention_forward(
     for i in tl.range(low, high + tail):
         tile = tl.where(i < high, i, full)
         acc, l_i, m_i = _attend(
-            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row,
-            None, None, batch, head, first, start_m, tile * BLOCK_N,
+            acc, l_i, m_i, q_tile, k_base, v_base, k_row, v_row, start_m, tile * BLOCK_N,
             length, qk_scale, w_head, b_head,
             D, BLOCK_D, BLOCK_M, BLOCK_N, PRECISION, MASKED=True, LOGIT=PRIOR == "logit",
         )  # fmt: skip
