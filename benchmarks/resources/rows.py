@@ -11,7 +11,7 @@ from ladnet_fast._files import atomic_write_text
 
 from .tools import ROOT
 
-SCHEMA = 3
+SCHEMA = 4
 PATH = ROOT / "docs" / "gpu-resources.json"
 COMMAND = "python -m benchmarks.resources"
 
@@ -36,8 +36,8 @@ class Usage:
     """Those of a turn of a far loop; of the one that has the fewest."""
     far_loop: int = 0
     """Instructions of a turn of the longest far loop; 0 where there is none."""
-    plain_loop: int = 0
-    """The same of this configuration compiled for ``prior="none"``."""
+    longer: int = 0
+    """By how many it is longer than with ``prior="none"``, in the same configuration."""
     older: str = ""
     """What an older Triton makes of it: "=" the same ``shared`` and ``local``, else both of them as
     "1024/8"; "-" if it can't compile it, "" if that has not been looked at."""
@@ -63,7 +63,7 @@ class Usage:
     @property
     def far_loop_ratio(self) -> float:
         """The length of the far loop against that without a prior; 1 where there is none."""
-        return self.far_loop / self.plain_loop if self.plain_loop else 1.0
+        return self.far_loop / (self.far_loop - self.longer) if self.far_loop else 1.0
 
 
 @dataclass(frozen=True)

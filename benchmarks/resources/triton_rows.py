@@ -28,11 +28,11 @@ ASYNC_COPIES = ("LDGSTS", "UTMALDG", "UBLKCP")
 #: Scalar multiply-adds that a loop has beside its products at most: softmax, addresses, the prior.
 _FEW = 64
 #: Of the hashes in the table.
-_DIGITS = 8
+_DIGITS = 6
 
 
 def measure(binary: Binary, far_loops: int) -> Usage:
-    """Take a compiled kernel apart; its ``plain_loop`` is left 0.
+    """Take a compiled kernel apart; its ``longer`` is left 0.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Maker:
         found = self._compiled(variant, layout)
         if variant.far_loops:
             plain = self._compiled(variant.without_prior(), layout)
-            found = replace(found, plain_loop=plain.far_loop)
+            found = replace(found, longer=found.far_loop - plain.far_loop)
         return found
 
     def _row(self, variant: Variant) -> Row:

@@ -14,7 +14,7 @@ def path(tmp_path, monkeypatch):
     return rows.PATH
 
 
-WGMMA = Usage(255, 1024, tensor_cores="wgmma", async_copies=8, far_loop=40, plain_loop=39)
+WGMMA = Usage(255, 1024, tensor_cores="wgmma", async_copies=8, far_loop=40, longer=1)
 TABLES = {
     "three": Table(
         "compiler 1",
@@ -58,10 +58,10 @@ def test_writing_a_table_keeps_the_other():
         "",
         "[]",
         '{"schema": 0}',
-        '{"schema": 3, "columns": ["registers"]}',
-        '{"schema": 3, "columns": COLUMNS, "triton": {"rows": {}}}',
-        '{"schema": 3, "columns": COLUMNS, "triton": []}',
-        '{"schema": 3, "columns": COLUMNS, "t": '
+        '{"schema": 4, "columns": ["registers"]}',
+        '{"schema": 4, "columns": COLUMNS, "triton": {"rows": {}}}',
+        '{"schema": 4, "columns": COLUMNS, "triton": []}',
+        '{"schema": 4, "columns": COLUMNS, "t": '
         '{"compiler": "", "ways": ["a", "b"], "rows": {"sm_80": {"k": ["", "", [1]]}}}}',
     ],
 )
@@ -72,5 +72,5 @@ def test_a_file_of_another_kind_is_refused_with_the_remedy(path, text):
 
 
 def test_a_far_loop_is_compared_with_that_of_no_prior():
-    assert Usage(1, 1, far_loop=102, plain_loop=100).far_loop_ratio == 1.02
+    assert Usage(1, 1, far_loop=102, longer=2).far_loop_ratio == 1.02
     assert Usage(1, 1).far_loop_ratio == 1.0

@@ -156,7 +156,7 @@ def test_what_is_compiled_is_compared_with_the_same_kernel_without_a_prior(monke
     monkeypatch.setattr(Build, "compile", lambda build: Compiled(code))
     lines: list[str] = []
     (row,) = Maker({}, lines.append).rows([VARIANT]).values()
-    assert [(usage.far_loop, usage.plain_loop) for usage in row.usages] == [(3, 3)] * 3
+    assert [(usage.far_loop, usage.longer) for usage in row.usages] == [(3, 0)] * 3
     # Each is compiled once: with the prior and without, for every layout.
     assert len(lines) == len(set(lines)) == 6
 

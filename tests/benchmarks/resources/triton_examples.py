@@ -13,5 +13,4 @@ CLEAN = Usage(
     tensor_cores="wgmma",
     async_copies=16,
     far_loop=517,
-    plain_loop=517,
 )
