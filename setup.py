@@ -45,7 +45,9 @@ class CMakeBuild(build_ext):
         """Build one module into the folder where setuptools expects it."""
         assert isinstance(ext, CMakeExtension)
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        build = Path(self.build_temp).resolve() / ext.target
+        # One place, editable installs too: another build compiles what has changed, and a compiler
+        # cache finds the same relative paths in every copy of the sources.
+        build = ROOT / "build" / str(sys.implementation.cache_tag) / ext.target
         # Python would prefer what an earlier version built for this Python alone.
         for outdated in output.glob(f"{ext.target}.*"):
             if outdated.suffix in (".so", ".pyd"):

@@ -9,6 +9,7 @@ import shutil
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .tools import ROOT, find, run
 
@@ -43,13 +44,17 @@ def build_module(folder: Path) -> Path:
     A register that is spilled to memory ends the build, as LADNET_WERROR makes it an error.
     MAX_JOBS compiler processes at once, one unless it is set.
     """
-    run(
-        "cmake", "-S", str(ROOT), "-B", str(folder / "build"), "-DCMAKE_BUILD_TYPE=Release",
-        *(["-G", "Ninja"] if shutil.which("ninja") else []),
-        "-DLADNET_CUDA=ON", "-DLADNET_WERROR=ON", f"-DLADNET_OUTPUT_DIR={folder}",
-        f"-DPython_EXECUTABLE={sys.executable}",
-    )  # fmt: skip
-    jobs = os.environ.get("MAX_JOBS") or "1"
-    run("cmake", "--build", str(folder / "build"), "--target", "_cuda", "--parallel", jobs)
+    place = ROOT / "build" / "resources"
+    place.mkdir(parents=True, exist_ok=True)
+    # As deep in the sources as setup.py builds, so that a compiler cache finds the same paths.
+    with TemporaryDirectory(dir=place) as build:
+        run(
+            "cmake", "-S", str(ROOT), "-B", build, "-DCMAKE_BUILD_TYPE=Release",
+            *(["-G", "Ninja"] if shutil.which("ninja") else []),
+            "-DLADNET_CUDA=ON", "-DLADNET_WERROR=ON", f"-DLADNET_OUTPUT_DIR={folder}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+        )  # fmt: skip
+        jobs = os.environ.get("MAX_JOBS") or "1"
+        run("cmake", "--build", build, "--target", "_cuda", "--parallel", jobs)
     (module,) = folder.glob("_cuda*.so")
     return module
