@@ -10,6 +10,8 @@ TORCH    ?= torch==2.13.0
 PIP_ARGS ?=
 # Test processes; each uses up to two threads.
 WORKERS  ?= 2
+# CMake, Ninja and what else the environment brings, before the system's own.
+WITH_TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: demo test test-fast test-older-triton compat platforms wheel docs resources lint format hooks clean
 .DEFAULT_GOAL := test
@@ -18,12 +20,12 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/ladnet-fast demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(WITH_TOOLS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What an edit should not break; leaves out builds, sanitizers and whole training runs. One kind of
 # tests alone: .venv/bin/python -m pytest -m build, or emulator, aot, gpu.
 test-fast: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
+	$(WITH_TOOLS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
 
 # The tests of operators, networks and data with other releases of torch, one environment after
 # another: make compat COMPAT='2.9.1@python3.10 2.14.1'. Gigabytes of downloads, up to an hour.
@@ -36,7 +38,7 @@ wheel:
 
 # The wheels' other platforms, compiled as far as this machine can: pip install ziglang.
 platforms: $(VENV)/dev.stamp
-	PYTHON=$(BIN)/python PATH="$(CURDIR)/$(BIN):$$PATH" .ci/platforms $(PLATFORMS)
+	PYTHON=$(BIN)/python $(WITH_TOOLS) .ci/platforms $(PLATFORMS)
 
 # The site, in build/docs/index.html; a warning, such as a link that leads nowhere, is an error.
 docs: $(VENV)/dev.stamp
@@ -57,7 +59,7 @@ test-older-triton: $(OLDER)
 	PYTHONPATH=$(OLDER) TRITON_INTERPRET=1 $(BIN)/python -m pytest -n $(WORKERS) tests/kernels
 
 lint: $(VENV)/dev.stamp
-	PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files --show-diff-on-failure
+	$(WITH_TOOLS) pre-commit run --all-files --show-diff-on-failure
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -2,7 +2,7 @@
 
 ``TRITON_INTERPRET=1`` counts only if it is set before Triton is first imported, and other tests
 compile kernels for GPUs. So a plain ``pytest`` leaves these files to ``test_interpreted.py``, which
-starts a process for each; ``TRITON_INTERPRET=1 python -m pytest tests/kernels`` runs them directly.
+starts processes for them; ``TRITON_INTERPRET=1 python -m pytest tests/kernels`` runs them directly.
 """
 
 from __future__ import annotations

@@ -120,8 +120,9 @@ def test_the_score_head_takes_fewer_channels_at_a_time(monkeypatch, caplog):
 def test_what_is_offered_begins_with_the_table_and_shrinks_to_the_smallest_tiles():
     for question in every_question():
         offered = configs.offered(**question)
-        candidates = configs.candidates(**question)
-        assert offered[: len(candidates)] == candidates
+        # Descriptors are for autotuning alone.
+        plain = tuple(c for c in configs.candidates(**question) if not c.descriptors)
+        assert offered[: len(plain)] == plain
         assert len(set(offered)) == len(offered)
         last = offered[-1]
         assert max(last.block_m, last.block_n, last.block_band) == 16
