@@ -166,7 +166,8 @@ def release_wheel(tmp_path_factory):
     """The wheel as it is released, from the source distribution."""
     return built_once(
         "release_wheel", tmp_path_factory, LADNET_BUILD="cpu",
-        CMAKE_ARGS="-DLADNET_STATIC_RUNTIME=ON",
+        # With the flags of this run's other builds, so that the compiler works once.
+        CMAKE_ARGS=f"{os.environ.get('CMAKE_ARGS', '')} -DLADNET_STATIC_RUNTIME=ON",
     )  # fmt: skip
 
 
