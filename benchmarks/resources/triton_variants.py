@@ -64,7 +64,7 @@ class Variant:
         "inference" is the additive forward pass that does not keep the softmax's share; "-split"
         behind a prior: with split keys.
     architecture
-        80, 86, 90, 100, 110 or 120.
+        80, 86, 90, 100 or 120.
     precision
         "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
     """

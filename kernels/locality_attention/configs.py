@@ -18,14 +18,7 @@ HEAD_SIZES = (16, 32, 64, 128, 256)
 KERNELS = ("forward", "combine", "preprocess", "backward_keys", "backward_queries")
 PRECISIONS = ("bf16", "fp16", "tf32", "fp32")
 #: Compute capabilities with entries of their own, and the shared memory that a program may have.
-SHARED_BYTES = {
-    80: 163 * 1024,
-    86: 99 * 1024,
-    90: 227 * 1024,
-    100: 227 * 1024,
-    110: 227 * 1024,
-    120: 99 * 1024,
-}
+SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
 
 
 @dataclass(frozen=True)
@@ -215,23 +208,23 @@ def architecture_row(architecture: int | str) -> int:
         )
     if architecture in (80, 87):  # 87 has 163 KB as well
         return 80
-    families = {8: 86, 9: 90, 10: 100, 11: 110, 12: 120}
+    families = {8: 86, 9: 90, 10: 100, 11: 100, 12: 120}
     return families.get(architecture // 10, 86)
 
 
 @cache
 def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
     table: dict[tuple[int, str, str, str, int], tuple[Config, ...]] = {}
-    architectures, precision = [0], ""
+    architecture, precision = 0, ""
     for line in TABLE.strip().splitlines():
         if line.startswith("sm_"):
-            *names, precision = line.split()
-            architectures = [int(name.removeprefix("sm_")) for name in names]
+            number, precision = line.removeprefix("sm_").split()
+            architecture = int(number)
             continue
         kernel, prior, *entries = line.split()
         for size, entry in zip(HEAD_SIZES, entries, strict=True):
-            for architecture in architectures if entry != "-" else ():
-                key = (architecture, precision, kernel, prior, size)
+            key = (architecture, precision, kernel, prior, size)
+            if entry != "-":
                 table[key] = (*table.get(key, ()), _parse(entry))
     return table
 

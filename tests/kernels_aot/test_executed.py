@@ -95,9 +95,7 @@ def test_shipped_configurations(precision, head_size, prior, candidate):
         ("bf16", "logit", "padded"),
         ("bf16", "none", "dense"),
         ("fp16", "additive", "packed"),
-        ("tf32", "additive", "dense"),
         ("tf32", "logit", "dense"),
-        ("fp32", "additive", "padded"),
     ],
 )
 def test_an_odd_head_size(precision, prior, layout):
@@ -156,7 +154,7 @@ def check(precision, head_size, prior, choose, layout, *, assemble=False, splits
             case, prior=prior, precision=precision, choose=choose, splits=splits
         )
         judge(case, (out, *actual[1:-1], lse), prior, precision)
-    if prior == "additive":
+    if prior == "additive" and (precision in ("bf16", "fp16") or head_size == 64):
         # Without a backward pass to come: another kernel, which computes the same.
         launch = plan_forward_pass(
             case, prior=prior, precision=precision, choose=choose, training=False

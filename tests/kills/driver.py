@@ -57,7 +57,7 @@ def prepare(folder: Path) -> None:
         with av.open(str(folder / "clips" / f"c{i}.mp4"), "w") as container:
             stream = container.add_stream("mpeg4", rate=25)
             stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-            for value in range(40):
+            for value in range(24):
                 image = np.full((64, 64, 3), 5 * value + i, np.uint8)
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 container.mux(stream.encode(frame))

@@ -24,7 +24,7 @@ from ladnet_fast._files import remove_leftovers
 
 from . import driver
 
-VIDEOS = 9
+VIDEOS = 6
 
 
 def prepare(folder: Path) -> None:
