@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES, Config
+from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES, SHORT, Config
 
 from .triton_rows import Maker
 from .triton_rules import problems
@@ -75,6 +75,11 @@ def promising(kernel: str, architecture: int, precision: str, head_size: int) ->
     if kernel == "preprocess":
         rows = (64, 32, 16)
         return [Config(m, 0, band, 4, 2) for m, band in itertools.product(rows, rows) if band <= m]
+    if kernel in SHORT:
+        # Few rows fit more programs; wgmma and tcgen05 take 64.
+        sizes = (64, 128) if architecture in (90, 100) and precision != "fp32" else (32, 64, 16)
+        keys = sum(SHORT[kernel])
+        return [Config(m, keys, 32, warps, 1) for m, warps in itertools.product(sizes, (4, 8))]
     band = _band(precision, head_size)
     ranked = []
     for owned, looped, warps, stages in itertools.product(_SIZES, _SIZES, (4, 8), (3, 2)):

@@ -27,6 +27,7 @@ MODES = {
     "forward": (
         "none", "additive", "inference", "logit", "none-split", "additive-split", "logit-split",
     ),
+    **dict.fromkeys(configs.SHORT, ("none", "additive", "inference", "logit")),
     "combine": ("none", "additive", "inference"),
     "preprocess": ("none", "additive"),
     "backward_keys": ("none", "additive", "logit"),
@@ -97,7 +98,7 @@ class Variant:
     @property
     def far_loops(self) -> int:
         """How many loops go over tiles far from the diagonal: logit may have one on either side."""
-        if self.kernel in ("combine", "preprocess"):
+        if self.kernel in ("combine", "preprocess", *configs.SHORT):
             return 0
         return 2 if self.prior == "logit" and not self.config.one_far_loop else 1
 
@@ -123,7 +124,8 @@ class Variant:
 
     def _launch(self, layout: str) -> Launch:
         batch, dtype = 1 if layout == "packed" else _B, _DTYPES[self.precision]
-        x = torch.empty(batch, _H, _T, self.head_size, dtype=dtype, device="meta")
+        T = sum(configs.SHORT.get(self.kernel, (_T,)))
+        x = torch.empty(batch, _H, T, self.head_size, dtype=dtype, device="meta")
         heads = torch.empty(_H, dtype=torch.float32, device="meta")
         prior = "additive" if self.kernel == "preprocess" and self.mode != "none" else self.prior
         w, b = (None, None) if prior == "none" else (heads, heads)
@@ -137,11 +139,12 @@ class Variant:
             "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
         }
         bags, out, lse = (lengths, cu_seqlens), empty_output(x), empty_lse(x)
-        if self.kernel in ("forward", "combine"):
+        if self.kernel in ("forward", "combine", *configs.SHORT):
             kept = out if self.mode == "additive" else None
             return plan_forward(
                 x, x, x, w, b, *bags, out, lse, kept, **options,
                 multiprocessors=1, splits=2 if self.split else 1,
+                kernel=self.kernel if self.kernel in configs.SHORT else "forward",
             )[self.kernel]  # fmt: skip
         backward = plan_backward(
             x, x, x, x, w, b, out, lse, *bags, out, out, out, need_prior_grad=True, **options

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from .config_table import TABLE
 
 #: Head sizes are padded to the next of these.
 HEAD_SIZES = (16, 32, 64, 128, 256)
-KERNELS = ("forward", "combine", "preprocess", "backward_keys", "backward_queries")
 PRECISIONS = ("bf16", "fp16", "tf32", "fp32")
+#: The forward kernels of short bags: their tiles of keys, of which bags have at most the sum.
+SHORT = {"short_128": (128, 0, 0), "short_208": (128, 64, 16)}
+KERNELS = ("forward", *SHORT, "combine", "preprocess", "backward_keys", "backward_queries")
 #: Compute capabilities with entries of their own, and the shared memory that a program may have.
 SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
 
@@ -26,7 +29,7 @@ class Config:
     """One configuration of one kernel.
 
     ``block_m`` rows of queries, ``block_n`` rows of keys, ``block_band`` columns of a tile of the
-    banded product; 0 where a kernel has no such block.
+    banded product; 0 where a kernel has no such block. A kernel of `SHORT` has all keys at once.
 
     ``one_far_loop``, for the backward kernels with the logit prior alone: the tiles before and
     behind the near ones go through one loop that runs twice, instead of two loops. Where registers
@@ -107,6 +110,9 @@ def candidates(
     size = head_class(head_size)
     table = _table()
     family = "16-bit" if precision in ("bf16", "fp16") else precision
+    if kernel in SHORT:
+        row = architecture_row(architecture) if isinstance(architecture, int) else 0
+        return table.get((row, family, kernel, prior, size), ())
     if (86, family, kernel, prior, size) not in table:
         compiled = sorted({f"{name} {kind}" for _, _, name, kind, _ in table})
         raise ValueError(
@@ -118,6 +124,34 @@ def candidates(
         large = size > 128 or (size > 64 and family != "16-bit")
         return (_without_unused(_HIP_LARGE if large else _HIP, kernel, prior),)
     return table[(architecture_row(architecture), family, kernel, prior, size)]
+
+
+def forward_kernel(
+    snippets: int,
+    *,
+    prior: str,
+    architecture: int | str,
+    precision: str,
+    head_size: int,
+    shared_bytes: int | None = None,
+) -> str:
+    """Return which kernel computes the forward pass: "forward", or the one of `SHORT` that fits.
+
+    Parameters
+    ----------
+    snippets : int
+        T: no bag has more.
+
+    Other arguments and errors are those of `offered`.
+    """
+    where: dict[str, Any] = {"prior": prior, "precision": precision, "head_size": head_size}
+    for name, tiles in SHORT.items():  # the shortest first
+        if snippets <= sum(tiles):
+            if not candidates(name, architecture=architecture, **where):
+                break
+            found = offered(name, architecture=architecture, shared_bytes=shared_bytes, **where)
+            return name if len(found) > 1 else "forward"  # the last one is in no table
+    return "forward"
 
 
 @cache
@@ -170,9 +204,15 @@ def _without_unused(config: Config, kernel: str, prior: str) -> Config:
     return replace(
         config,
         block_m=16 if kernel == "combine" else config.block_m,
-        block_n=0 if kernel in ("combine", "preprocess") else config.block_n,
+        block_n=_keys(kernel, config),
         block_band=config.block_band if prior == "additive" and kernel != "combine" else 0,
     )
+
+
+def _keys(kernel: str, config: Config) -> int:
+    if kernel in SHORT:
+        return sum(SHORT[kernel])
+    return 0 if kernel in ("combine", "preprocess") else config.block_n
 
 
 def head_class(head_size: int) -> int:

@@ -17,10 +17,11 @@ from torch import Tensor
 from ..launch import Launch
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
-from .configs import Config
+from .configs import SHORT, Config
 from .descriptors import describe
 from .forward import attention_forward
 from .preprocess import attention_preprocess
+from .short import attention_short
 from .split import attention_combine
 from .splits import choose_splits
 
@@ -31,6 +32,7 @@ Choose = Callable[[str, str], Config]
 #: The kernels by the names that plans give them.
 KERNELS: dict[str, Any] = {
     "forward": attention_forward,
+    **dict.fromkeys(SHORT, attention_short),
     "combine": attention_combine,
     "preprocess": attention_preprocess,
     "backward_keys": attention_backward_keys,
@@ -81,6 +83,7 @@ def plan_forward(
     choose: Choose,
     multiprocessors: int,
     splits: int | None = None,
+    kernel: str = "forward",
 ) -> dict[str, Launch]:
     """Plan the forward pass; return the launches by kernel name, in order.
 
@@ -110,14 +113,36 @@ def plan_forward(
         second launch, "combine". With another number of splits results differ by roundings.
     splits : int, optional
         How many splits instead, for measurements and tests; 1: none.
+    kernel : str
+        Which one serves, from `configs.forward_kernel`: "forward", or one of `configs.SHORT`, which
+        takes bags of so many snippets at most and never splits keys.
     """
     # The kernel takes the maximum before it scales, which is right only for a scale of at least 0.
     if scale < 0:
         q, scale = -q, -scale
     q, k, v = (readable(x) for x in (q, k, v))
-    config = choose("forward", prior)
+    config = choose(kernel, prior)
     unit, strides = _strides(q=q, k=k, v=v)
     grid, sizes = _grid(q, config.block_m, cu_seqlens)
+    variant = _variant(q, unit, prior, precision)
+    filled = {"out": out, "softmax_out": softmax_out, "lse": lse}
+    if kernel != "forward":
+        if q.shape[2] > sum(SHORT[kernel]):
+            raise ValueError(f"{kernel} takes no T over {sum(SHORT[kernel])}; got {q.shape[2]}")
+        short = _launch(
+            attention_short,
+            grid,
+            config,
+            {
+                "q": q, "k": k, "v": v, "w": w, "b": b, **filled,
+                "lengths": lengths, "cu_seqlens": cu_seqlens, **strides, "scale": scale, **sizes,
+            },
+            {
+                **variant, "BLOCK_M": config.block_m, "BLOCK_BAND": config.block_band,
+                **dict(zip(("FIRST", "SECOND", "THIRD"), SHORT[kernel], strict=True)),
+            },
+        )  # fmt: skip
+        return {kernel: short}
     if splits is None and config.whole_keys:
         splits = 1
     elif splits is None:
@@ -126,7 +151,6 @@ def plan_forward(
         splits = choose_splits(
             grid[0], triton.cdiv(longest, config.block_n), multiprocessors=multiprocessors
         )
-    variant = _variant(q, unit, prior, precision)
     blocks = {"BLOCK_M": config.block_m, "BLOCK_N": config.block_n}
     # Without splits there is no such argument: that kernel knows nothing of them.
     split = {"splits": splits if splits > 1 else None}
@@ -140,7 +164,6 @@ def plan_forward(
             f"{name}_tiles": describe(x, config.block_n, variant["BLOCK_D"])
             for name, x in (("k", k), ("v", v))
         }
-    filled = {"out": out, "softmax_out": softmax_out, "lse": lse}
     forward = _launch(
         attention_forward,
         grid if splits == 1 else (*grid, splits),

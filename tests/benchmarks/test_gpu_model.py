@@ -137,6 +137,21 @@ def test_the_band_of_the_additive_prior_is_added():
     assert first.l2_bytes - plain.l2_bytes == 3 * 64 * 128 * 2
 
 
+def test_short_bags_have_all_keys_at_once_and_in_training_the_band_behind_them():
+    call = dataclasses.replace(PLAIN, B=3, T=200, prior=Prior("additive", 1 / 16, 0.0))
+    (whole,) = attention.kernels(call, H100)
+    training, *_ = attention.kernels(dataclasses.replace(call, backward=True), H100)
+    product = 2 * 64 * 208 * 128
+    # 4 tiles of 64 queries; for the weights 208 keys have an exponential each, and so has G.
+    (block,) = whole.blocks
+    assert (whole.name, whole.config, block.count) == ("short_208", "64x208/32w4s1", 4 * 3)
+    assert (block.tensor, block.exponentials) == (2 * product, 2 * 64 * 208)
+    assert block.l2_bytes == 2 * 200 * 128 * 2
+    # Rows 0 .. 83, 44 .. 147, 108 .. 199 and 172 .. 199, 32 at a time.
+    band = [b.tensor - 2 * product for b in training.blocks]
+    assert band == [2 * 64 * 128 * rows for rows in (96, 128, 96, 32)]
+
+
 def test_a_flat_prior_reaches_everywhere_and_a_logit_one_costs_no_product():
     flat, logit = (
         attention.kernels(dataclasses.replace(PLAIN, prior=prior), H100)[0]

@@ -99,7 +99,13 @@ def run_both_passes(
 
 
 def plan_forward_pass(
-    case: Problem, *, prior: str, precision: str, choose: Choose, training: bool = True
+    case: Problem,
+    *,
+    prior: str,
+    precision: str,
+    choose: Choose,
+    training: bool = True,
+    kernel: str = "forward",
 ) -> Launch:
     """Return the launch of the forward pass, its results full of NaN."""
     w, b = (None, None) if prior == "none" else (case.w, case.b)
@@ -107,8 +113,8 @@ def plan_forward_pass(
     launch = plan_forward(
         case.q, case.k, case.v, w, b, *case.bags.values(),
         out, lse, softmax_out if training else None,
-        **_options(case, prior, precision, choose), multiprocessors=1,
-    )["forward"]  # fmt: skip
+        **_options(case, prior, precision, choose), multiprocessors=1, kernel=kernel,
+    )[kernel]  # fmt: skip
     _poison(launch, ())
     return launch
 

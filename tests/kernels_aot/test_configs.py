@@ -59,6 +59,28 @@ def test_every_question_has_an_answer_that_triton_can_compile():
             assert question["kernel"] == "forward" or not config.whole_keys, question
 
 
+@pytest.mark.parametrize("kernel", configs.SHORT)
+def test_a_kernel_of_short_bags_is_chosen_where_the_table_has_one(kernel):
+    keys = sum(configs.SHORT[kernel])
+    shorter = max((sum(tiles) for tiles in configs.SHORT.values() if sum(tiles) < keys), default=0)
+    found = set()
+    for question in every_question():
+        if question.pop("kernel") != "forward":
+            continue
+        entries = configs.candidates(kernel, **question)
+        found.add(bool(entries))
+        for entry in entries:
+            assert (entry.block_n, entry.num_stages) == (keys, 1)
+            assert (entry.block_band > 0) == (question["prior"] == "additive")
+        for snippets in (shorter + 1, keys):
+            chosen = configs.forward_kernel(snippets, **question)
+            assert chosen == (kernel if entries else "forward")
+        for snippets in (shorter or 257, keys + 1):
+            assert configs.forward_kernel(snippets, **question) != kernel
+        assert configs.forward_kernel(keys, **question, shared_bytes=1024) == "forward"
+    assert found == {True, False}
+
+
 @pytest.mark.parametrize(
     ("architecture", "row"),
     [

@@ -19,6 +19,7 @@ from ladnet_fast.kernels.locality_attention import configs
 
 from ..emulators.ptx_on_cpu.interpreter import PtxError, parse
 from ..ops.locality_attention.budget import assert_results_within_budget
+from ..ops.locality_attention.cases import oracle
 from .executed import (
     compile_launch,
     plan_forward_pass,
@@ -139,6 +140,20 @@ def test_one_far_loop():
         return dataclasses.replace(shipped(kernel, prior), one_far_loop=one_far_loop)
 
     check("tf32", 64, "logit", choose, "padded", assemble=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_short_bags(training):
+    # Three tiles of keys, and the prior in the weights, or behind them in training.
+    case = problem("bf16", 64, 200, heads=1, layout="padded")
+    launch = plan_forward_pass(
+        case, prior="additive", precision="bf16", choose=choice("bf16", 64), training=training,
+        kernel="short_208",
+    )  # fmt: skip
+    compile_launch(launch)(launch.grid, launch.arguments)
+    out, lse = (launch.arguments[name] for name in ("out", "lse"))
+    grads = oracle(*case.inputs, case.grad_out, prior="additive", **case.bags)[1:]
+    judge(case, (out, *grads, lse), "additive", "bf16")
 
 
 def check(precision, head_size, prior, choose, layout, *, assemble=False, splits=1):

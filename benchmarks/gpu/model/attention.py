@@ -32,7 +32,9 @@ PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp3
 PRIOR_INSTRUCTIONS = 5.5
 #: And those of its derivatives by w and b: two comparisons, two products, two additions.
 SLOPE_INSTRUCTIONS = 6
-
+#: And those of a logit that stays in a register until it is a weight: it is scaled, masked (a
+#: selection, and half of a comparison), compared, an exponent, added, and half of a conversion.
+LOGIT_INSTRUCTIONS = 7
 
 #: Behind the configuration of a kernel that is not in docs/gpu-resources.json yet.
 STAND_IN = " *"
@@ -74,18 +76,21 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
     w, b = (None, None) if kind == "none" else (heads, torch.empty_like(heads))
     out, lse = empty_output(q), empty_lse(q)
     attended = empty_output(q) if kind == "additive" and call.backward else None
+    where: dict[str, Any] = {
+        "architecture": chip.architecture,
+        "precision": PRECISIONS[call.dtype],
+        "head_size": call.d,
+    }
     options: dict[str, Any] = {
         "prior": kind,
         "scale": call.d**-0.5,
         "precision": "ieee",
-        "choose": lambda kernel, prior: configs.lookup(
-            kernel, prior=prior, architecture=chip.architecture,
-            precision=PRECISIONS[call.dtype], head_size=call.d,
-        ),
-    }  # fmt: skip
+        "choose": lambda kernel, prior: configs.lookup(kernel, prior=prior, **where),
+    }
     found = plan_forward(
         q, k, v, w, b, None, None, out, lse, attended,
-        multiprocessors=chip.multiprocessors, splits=call.splits, **options,
+        multiprocessors=chip.multiprocessors, splits=call.splits,
+        kernel=configs.forward_kernel(call.T, prior=kind, **where), **options,
     )  # fmt: skip
     if call.backward:
         kept = out if attended is None else attended
@@ -101,7 +106,7 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
     constant = launch.constexprs
     config = Config(
         constant.get("ROWS", constant["BLOCK_M"]),
-        0 if name in ("combine", "preprocess") else constant["BLOCK_N"],
+        _keys(name, constant),
         constant.get("BLOCK_BAND", 0),
         launch.num_warps,
         launch.num_stages,
@@ -147,7 +152,8 @@ def _mode(name: str, launch: Launch) -> str:
     arguments = launch.arguments
     if name == "forward" and arguments.get("parts") is not None:
         return f"{prior}-split"
-    if name in ("forward", "combine") and prior == "additive" and arguments["softmax_out"] is None:
+    ends_here = name in ("forward", "combine", *configs.SHORT)
+    if ends_here and prior == "additive" and arguments["softmax_out"] is None:
         return "inference"
     return prior
 
@@ -196,6 +202,33 @@ def _split_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
                 )
             )
     return _merged(blocks), 4.0 * unused * call.B * call.H * M * D
+
+
+def _short_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+    """Return the blocks of short bags: a tile of queries, and all keys at once."""
+    constant, kind = launch.constexprs, call.prior.kind
+    M, D, band = constant["BLOCK_M"], constant["BLOCK_D"], constant["BLOCK_BAND"]
+    keys = sum(constant[tile] for tile in ("FIRST", "SECOND", "THIRD"))
+    # In training the additive prior has a product of its own; else it is in the weights.
+    apart = launch.arguments["softmax_out"] is not None
+    inside = M * keys if kind != "none" and not apart else 0
+    blocks = []
+    for start in range(0, call.T, M):
+        low, high = call.prior.rows(start, M, call.T)
+        rows = band * triton.cdiv(high - low, band) if apart else 0
+        values = inside + M * rows
+        issued = M * keys * LOGIT_INSTRUCTIONS + values * PRIOR_INSTRUCTIONS + inside
+        blocks.append(
+            Block(
+                call.B * call.H,
+                tensor=2.0 * M * D * (2 * keys + rows),
+                exponentials=float(M * keys + values),
+                instructions=issued / 32,
+                l2_bytes=_row_bytes(call) * (2 * min(keys, call.T) + rows),
+                trips=3,
+            )
+        )
+    return _merged(blocks), 0.0
 
 
 def _combine_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
@@ -286,6 +319,7 @@ def _preprocess_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
 
 _BLOCKS: dict[str, Callable[[Launch, Call, int], _Found]] = {
     "forward": _split_blocks,
+    **dict.fromkeys(configs.SHORT, _short_blocks),
     "combine": _combine_blocks,
     "preprocess": _preprocess_blocks,
     "backward_keys": _keys_blocks,
@@ -296,6 +330,13 @@ _BLOCKS: dict[str, Callable[[Launch, Call, int], _Found]] = {
 def _sizes(launch: Launch) -> tuple[int, int, int, int]:
     constant = launch.constexprs
     return constant["BLOCK_M"], constant["BLOCK_N"], constant["BLOCK_D"], launch.num_warps
+
+
+def _keys(name: str, constant: Mapping[str, Any]) -> int:
+    """Return the keys of a tile, or of all of them that a block holds; 0 if it has none."""
+    if name in configs.SHORT:
+        return sum(configs.SHORT[name])
+    return constant.get("BLOCK_N", 0) if name not in ("combine", "preprocess") else 0
 
 
 def _row_bytes(call: Call) -> float:

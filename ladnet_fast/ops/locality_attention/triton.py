@@ -48,12 +48,13 @@ def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
     entries = _entries(call)
     out, lse = empty_output(q), empty_lse(q)
     softmax_out = empty_output(q) if call.training and call.prior == "additive" else None
+    kernel = _forward_kernel(call)
 
     def plan(choose: Callable[[str, str], Any]) -> Any:
         return _plan().plan_forward(
             q, call.k, call.v, *entries, out, lse, softmax_out,
             prior=call.prior, scale=call.scale, precision=_product_precision(q), choose=choose,
-            multiprocessors=_multiprocessors(q.device),
+            multiprocessors=_multiprocessors(q.device), kernel=kernel,
         )  # fmt: skip
 
     with _triton.on_device(q):
@@ -127,6 +128,13 @@ def _run(call: Call, plan: Callable[..., Any], launches: Callable[[Any], Any]) -
         lambda kernel, prior: configs.offered(kernel, prior=prior, **where),
         place=(str(call.q.device), where["precision"], f"d={where['head_size']}"),
     )
+
+
+def _forward_kernel(call: Call) -> str:
+    """Return which kernel computes the forward pass; from shapes alone, so nobody waits for it."""
+    from ...kernels.locality_attention import configs
+
+    return configs.forward_kernel(call.q.shape[2], prior=call.prior, **_where(call))
 
 
 def _where(call: Call) -> dict[str, Any]:

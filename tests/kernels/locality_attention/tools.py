@@ -41,13 +41,15 @@ def forward_pass(
     cu_seqlens: Tensor | None = None,
     config: Config = SMALL,
     splits: int = 1,
+    kernel: str = "forward",
+    training: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return out, lse and, with the additive prior, softmax_out of the Triton kernels."""
     out, lse = empty_output(q), empty_lse(q)
-    softmax_out = empty_output(q) if prior == "additive" else None
+    softmax_out = empty_output(q) if prior == "additive" and training else None
     launches = plan.plan_forward(
         q, k, v, w, b, lengths, cu_seqlens, out, lse, softmax_out,
-        **_options(q, prior, scale, config), multiprocessors=1, splits=splits,
+        **_options(q, prior, scale, config), multiprocessors=1, splits=splits, kernel=kernel,
     )  # fmt: skip
     _run(launches, out, lse, softmax_out)
     return out, lse, softmax_out
@@ -68,11 +70,12 @@ def both_passes(
     need_prior_grad: bool = True,
     config: Config = SMALL,
     splits: int = 1,
+    kernel: str = "forward",
 ) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w, b, and lse of the Triton kernels."""
     out, lse, softmax_out = forward_pass(
         q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
-        config=config, splits=splits,
+        config=config, splits=splits, kernel=kernel,
     )  # fmt: skip
     grads = [empty_output(q) for _ in range(3)]
     back = plan.plan_backward(
@@ -129,12 +132,14 @@ def check_inputs(
     prior: str,
     config: Config = SMALL,
     splits: int = 1,
+    kernel: str = "forward",
     **options: object,
 ) -> None:
     """Compare every output and gradient with float64; ``inputs`` are q, k, v, w and b."""
     grad_out = torch.randn(inputs[0].shape).to(inputs[0].dtype)
     w_b = inputs[3:] if prior != "none" else [None, None]
     actual = both_passes(
-        *inputs[:3], *w_b, grad_out, prior=prior, config=config, splits=splits, **options
-    )
+        *inputs[:3], *w_b, grad_out, prior=prior, config=config, splits=splits, kernel=kernel,
+        **options,
+    )  # fmt: skip
     assert_results_within_budget(actual, inputs, grad_out, prior, **options)

@@ -62,7 +62,7 @@ needs_triton = pytest.mark.skipif(
 
 def plans(
     *, B=1, H=2, T=64, d=64, dtype=torch.bfloat16, layout="heads inside", prior="additive",
-    bags=1, multiprocessors=1, splits=None,
+    bags=1, multiprocessors=1, splits=None, kernel="forward",
 ):  # fmt: skip
     """Return the launches of both passes for tensors of a shape, without memory."""
     from ladnet_fast.kernels.locality_attention import configs, plan
@@ -84,7 +84,7 @@ def plans(
     softmax_out = out if prior == "additive" else None
     there = plan.plan_forward(
         q, q, q, w, w, *bags, out, lse, softmax_out, **options,
-        multiprocessors=multiprocessors, splits=splits,
+        multiprocessors=multiprocessors, splits=splits, kernel=kernel,
     )  # fmt: skip
     back = plan.plan_backward(
         q, q, q, q, w, w, out, lse, *bags, out, out, out, need_prior_grad=True, **options
@@ -123,6 +123,18 @@ def test_one_compiled_kernel_serves_every_length_batch_and_number_of_heads(layou
         for splits in (1, 2, 16, 17) if T == 999 else (1, 2):
             found = compiled(splits, B=B, H=H, T=T)
             assert found == expected[splits > 1], (splits, B, H, T)
+
+
+@needs_triton
+@pytest.mark.parametrize("layout", ["heads inside", "heads outside", "packed"])
+def test_one_compiled_kernel_serves_all_short_bags_of_a_range(layout):
+    def compiled(**shape):
+        return specialization(plans(**shape, layout=layout, kernel="short_208")["short_208"])
+
+    shapes = [(1, 1, 129), (1, 16, 208), (1, 2, 1)]
+    shapes += [] if layout == "packed" else [(128, 1, 200), (16, 4, 192)]
+    found = [compiled(B=B, H=H, T=T) for B, H, T in shapes]
+    assert found == found[:1] * len(found)
 
 
 @needs_triton
