@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,6 +94,12 @@ def all_problems(sizes: Sizes) -> dict[str, Callable[[torch.device], Problem]]:
             add_attention(dtype, layout, prior)
     for head_size in sizes.other_head_sizes:
         add_attention(sizes.dtypes[0], "padded", "additive", head_size)
+    # Short bags have kernels of their own in 16 bits.
+    for snippets, prior in itertools.product((100, 200), PRIORS):
+        if snippets < sizes.snippets:
+            shorter, given = replace(sizes, snippets=snippets), (sizes.dtypes[0], "padded", prior)
+            make = partial(attention, sizes=shorter, dtype=given[0], layout=given[1], prior=prior)
+            made.append((f"locality_attention: {attention_name(shorter, *given)}", make))
     for layout, prior in itertools.product(LAYOUTS, PRIORS):
         add_attention(torch.float32, layout, prior, tf32=True)
     for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
