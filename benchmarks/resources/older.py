@@ -4,7 +4,8 @@ The package lies in a folder of its own, in front of the installed one:
 
     pip install --no-deps --target build/triton-3.6.0 triton==3.6.0
 
-A second process compiles with it; torch and everything else are those that are installed.
+A second process compiles with it; torch and everything else are those that are installed. Of each
+row it compiles the layout of bags that takes the most registers with the installed release.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SAME, _NONE = "=", "-"
 
 def looked_at(row: Row) -> bool:
     """Return whether a row has figures of the older release."""
-    return all(usage.older for usage in row.usages)
+    return any(usage.older for usage in row.usages)
 
 
 def without_older(row: Row) -> Row:
@@ -68,27 +69,31 @@ def add(
     progress
         Called with a line for each kernel that is compiled.
     """
-    wanted = list(names)
+    wanted = {name: _heaviest(known[name]) for name in names}
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, *wanted],
+        [sys.executable, "-m", __name__, *(f"{name} {i}" for name, i in wanted.items())],
         env=_environment(folder), cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     assert process.stdout is not None
     for line in process.stdout:
         name, _, figures = line.rstrip("\n").rpartition(": ")
         progress(f"{name}, older Triton: {figures}")
-        found.setdefault(name, []).append(figures)
+        found[name] = figures
     if process.wait():
         raise RuntimeError(f"compiling with the Triton in {folder} failed; its message is above")
     rows = {}
-    for name in wanted:
-        usages = []
-        for usage, figures in zip(known[name].usages, found[name], strict=True):
-            same = figures == f"{usage.shared}/{usage.local}"
-            usages.append(replace(usage, older=_SAME if same else figures))
+    for name, i in wanted.items():
+        usages = list(known[name].usages)
+        same = found[name] == f"{usages[i].shared}/{usages[i].local}"
+        usages[i] = replace(usages[i], older=_SAME if same else found[name])
         rows[name] = replace(known[name], usages=tuple(usages))
     return rows
+
+
+def _heaviest(row: Row) -> int:
+    """Return the number of the layout that takes the most registers; the last one of these."""
+    return max(range(len(row.usages)), key=lambda i: (row.usages[i].registers, i))
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -96,21 +101,21 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def _compile(names: list[str]) -> None:
-    """Print a line for each kernel and layout, in the other process."""
+def _compile(wanted: list[str]) -> None:
+    """Print a line for each kernel, in the other process; its name comes with a layout's number."""
     from triton.runtime.errors import PTXASError
 
     from .triton_variants import LAYOUTS, shipped
 
     variants = {variant.name: variant for variant in shipped()}
-    for name in names:
-        for layout in LAYOUTS:
-            try:
-                binary = variants[name].build(layout).compile()
-            except PTXASError:  # the assembler that it brings does not know the GPU
-                print(f"{name}: {_NONE}", flush=True)
-            else:
-                print(f"{name}: {binary.shared_bytes}/{binary.report().local}", flush=True)
+    for entry in wanted:
+        name, _, i = entry.rpartition(" ")
+        try:
+            binary = variants[name].build(LAYOUTS[int(i)]).compile()
+        except PTXASError:  # the assembler that it brings does not know the GPU
+            print(f"{name}: {_NONE}", flush=True)
+        else:
+            print(f"{name}: {binary.shared_bytes}/{binary.report().local}", flush=True)
 
 
 if __name__ == "__main__":

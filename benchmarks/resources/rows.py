@@ -40,7 +40,8 @@ class Usage:
     """By how many it is longer than with ``prior="none"``, in the same configuration."""
     older: str = ""
     """What an older Triton makes of it: "=" the same ``shared`` and ``local``, else both of them as
-    "1024/8"; "-" if it can't compile it, "" if that has not been looked at."""
+    "1024/8"; "-" if it can't compile it, "" if that has not been looked at. Of each row that with
+    the most registers is looked at."""
     threads: int = 0
     """Of a block."""
     vector_loads: int = 0
