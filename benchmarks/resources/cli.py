@@ -126,7 +126,7 @@ def search_configurations(
         architecture or ARCHITECTURES,
         precision or [p for p in PRECISIONS if p != "fp16"],
         head_size or HEAD_SIZES,
-        MODES[kernel],
+        [mode for mode in MODES[kernel] if not mode.endswith("-queries")],
     ):
         _within(number, None, ARCHITECTURES, "--architecture")
         _within(kind, None, PRECISIONS, "--precision")

@@ -50,14 +50,15 @@ def first_clean(
 ) -> Config | None:
     """Return the first promising configuration without problems, or None after ``limit`` tries.
 
-    It has none however bags lie (`triton_variants.LAYOUTS`).
+    It has none however bags lie (`triton_variants.LAYOUTS`), and none in either half of "backward".
     """
     maker = Maker({}, lambda line: None)
     for config in promising(kernel, architecture, precision, head_size)[:limit]:
         band = config.block_band if mode in ("additive", "inference", "additive-split") else 0
         config = replace(config, block_band=band)
-        variant = Variant(kernel, mode, architecture, precision, head_size, config)
-        for layout in LAYOUTS:
+        modes = (mode, f"{mode}-queries") if kernel == "backward" else (mode,)
+        for part, layout in itertools.product(modes, LAYOUTS):
+            variant = Variant(kernel, part, architecture, precision, head_size, config)
             usage = maker.usage(variant, layout)
             found = problems(variant, usage)
             progress(f"{variant.name} {layout}: {'; '.join(found) or usage}")
@@ -81,15 +82,36 @@ def promising(kernel: str, architecture: int, precision: str, head_size: int) ->
         keys = sum(SHORT[kernel])
         return [Config(m, keys, 32, warps, 1) for m, warps in itertools.product(sizes, (4, 8))]
     band = _band(precision, head_size)
+    place = (architecture, precision, head_size)
+    if kernel == "backward":
+        return _together(*place, band)
     ranked = []
     for owned, looped, warps, stages in itertools.product(_SIZES, _SIZES, (4, 8), (3, 2)):
-        promise = _promise(
-            _SHAPES[kernel], architecture, precision, head_size, owned, looped, warps, stages
-        )
+        promise = _promise(_SHAPES[kernel], *place, owned, looped, warps, stages)
         if promise is None:
             continue
         m, n = (looped, owned) if kernel == "backward_keys" else (owned, looped)
         ranked.append((promise, Config(m, n, band, warps, stages)))
+    ranked.sort(key=lambda entry: -entry[0])
+    return [config for _, config in ranked]
+
+
+def _together(architecture: int, precision: str, head_size: int, band: int) -> list[Config]:
+    """Return configurations of the backward pass in one launch, the best guess first.
+
+    Four of its seven products are those of dK and dV: so much of the time has their promise.
+    """
+    ranked = []
+    for owned, m, n, warps, stages in itertools.product(_SIZES, _SIZES, _SIZES, (4, 8), (3, 2)):
+        keys, queries = (
+            _promise(
+                _SHAPES[half], architecture, precision, head_size, owned, looped, warps, stages
+            )
+            for half, looped in (("backward_keys", m), ("backward_queries", n))
+        )
+        if keys is not None and queries is not None:
+            config = Config(m, owned, band, warps, stages, queries_n=n)
+            ranked.append((7 / (4 / keys + 3 / queries), config))
     ranked.sort(key=lambda entry: -entry[0])
     return [config for _, config in ranked]
 

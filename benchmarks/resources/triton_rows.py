@@ -31,13 +31,15 @@ _FEW = 64
 _DIGITS = 6
 
 
-def measure(binary: Binary, far_loops: int) -> Usage:
+def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
     """Take a compiled kernel apart; its ``longer`` is left 0.
 
     Parameters
     ----------
     far_loops
         How many far loops it has: the first ones that hold products, in the order of the code.
+    loops_before
+        How many others with products there are before those.
 
     Raises
     ------
@@ -46,10 +48,12 @@ def measure(binary: Binary, far_loops: int) -> Usage:
     """
     report, program = binary.read()
     kinds = [kind for kind, names in PRODUCTS.items() if program.count(names)]
-    loops = _product_loops(program, kinds)[:far_loops]
+    found = _product_loops(program, kinds)
+    loops = found[loops_before:][:far_loops]
     if len(loops) < far_loops:
         raise ValueError(
-            f"{binary.name} should have {far_loops} far loops; with products there are {len(loops)}"
+            f"{binary.name} should have {far_loops} far loops behind {loops_before}; with products "
+            f"there are {len(found)}"
         )
     return Usage(
         registers=report.registers,
@@ -116,7 +120,8 @@ class Maker:
 
     def _compiled(self, variant: Variant, layout: str) -> Usage:
         if (variant, layout) not in self._usages:
-            usage = measure(variant.build(layout).compile(), variant.far_loops)
+            binary = variant.build(layout).compile()
+            usage = measure(binary, variant.far_loops, variant.loops_before)
             self._progress(f"{variant.name} {layout}: {usage}")
             self._usages[variant, layout] = usage
         return self._usages[variant, layout]

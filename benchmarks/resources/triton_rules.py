@@ -71,7 +71,8 @@ def _tensor_cores(variant: Variant) -> str:
 
 
 def _longest_far_loop(variant: Variant) -> float:
-    longest = LONGEST_FAR_LOOP.get(variant.mode.removesuffix("-split"), 1.0)
+    mode = variant.mode.removesuffix("-split").removesuffix("-queries")
+    longest = LONGEST_FAR_LOOP.get(mode, 1.0)
     if variant.precision == "tf32" and variant.mode == "logit":
         place = (variant.architecture, variant.kernel, variant.head_size)
         return max(longest, LONGER_IN_TF32_LOGIT.get(place, 0.0))

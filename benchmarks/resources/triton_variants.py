@@ -14,7 +14,7 @@ import torch
 
 from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention import configs
-from ladnet_fast.kernels.locality_attention.configs import Config
+from ladnet_fast.kernels.locality_attention.configs import TWO_LAUNCHES, Config
 from ladnet_fast.kernels.locality_attention.plan import plan_backward, plan_forward
 from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
@@ -22,7 +22,9 @@ from .triton_build import Build
 
 ARCHITECTURES = tuple(configs.SHARED_BYTES)
 #: Which variants of each kernel are compiled. "inference" is the additive forward pass that does
-#: not store the softmax's share; "-split": with split keys, whose parts "combine" joins.
+#: not store the softmax's share; "-split": with split keys, whose parts "combine" joins. The kernel
+#: "backward" is compiled once for a prior, but has a row for the loops of dK and dV, and one for
+#: those of dQ: "-queries".
 MODES = {
     "forward": (
         "none", "additive", "inference", "logit", "none-split", "additive-split", "logit-split",
@@ -30,6 +32,9 @@ MODES = {
     **dict.fromkeys(configs.SHORT, ("none", "additive", "inference", "logit")),
     "combine": ("none", "additive", "inference"),
     "preprocess": ("none", "additive"),
+    "backward": (
+        "none", "additive", "logit", "none-queries", "additive-queries", "logit-queries",
+    ),
     "backward_keys": ("none", "additive", "logit"),
     "backward_queries": ("none", "logit"),
 }  # fmt: skip
@@ -38,6 +43,9 @@ _PRIORS = {
     "none-split": "none",
     "additive-split": "additive",
     "logit-split": "logit",
+    "none-queries": "none",
+    "additive-queries": "additive",
+    "logit-queries": "logit",
 }
 _DTYPES = {
     "bf16": torch.bfloat16,
@@ -63,7 +71,8 @@ class Variant:
     kernel, mode
         A key of `MODES` and one of its values: "additive", "logit" and "none" are priors;
         "inference" is the additive forward pass that does not keep the softmax's share; "-split"
-        behind a prior: with split keys.
+        behind a prior: with split keys; "-queries": the loops of dQ where one launch also computes
+        dK and dV.
     architecture
         80, 86, 90, 100 or 120.
     precision
@@ -103,6 +112,14 @@ class Variant:
         return 2 if self.prior == "logit" and not self.config.one_far_loop else 1
 
     @property
+    def loops_before(self) -> int:
+        """How many loops with products come before the far ones: those of dK and dV."""
+        if not self.mode.endswith("-queries"):
+            return 0
+        # The far loops are as many as its own; then near tiles, and the band.
+        return self.far_loops + (2 if self.prior == "additive" else 1)
+
+    @property
     def products(self) -> bool:
         """Whether it multiplies matrices at all."""
         return self.kernel != "combine" and (self.kernel, self.prior) != ("preprocess", "none")
@@ -110,7 +127,9 @@ class Variant:
     def without_prior(self) -> Variant:
         """Return the same kernel and configuration for ``prior="none"``."""
         config = replace(self.config, block_band=0, one_far_loop=False)
-        return replace(self, mode="none-split" if self.split else "none", config=config)
+        half = "-queries" if self.mode.endswith("-queries") else ""
+        mode = "none-split" if self.split else f"none{half}"
+        return replace(self, mode=mode, config=config)
 
     def build(self, layout: str) -> Build:
         """Return it ready to be compiled for one of `LAYOUTS`."""
@@ -121,6 +140,11 @@ class Variant:
             architecture=self.architecture,
             options={"num_warps": launch.num_warps, "num_stages": launch.num_stages},
         )
+
+    def _choose(self, kernel: str, prior: str) -> Config:
+        if kernel == self.kernel:
+            return self.config
+        return TWO_LAUNCHES if kernel == "backward" else _OTHER
 
     def _launch(self, layout: str) -> Launch:
         batch, dtype = 1 if layout == "packed" else _B, _DTYPES[self.precision]
@@ -136,7 +160,7 @@ class Variant:
             "prior": prior,
             "scale": self.head_size**-0.5,
             "precision": "tf32" if self.precision == "tf32" else "ieee",
-            "choose": lambda kernel, prior: self.config if kernel == self.kernel else _OTHER,
+            "choose": self._choose,
         }
         bags, out, lse = (lengths, cu_seqlens), empty_output(x), empty_lse(x)
         if self.kernel in ("forward", "combine", *configs.SHORT):
@@ -170,6 +194,8 @@ def shipped(
                             precision=precision,
                             head_size=size,
                         ):
+                            if config == TWO_LAUNCHES:
+                                continue
                             if config.whole_keys and mode.endswith("-split"):
                                 continue
                             yield Variant(kernel, mode, architecture, precision, size, config)

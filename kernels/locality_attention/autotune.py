@@ -1,9 +1,10 @@
 """Configurations measured on the GPU at hand: LADNET_AUTOTUNE=1.
 
-Only the shipped candidates are measured, all of which compile without spills. A choice holds for
-one kernel, dtype, head size, and sizes rounded up to powers of two. It is kept in a JSON file in
-the cache folder, so that later runs choose the same without measuring. The last bits of a result
-depend on the configuration: runs that must agree in them share the file, or leave this off.
+Only the shipped candidates are measured, all of which compile without spills. Where the backward
+pass is one launch, two launches are measured as well, each with its first configuration. A choice
+holds for one kernel, dtype, head size, and sizes rounded up to powers of two. It is kept in a JSON
+file in the cache folder, so that later runs choose the same without measuring. The last bits of a
+result depend on the configuration: runs that must agree in them share the file, or leave this off.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from triton.runtime.errors import OutOfResources
 from ..._files import atomic_write_text, cache_folder
 from ..launch import Launch
 from ..sources import texts
-from .configs import Config
+from .configs import TWO_LAUNCHES, Config
 from .plan import KERNELS, Choose
 
 log = logging.getLogger("ladnet_fast")
 
+#: What is launched in the place of "backward" where its configuration is `TWO_LAUNCHES`.
+_TWO = ("backward_keys", "backward_queries")
 #: File -> its entries; a process reads each file once.
 _known: dict[Path, dict[str, Any]] = {}
 
@@ -71,7 +74,8 @@ def chooser(
     def choose(kernel: str, prior: str) -> Config:
         offered = candidates(kernel, prior)
         if len(offered) == 1:
-            _say_no_choice(kernel, prior, problem)
+            if offered[0] != TWO_LAUNCHES:
+                _say_no_choice(kernel, prior, problem)
             return offered[0]
         key = f"{kernel} prior={prior} {problem} {_build(kernel)}"
         if key not in entries or Config(**entries[key]["config"]) not in offered:
@@ -135,10 +139,14 @@ def _fastest(
     for config in candidates(kernel, prior):
 
         def choose(name: str, kind: str, config: Config = config) -> Config:
+            if name == "backward" and kernel in _TWO:
+                return TWO_LAUNCHES
             return config if name == kernel else candidates(name, kind)[0]
 
+        launches = plan(choose)
+        measured = _TWO if config == TWO_LAUNCHES else (kernel,)
         try:
-            times[config] = measure(plan(choose)[kernel].run)
+            times[config] = sum(measure(launches[name].run) for name in measured)
         except OutOfResources:
             # This GPU has less shared memory than others of its architecture: leave it out.
             continue

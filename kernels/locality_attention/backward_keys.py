@@ -1,7 +1,8 @@
-"""The backward pass, second kernel: dK and dV. A program owns ``BLOCK_N`` keys.
+"""The backward pass: dK and dV, alone or beside dQ (`backward.py`).
 
-It walks over tiles of ``BLOCK_M`` queries. Tiles are (keys, queries): ``qkT``, ``pT``, ``dpT`` and
-``dsT`` are transposed, so that no product needs a transposed result.
+A program owns ``BLOCK_N`` keys and walks over tiles of ``BLOCK_M`` queries. Tiles are (keys,
+queries): ``qkT``, ``pT``, ``dpT`` and ``dsT`` are transposed, so that no product needs a transposed
+result.
 """
 
 import triton

@@ -1,7 +1,8 @@
-"""The backward pass, third kernel: dQ; with the logit prior also each program's share of dw and db.
+"""The backward pass: dQ; with the logit prior also each program's share of dw and db.
 
-A program owns ``BLOCK_M`` queries and walks over tiles of ``BLOCK_N`` keys. The additive prior does
-not enter dQ, since it is added behind the softmax: ``prior="none"`` has the same kernel.
+Alone or beside dK and dV (`backward.py`). A program owns ``BLOCK_M`` queries and walks over tiles
+of ``BLOCK_N`` keys. The additive prior does not enter dQ, since it is added behind the softmax:
+``prior="none"`` has the same kernel.
 """
 
 import triton

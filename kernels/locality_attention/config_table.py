@@ -1,10 +1,11 @@
 """The shipped table of configurations, as `configs` reads it.
 
-Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for
-each of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
-block_band = 32, 8 warps, 3 stages; an "o" behind it: one far loop; a "u": keys are not split; a
-"t": far tiles are copied by descriptors. Further lines of the same names have further candidates
-for autotuning, "-" where there is none.
+Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for each
+of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
+block_band = 32, 8 warps, 3 stages; a "+32" before the warps: queries_n; an "o" at the end: one far
+loop; a "u": keys are not split; a "t": far tiles are copied by descriptors. Further lines of the
+same names have further candidates for autotuning, "-" where there is none. "backward" has entries
+where one launch serves dK, dV and dQ; everywhere else two do.
 """
 
 TABLE = """

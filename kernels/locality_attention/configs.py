@@ -7,6 +7,7 @@ command that makes them. The table was made by static counts alone: nothing in i
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,10 +17,13 @@ from .config_table import TABLE
 
 #: Head sizes are padded to the next of these.
 HEAD_SIZES = (16, 32, 64, 128, 256)
+PRIORS = ("none", "additive", "logit")
 PRECISIONS = ("bf16", "fp16", "tf32", "fp32")
 #: The forward kernels of short bags: their tiles of keys, of which bags have at most the sum.
 SHORT = {"short_128": (128, 0, 0), "short_208": (128, 64, 16)}
-KERNELS = ("forward", *SHORT, "combine", "preprocess", "backward_keys", "backward_queries")
+KERNELS = (
+    "forward", *SHORT, "combine", "preprocess", "backward", "backward_keys", "backward_queries",
+)  # fmt: skip
 #: Compute capabilities with entries of their own, and the shared memory that a program may have.
 SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
 
@@ -40,6 +44,10 @@ class Config:
 
     ``descriptors``, for the forward kernel alone: far tiles are copied by descriptors, which k and
     v must have (`descriptors.describable`).
+
+    ``queries_n``, for the backward pass in one launch: the programs of dQ own ``block_n`` rows, as
+    those of dK and dV do, and walk over tiles of ``queries_n`` keys. ``block_m``, ``block_n`` and
+    ``block_band`` are those of dK and dV.
     """
 
     block_m: int
@@ -50,14 +58,20 @@ class Config:
     one_far_loop: bool = False
     whole_keys: bool = False
     descriptors: bool = False
+    queries_n: int = 0
 
     def __str__(self) -> str:
+        if self == TWO_LAUNCHES:
+            return "-"
         keys = f"x{self.block_n}" if self.block_n else ""
         band = f"/{self.block_band}" if self.block_band else ""
+        queries = f"+{self.queries_n}" if self.queries_n else ""
         marks = "o" * self.one_far_loop + "u" * self.whole_keys + "t" * self.descriptors
-        return f"{self.block_m}{keys}{band}w{self.num_warps}s{self.num_stages}{marks}"
+        return f"{self.block_m}{keys}{band}{queries}w{self.num_warps}s{self.num_stages}{marks}"
 
 
+#: What the kernel "backward" has where none is shipped: dK, dV and dQ are computed in two launches.
+TWO_LAUNCHES = Config(0, 0, 0, 0, 0)
 _INTERPRETER = Config(32, 32, 16, 4, 1)
 #: AMD: small tiles and no software pipeline. ``tests/kernels_aot/test_amd.py`` compiles kernels for
 #: gfx942, which take half of its 64 KB of shared memory. Nothing was ever run on an AMD GPU.
@@ -79,7 +93,7 @@ def lookup(
     prior
         The prior that the kernel is compiled for, "additive", "logit" or "none". For "logit" the
         kernels that combine and preprocess are those of "none"; so is the queries' kernel for
-        "additive".
+        "additive". "backward" is that of dK, dV and dQ in one launch.
     architecture
         Ten times the major compute capability plus the minor, at least 80; "hip" for AMD GPUs;
         "interpreter" for Triton's interpreter.
@@ -103,7 +117,7 @@ def candidates(
 ) -> tuple[Config, ...]:
     """Return the configurations that autotuning measures; `lookup` returns the first.
 
-    Arguments and errors are those of `lookup`.
+    The last one of "backward" is always `TWO_LAUNCHES`. Arguments and errors are those of `lookup`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
@@ -121,6 +135,8 @@ def candidates(
     if architecture == "interpreter":
         return (_without_unused(_INTERPRETER, kernel, prior),)
     if architecture == "hip":
+        if kernel == "backward":
+            return (TWO_LAUNCHES,)
         large = size > 128 or (size > 64 and family != "16-bit")
         return (_without_unused(_HIP_LARGE if large else _HIP, kernel, prior),)
     return table[(architecture_row(architecture), family, kernel, prior, size)]
@@ -167,7 +183,8 @@ def offered(
     """Return what may serve, in the order in which to try it; the first is `lookup`'s.
 
     First the `candidates`, then those of architectures with less shared memory, the largest first,
-    and tiles of 16 rows at last. None has ``descriptors``: those only autotuning tries.
+    and tiles of 16 rows at last; for "backward", `TWO_LAUNCHES` at last, and nothing else where its
+    own architecture has nothing else. None has ``descriptors``: those only autotuning tries.
 
     Parameters
     ----------
@@ -179,6 +196,8 @@ def offered(
     """
     where = {"prior": prior, "precision": precision, "head_size": head_size}
     found = candidates(kernel, architecture=architecture, **where)
+    if found[0] == TWO_LAUNCHES:
+        return found
     if isinstance(architecture, int):
         own = architecture_row(architecture)
         rows = sorted((row for row in SHARED_BYTES if _less(row, own)), key=_by_memory)
@@ -188,8 +207,9 @@ def offered(
         found = tuple(
             config for row in fitting for config in candidates(kernel, architecture=row, **where)
         )
-    found = tuple(config for config in found if not config.descriptors)
-    return tuple(dict.fromkeys((*found, _without_unused(_SMALLEST, kernel, prior))))
+    last = TWO_LAUNCHES if kernel == "backward" else _without_unused(_SMALLEST, kernel, prior)
+    found = tuple(config for config in found if not config.descriptors and config != TWO_LAUNCHES)
+    return tuple(dict.fromkeys((*found, last)))
 
 
 def _less(row: int, own: int) -> bool:
@@ -206,6 +226,7 @@ def _without_unused(config: Config, kernel: str, prior: str) -> Config:
         block_m=16 if kernel == "combine" else config.block_m,
         block_n=_keys(kernel, config),
         block_band=config.block_band if prior == "additive" and kernel != "combine" else 0,
+        queries_n=config.block_n if kernel == "backward" else 0,
     )
 
 
@@ -266,16 +287,21 @@ def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
             key = (architecture, precision, kernel, prior, size)
             if entry != "-":
                 table[key] = (*table.get(key, ()), _parse(entry))
+    families = {precision for _, precision, *_ in table}
+    for key in itertools.product(SHARED_BYTES, families, ("backward",), PRIORS, HEAD_SIZES):
+        table[key] = (*table.get(key, ()), TWO_LAUNCHES)
     return table
 
 
 def _parse(entry: str) -> Config:
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?w(\d)s(\d)(o?)(u?)(t?)", entry)
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?(?:\+(\d+))?w(\d)s(\d)(o?)(u?)(t?)", entry)
     assert found, entry
-    *numbers, once, whole, tiles = found.groups()
+    m, n, band, queries_n, warps, stages = (int(number or 0) for number in found.groups()[:6])
+    once, whole, tiles = found.groups()[6:]
     return Config(
-        *(int(number or 0) for number in numbers),
+        m, n, band, warps, stages,
         one_far_loop=bool(once),
         whole_keys=bool(whole),
         descriptors=bool(tiles),
-    )
+        queries_n=queries_n,
+    )  # fmt: skip

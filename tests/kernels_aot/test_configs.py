@@ -7,7 +7,12 @@ import itertools
 import pytest
 
 from ladnet_fast.kernels.locality_attention import configs
-from ladnet_fast.kernels.locality_attention.configs import Config, architecture_row, lookup
+from ladnet_fast.kernels.locality_attention.configs import (
+    TWO_LAUNCHES,
+    Config,
+    architecture_row,
+    lookup,
+)
 
 COMPILED = {
     "forward": ("additive", "logit", "none"),
@@ -104,8 +109,8 @@ def test_the_two_16_bit_types_share_their_rows():
     ("wrong", "message"),
     [
         (
-            {"kernel": "backward"},
-            "must be one of .*preprocess additive.*; got 'backward' and 'additive'",
+            {"kernel": "backwards"},
+            "must be one of .*preprocess additive.*; got 'backwards' and 'additive'",
         ),
         ({"kernel": "backward_queries"}, "; got 'backward_queries' and 'additive'"),
         ({"prior": "sum"}, "; got 'forward' and 'sum'"),
@@ -121,7 +126,38 @@ def test_questions_without_an_answer(wrong, message):
         lookup(**{**ASKED, **wrong})
 
 
+def test_one_launch_serves_the_backward_pass_where_the_table_has_it_and_two_elsewhere():
+    for prior, architecture, precision, size in itertools.product(
+        configs.PRIORS, (*configs.SHARED_BYTES, "hip"), configs.PRECISIONS, configs.HEAD_SIZES
+    ):
+        question = {
+            "kernel": "backward", "prior": prior, "architecture": architecture,
+            "precision": precision, "head_size": size,
+        }  # fmt: skip
+        *together, last = configs.candidates(**question)
+        assert last == TWO_LAUNCHES
+        offered = configs.offered(**question)
+        assert offered[: len(together)] == tuple(together)
+        assert offered[-1] == last
+        # Where its own table has two launches, none of another architecture is tried.
+        assert together or offered == (last,)
+        assert configs.offered(**question, shared_bytes=1024) == (last,)
+        for config in together:
+            blocks = [config.block_m, config.block_n, config.queries_n]
+            blocks += [config.block_band] if prior == "additive" else []
+            assert all(block >= 16 and block.bit_count() == 1 for block in blocks)
+            assert (config.block_band > 0) == (prior == "additive")
+            assert config.num_warps in (4, 8)
+            assert prior == "logit" or not config.one_far_loop
+    interpreted, _ = configs.offered(
+        **ASKED | {"kernel": "backward", "architecture": "interpreter"}
+    )
+    assert interpreted.queries_n == interpreted.block_n
+
+
 def test_how_a_configuration_reads():
+    assert str(TWO_LAUNCHES) == "-"
+    assert str(Config(32, 128, 64, 8, 2, queries_n=64)) == "32x128/64+64w8s2"
     assert str(Config(128, 64, 32, 8, 3)) == "128x64/32w8s3"
     assert str(Config(64, 0, 32, 4, 2)) == "64/32w4s2"
     assert str(Config(64, 32, 0, 4, 2)) == "64x32w4s2"

@@ -111,6 +111,7 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
         launch.num_warps,
         launch.num_stages,
         constant.get("ONE_FAR_LOOP", False),
+        queries_n=constant.get("QUERIES_N", 0),
     )
     precision = PRECISIONS[call.dtype]
     size = configs.head_class(call.d)
@@ -124,7 +125,10 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
             f"the model does not know the kernel {name!r}; say in {__name__}._BLOCKS what a block "
             "of it does"
         )
-    blocks, saved = _BLOCKS[name](launch, call, usage.far_loop)
+    far_loops = [usage.far_loop]
+    if name == "backward":
+        far_loops.append(resources.triton(row.replace(f" {mode} ", f" {mode}-queries ")).far_loop)
+    blocks, saved = _BLOCKS[name](launch, call, *far_loops)
     if precision == "fp32":  # no tensor cores: its products are among the instructions
         blocks = [Block(b.count, 0.0, b.exponentials, b.instructions, b.l2_bytes) for b in blocks]
     return Kernel(
@@ -257,20 +261,31 @@ def _combine_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
 def _keys_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
     """Return the blocks of dK and dV: a tile of keys, and all queries."""
     M, N, D, warps = _sizes(launch)
-    return _merged(_loop(launch, call, N, M, 4, far_loop * warps, D)), 0.0
+    kind = launch.constexprs["PRIOR"]
+    return _merged(_loop(launch, call, kind, N, M, 4, far_loop * warps, D)), 0.0
 
 
 def _queries_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
     """Return the blocks of dQ: a tile of queries, and all keys."""
     M, N, D, warps = _sizes(launch)
-    return _merged(_loop(launch, call, M, N, 3, far_loop * warps, D)), 0.0
+    kind = launch.constexprs["PRIOR"]
+    return _merged(_loop(launch, call, kind, M, N, 3, far_loop * warps, D)), 0.0
+
+
+def _together_blocks(launch: Launch, call: Call, keys: int, queries: int) -> _Found:
+    """Return those of dK and dV, and behind them those of dQ, which own as many rows."""
+    _, owned, D, warps = _sizes(launch)
+    step = launch.constexprs["QUERIES_N"]
+    kind = "logit" if launch.constexprs["PRIOR"] == "logit" else "none"
+    first, saved = _keys_blocks(launch, call, keys)
+    last = _loop(launch, call, kind, owned, step, 3, queries * warps, D)
+    return [*first, *_merged(last)], saved
 
 
 def _loop(
-    launch: Launch, call: Call, owned: int, step: int, products: int, issued: int, D: int
+    launch: Launch, call: Call, kind: str, owned: int, step: int, products: int, issued: int, D: int
 ) -> Iterable[Block]:
     """Yield blocks that own some rows and walk over all others, with a band behind the loop."""
-    kind = launch.constexprs["PRIOR"]
     band = launch.constexprs.get("BLOCK_BAND", 0) if kind == "additive" else 0
     turns = triton.cdiv(call.T, step)
     for start in range(0, call.T, owned):
@@ -317,11 +332,13 @@ def _preprocess_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
     return _merged(blocks), unread
 
 
-_BLOCKS: dict[str, Callable[[Launch, Call, int], _Found]] = {
+#: By kernel; called with the launch, the call, and the instructions of a turn of each far loop.
+_BLOCKS: dict[str, Callable[..., _Found]] = {
     "forward": _split_blocks,
     **dict.fromkeys(configs.SHORT, _short_blocks),
     "combine": _combine_blocks,
     "preprocess": _preprocess_blocks,
+    "backward": _together_blocks,
     "backward_keys": _keys_blocks,
     "backward_queries": _queries_blocks,
 }

@@ -9,7 +9,7 @@ import torch
 
 from ladnet_fast.ops.locality_attention import definition
 
-from .tools import BLOCKS, both_passes, check_inputs, inputs_of
+from .tools import BLOCKS, Config, both_passes, check_inputs, inputs_of
 
 # The interpreter computes with numpy, which warns where a NaN arises.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -204,3 +204,32 @@ def test_two_runs_give_the_same_bits_and_unwanted_gradients_change_none(prior):
     assert fixed[4] is fixed[5] is None
     for a, e in zip(fixed[:4], first[:4], strict=True):
         assert torch.equal(a, e)
+
+
+# ---- one launch --------------------------------------------------------------------------------
+
+#: A bag of 200 among short and empty ones.
+ENDS = [0, 0, 1, 201, 201, 234]
+TOGETHER = {
+    "dense, more queries a turn": (Config(64, 32, 32, 4, 1, queries_n=16), 2, {}),
+    "padded, as many": (
+        Config(64, 64, 16, 4, 1, queries_n=64), 4, {"lengths": torch.tensor([200, 0, 1, 64])}
+    ),
+    "packed, more keys a turn": (
+        Config(16, 64, 64, 4, 1, one_far_loop=True, queries_n=32), 1,
+        {"cu_seqlens": torch.tensor(ENDS)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prior", ALL_PRIORS)
+@pytest.mark.parametrize("case", TOGETHER)
+def test_one_launch_gives_the_bits_of_two(case, prior):
+    config, B, bags = TOGETHER[case]
+    inputs = given(B, 1, ENDS[-1] if "cu_seqlens" in bags else 200, 16, prior)
+    two, one = (
+        both_passes(*inputs, prior=prior, config=config, one_launch=x, **bags)
+        for x in (False, True)
+    )
+    for a, e in zip(one, two, strict=True):
+        assert a is e is None or torch.equal(a, e)

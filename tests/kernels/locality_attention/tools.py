@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention import plan
-from ladnet_fast.kernels.locality_attention.configs import Config
+from ladnet_fast.kernels.locality_attention.configs import TWO_LAUNCHES, Config
 from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 from tests.ops.locality_attention.budget import assert_results_within_budget
 from tests.ops.locality_attention.cases import prior_tensors, random_qkv
@@ -71,8 +72,12 @@ def both_passes(
     config: Config = SMALL,
     splits: int = 1,
     kernel: str = "forward",
+    one_launch: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Return out, the gradients of q, k, v, w, b, and lse of the Triton kernels."""
+    """Return out, the gradients of q, k, v, w, b, and lse of the Triton kernels.
+
+    With ``one_launch``, for which ``config`` has ``queries_n``, one launch computes dK, dV and dQ.
+    """
     out, lse, softmax_out = forward_pass(
         q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
         config=config, splits=splits, kernel=kernel,
@@ -81,18 +86,29 @@ def both_passes(
     back = plan.plan_backward(
         grad_out, q, k, v, w, b, out if softmax_out is None else softmax_out, lse,
         lengths, cu_seqlens, *grads, need_prior_grad=need_prior_grad and prior != "none",
-        **_options(q, prior, scale, config),
+        **_options(q, prior, scale, config, one_launch),
     )  # fmt: skip
+    assert ("backward" in back.launches) == one_launch
     _run(back.launches, *grads, back.partials)
     return (out, *grads, *back.prior_grads(), lse)
 
 
-def _options(q: Tensor, prior: str, scale: float | None, config: Config) -> dict[str, Any]:
+def _options(
+    q: Tensor, prior: str, scale: float | None, config: Config, one_launch: bool = False
+) -> dict[str, Any]:
+    queries = config
+    if config.queries_n:
+        queries = replace(config, block_m=config.block_n, block_n=config.queries_n)
+    chosen = {
+        "combine": ROWS,
+        "backward": config if one_launch else TWO_LAUNCHES,
+        "backward_queries": queries,
+    }
     return {
         "prior": prior,
         "scale": q.shape[-1] ** -0.5 if scale is None else scale,
         "precision": "ieee",
-        "choose": lambda kernel, kind: ROWS if kernel == "combine" else config,
+        "choose": lambda kernel, kind: chosen.get(kernel, config),
     }
 
 

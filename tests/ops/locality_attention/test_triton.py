@@ -74,11 +74,12 @@ def plans(
     w = torch.empty(H, device="meta")
     ends = torch.empty(bags + 1, dtype=torch.int64, device="meta") if layout == "packed" else None
     bags = (None, ends)
+    config = configs.Config(64, 64, 32, 4, 2, queries_n=32)
     options = {
         "prior": prior,
         "scale": 0.1,
         "precision": "ieee",
-        "choose": lambda kernel, kind: configs.Config(64, 64, 32, 4, 2),
+        "choose": lambda kernel, kind: config,
     }
     out, lse = empty_output(q), empty_lse(q)
     softmax_out = out if prior == "additive" else None
@@ -86,10 +87,14 @@ def plans(
         q, q, q, w, w, *bags, out, lse, softmax_out, **options,
         multiprocessors=multiprocessors, splits=splits, kernel=kernel,
     )  # fmt: skip
-    back = plan.plan_backward(
-        q, q, q, q, w, w, out, lse, *bags, out, out, out, need_prior_grad=True, **options
-    )
-    return {**there, **back.launches}
+
+    def back(chosen):
+        options["choose"] = lambda kernel, kind: chosen.get(kernel, config)
+        return plan.plan_backward(
+            q, q, q, q, w, w, out, lse, *bags, out, out, out, need_prior_grad=True, **options
+        ).launches
+
+    return {**there, **back({"backward": configs.TWO_LAUNCHES}), **back({})}
 
 
 def specialization(launch):
@@ -202,6 +207,24 @@ def test_a_kernel_without_the_prior_is_shared():
     assert logit["preprocess"].constexprs["PRIOR"] == "none"
     assert additive["preprocess"].arguments["partials"] is not None
     assert logit["backward_queries"].arguments["partials"] is not None
+
+
+@needs_triton
+@pytest.mark.parametrize("layout", ["heads inside", "packed"])
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+def test_one_launch_has_the_programs_of_two(prior, layout):
+    launches = plans(T=1000, prior=prior, layout=layout, bags=3)
+    keys, queries, both = (
+        launches[name] for name in ("backward_keys", "backward_queries", "backward")
+    )
+    assert keys.grid == queries.grid
+    assert both.grid == (*keys.grid, 2)
+    assert both.arguments["grad_q"] is queries.arguments["grad_q"]
+    for name, value in {**queries.constexprs, **keys.constexprs}.items():
+        assert both.constexprs[name] == value
+    assert both.constexprs["QUERIES_N"] == 32
+    stored = [launch.arguments["partials"] for launch in (queries, both)]
+    assert [x is None for x in stored] == [prior != "logit"] * 2
 
 
 @pytest.mark.parametrize(
@@ -381,3 +404,37 @@ def test_a_file_that_is_something_else_is_an_error_with_the_remedy(tuner, text):
     path.write_text(text)
     with pytest.raises(RuntimeError, match=r"is not what autotuning writes .* delete it"):
         ask()
+
+
+@needs_triton
+@pytest.mark.parametrize(("milliseconds", "wins"), [(2.5, True), (3.5, False)])
+def test_one_launch_is_chosen_where_it_takes_less_than_two(
+    milliseconds, wins, monkeypatch, tmp_path
+):
+    from ladnet_fast.kernels.launch import Launch
+    from ladnet_fast.kernels.locality_attention import autotune
+    from ladnet_fast.kernels.locality_attention.configs import TWO_LAUNCHES, Config
+
+    monkeypatch.setenv("LADNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(autotune, "_known", {})
+    times = {"backward": milliseconds, "backward_keys": 2.0, "backward_queries": 1.0}
+    monkeypatch.setattr(autotune, "measure", lambda run: times[run.__self__.kernel])
+    joint = Config(64, 128, 0, 8, 2, queries_n=64)
+    offered = {"backward": (joint, TWO_LAUNCHES)}
+
+    def plan_with(choose):
+        names = ["backward"]
+        if choose("backward", "none") == TWO_LAUNCHES:
+            names = ["backward_keys", "backward_queries"]
+        chosen = [(name, choose(name, "none")) for name in names]
+        return {name: Launch(name, (1,), {}, {"N": x.block_n}, 4, 2) for name, x in chosen}
+
+    others = (Config(64, 64, 0, 8, 2), Config(64, 32, 0, 8, 2))
+    choose = autotune.chooser(
+        plan_with, lambda kernel, prior: offered.get(kernel, others), device="X", problem="p"
+    )
+    assert choose("backward", "none") == (joint if wins else TWO_LAUNCHES)
+    # Each of two launches is then measured among its own candidates.
+    assert set(plan_with(choose)) == (
+        {"backward"} if wins else {"backward_keys", "backward_queries"}
+    )
