@@ -1,7 +1,7 @@
 """The shipped table of configurations, as `configs` reads it.
 
-Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for each
-of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
+Below each architecture and precision ("16-bit": bf16 and fp16): kernel, prior, and a column for
+each of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
 block_band = 32, 8 warps, 3 stages; a "+32" before the warps: queries_n; an "o" at the end: one far
 loop; a "u": keys are not split; a "t": far tiles are copied by descriptors. Further lines of the
 same names have further candidates for autotuning, "-" where there is none. "backward" has entries
@@ -25,6 +25,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+backward         none     -              -              32x128+64w8s2  128x64+128w8s2 -
+backward         additive -              -              64x128/64+64w8s2 128x64/64+128w8s2 -
+backward         logit    -              -              64x128+64w8s2  -              -
 backward_keys    none     128x128w8s2    64x128w8s3     32x128w8s3     128x64w8s2     32x64w8s2
 backward_keys    none     -              -              64x128w8s3     64x64w8s2      -
 backward_keys    additive 128x128/64w8s2 64x128/64w8s2  64x128/64w8s2  128x64/64w8s2  32x64/32w8s3
@@ -67,6 +70,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w8s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+backward         none     -              -              64x128+64w8s3  64x64+64w8s2   -
+backward         additive -              -              64x128/64+64w8s3 64x64/64+64w8s2 -
+backward         logit    -              -              32x128+64w8s2  64x64+64w8s2   -
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     64x64w8s2      32x32w8s2
 backward_keys    additive 128x128/64w8s3 64x128/64w8s2  64x128/64w8s3  64x64/64w8s2   32x32/32w8s2
 backward_keys    logit    128x128w8s3    64x128w8s3     32x128w8s2     64x64w8s2      16x64w8s2
@@ -117,6 +123,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w8s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+backward         none     -              -              -              32x128+64w8s2  -
+backward         additive -              -              -              32x128/64+64w8s2 -
+backward         logit    -              -              64x128+64w8s3  -              -
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s3     32x128w8s2     16x64w8s3
 backward_keys    none     -              -              64x128w8s2     64x64w8s3      -
 backward_keys    additive 128x128/64w8s3 64x128/64w8s3  64x128/64w8s3  32x128/64w8s2  16x64/32w8s3
@@ -167,6 +176,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+backward         none     -              -              -              64x128+64w8s2  -
+backward         additive -              -              -              64x128/64+64w8s2 -
+backward         logit    -              -              -              64x128+32w8s2  -
 backward_keys    none     64x128w8s3     64x128w8s3     64x128w8s3     64x128w8s2     32x64w8s3
 backward_keys    none     -              -              64x128w8s2     -              -
 backward_keys    additive 64x128/64w8s3  64x128/64w8s3  64x128/64w8s3  64x128/64w8s2  32x64/32w8s2
@@ -217,6 +229,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+backward         none     -              -              64x128+64w8s2  64x64+64w8s2   -
+backward         additive -              -              64x128/64+64w8s2 64x64/64+64w8s2 -
+backward         logit    -              -              32x128+64w8s2  64x64+64w8s2   -
 backward_keys    none     128x128w8s3    64x128w8s3     64x128w8s2     64x64w8s2      32x32w8s2
 backward_keys    none     -              -              64x64w8s2      32x64w8s2      -
 backward_keys    additive 128x128/64w8s3 64x128/64w8s2  64x128/64w8s2  64x64/64w8s2   32x32/32w8s2

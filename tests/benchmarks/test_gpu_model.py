@@ -173,6 +173,44 @@ def test_the_backward_pass_has_all_seven_products():
     assert sum(sums.values()) == (2 + 7) * product
 
 
+def test_one_launch_is_the_work_of_two():
+    call = dataclasses.replace(PLAIN, backward=True, T=1000, prior=Prior("additive", 1 / 16, 0.0))
+    two, (both,) = (
+        [k for k in attention.kernels(dataclasses.replace(call, one_launch=one), H100)
+         if k.name.startswith("backward")]
+        for one in (False, True)
+    )  # fmt: skip
+    assert [kernel.name for kernel in two] == ["backward_keys", "backward_queries"]
+    assert both.name == "backward"
+    assert both.count == two[0].count + two[1].count
+    for unit in ("tensor", "exponentials", "l2_bytes"):
+        sums = [
+            sum(block.count * getattr(block, unit) for kernel in side for block in kernel.blocks)
+            for side in (two, [both])
+        ]
+        assert sums[0] == sums[1]
+
+
+@pytest.mark.parametrize("chip", [A100, H100, B200], ids=lambda chip: f"sm_{chip.architecture}")
+@pytest.mark.parametrize("d", [64, 128])
+def test_one_launch_is_shipped_only_where_it_is_predicted_to_be_no_slower(d, chip):
+    shares = []
+    for prior in (Prior("additive", 1 / 16, 0.0), Prior("logit", 1 / 16, 0.0), Prior("none")):
+        for B, T in ((128, 200), (1, 200), (1, 4096), (1, 16384), (32, 2048)):
+            call = attention.Call(B, 1, T, d, torch.bfloat16, prior, backward=True)
+            two, one = (
+                sum(
+                    timing.time_kernel(kernel, chip).seconds
+                    for kernel in attention.kernels(dataclasses.replace(call, one_launch=one), chip)
+                    if kernel.name.startswith("backward")
+                )
+                for one in (False, True)
+            )
+            shares.append(one / two)
+    # Where either half is less than a wave nothing is saved, and loops may be 2 % longer.
+    assert max(shares) <= 1.02
+
+
 def test_split_keys_are_the_same_work_in_more_blocks_and_parts_that_are_joined():
     call = dataclasses.replace(PLAIN, T=4096)
     whole, (forward, combine) = (

@@ -23,8 +23,7 @@ def is_chosen(variant: Variant) -> bool:
         return False  # test_descriptors.py reads their machine code
     of_training = (variant.kernel, variant.mode) in (
         ("forward", "additive"),
-        ("backward_keys", "additive"),
-        ("backward_queries", "none"),
+        ("backward", "additive"),
     )
     kind = (variant.architecture, variant.precision, variant.head_size)
     return (
@@ -36,7 +35,10 @@ def is_chosen(variant: Variant) -> bool:
             ("forward", "inference", (86, "fp16", 64)),
             ("forward", "additive", (90, "tf32", 128)),
             ("forward", "additive", (80, "fp32", 64)),
+            ("backward", "additive-queries", (90, "bf16", 128)),
             ("backward_keys", "logit", (80, "bf16", 64)),
+            ("backward_keys", "additive", (100, "bf16", 64)),
+            ("backward_queries", "none", (100, "bf16", 64)),
         )
     )
 
@@ -57,7 +59,8 @@ def test_a_row_is_what_the_compiler_makes(name, layout):
     """One layout of each row, in turn; the hash of the code that is compiled covers all of them."""
     variant = CHOSEN[name]
     usage = rows.read()["triton"].rows[name].usages[LAYOUTS.index(layout)]
-    found = measure(variant.build(layout).compile(), variant.far_loops)
+    binary = variant.build(layout).compile()
+    found = measure(binary, variant.far_loops, variant.loops_before)
     assert found == dataclasses.replace(usage, longer=0, older="")
 
 

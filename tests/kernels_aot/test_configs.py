@@ -127,6 +127,7 @@ def test_questions_without_an_answer(wrong, message):
 
 
 def test_one_launch_serves_the_backward_pass_where_the_table_has_it_and_two_elsewhere():
+    served = set()
     for prior, architecture, precision, size in itertools.product(
         configs.PRIORS, (*configs.SHARED_BYTES, "hip"), configs.PRECISIONS, configs.HEAD_SIZES
     ):
@@ -143,12 +144,14 @@ def test_one_launch_serves_the_backward_pass_where_the_table_has_it_and_two_else
         assert together or offered == (last,)
         assert configs.offered(**question, shared_bytes=1024) == (last,)
         for config in together:
+            served.add((architecture, precision, size))
             blocks = [config.block_m, config.block_n, config.queries_n]
             blocks += [config.block_band] if prior == "additive" else []
             assert all(block >= 16 and block.bit_count() == 1 for block in blocks)
             assert (config.block_band > 0) == (prior == "additive")
             assert config.num_warps in (4, 8)
             assert prior == "logit" or not config.one_far_loop
+    assert {(90, "bf16", 128), (80, "fp16", 64)} <= served
     interpreted, _ = configs.offered(
         **ASKED | {"kernel": "backward", "architecture": "interpreter"}
     )

@@ -25,6 +25,7 @@ KIB = 1024
 ROWS = {
     "forward": lambda c: c.block_m + 2 * c.num_stages * c.block_n,
     "preprocess": lambda c: c.block_m + c.block_band,
+    "backward": lambda c: 2 * c.block_n + 2 * c.num_stages * max(c.block_m, c.queries_n),
     "backward_keys": lambda c: 2 * c.block_n + 2 * c.num_stages * c.block_m,
     "backward_queries": lambda c: 2 * c.block_m + 2 * c.num_stages * c.block_n,
 }
@@ -45,7 +46,10 @@ class Device:
     def launch(self, launch: Launch) -> None:
         (name,) = (name for name, kernel in KERNELS.items() if kernel is launch.kernel)
         blocks = (launch.constexprs.get(f"BLOCK_{x}", 0) for x in ("M", "N", "BAND"))
-        config = configs.Config(*blocks, launch.num_warps, launch.num_stages)
+        config = configs.Config(
+            *blocks, launch.num_warps, launch.num_stages,
+            queries_n=launch.constexprs.get("QUERIES_N", 0),
+        )  # fmt: skip
         width = launch.constexprs["BLOCK_D"] * launch.arguments.get("v").element_size()
         needed = ROWS[name](config) * width
         if needed > self.limit:
@@ -85,9 +89,10 @@ def test_what_is_refused_at_the_launch_is_replaced_by_the_next_and_logged_once(
 def test_a_gpu_that_is_known_to_have_less_gets_what_is_made_for_others_at_once(monkeypatch, caplog):
     device = Device(90, 99 * KIB, monkeypatch)
     both_passes("additive")
-    assert len(device.ran) == 4
+    assert [name for name, _ in device.ran] == ["forward", "preprocess", "backward"]
     where = {"prior": "additive", "architecture": 86, "precision": "bf16", "head_size": 128}
-    assert device.ran[0][1] == configs.lookup("forward", **where)
+    for name in ("forward", "backward"):
+        assert dict(device.ran)[name] == configs.lookup(name, **where)
     assert not caplog.records
 
 

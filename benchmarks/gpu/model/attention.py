@@ -16,7 +16,7 @@ import triton
 
 from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention import configs
-from ladnet_fast.kernels.locality_attention.configs import Config
+from ladnet_fast.kernels.locality_attention.configs import TWO_LAUNCHES, Config
 from ladnet_fast.kernels.locality_attention.plan import plan_backward, plan_forward
 from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
@@ -55,6 +55,8 @@ class Call:
     backward: bool = False
     splits: int | None = None
     """Into how many parts the forward pass splits the keys; None: as it is planned."""
+    one_launch: bool = True
+    """Whether dK, dV and dQ are one launch where that is shipped; else they are two."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -85,7 +87,7 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
         "prior": kind,
         "scale": call.d**-0.5,
         "precision": "ieee",
-        "choose": lambda kernel, prior: configs.lookup(kernel, prior=prior, **where),
+        "choose": functools.partial(_choose, call, where),
     }
     found = plan_forward(
         q, k, v, w, b, None, None, out, lse, attended,
@@ -100,6 +102,12 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
             need_prior_grad=kind != "none", **options,
         ).launches  # fmt: skip
     return found
+
+
+def _choose(call: Call, where: Mapping[str, Any], kernel: str, prior: str) -> Config:
+    if kernel == "backward" and not call.one_launch:
+        return TWO_LAUNCHES
+    return configs.lookup(kernel, prior=prior, **where)
 
 
 def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
