@@ -52,8 +52,8 @@ def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
     loops = found[loops_before:][:far_loops]
     if len(loops) < far_loops:
         raise ValueError(
-            f"{binary.name} should have {far_loops} far loops behind {loops_before}; with products "
-            f"there are {len(found)}"
+            f"{binary.name} should have {loops_before + far_loops} far loops; with products there "
+            f"are {len(found)}"
         )
     return Usage(
         registers=report.registers,

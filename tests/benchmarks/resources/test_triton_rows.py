@@ -58,6 +58,8 @@ def test_the_first_loops_with_products_are_the_far_ones():
         registers=128, shared=1024, local=16, tensor_cores="mma.sync", async_copies=1, far_loop=5
     )
     assert measure(Compiled(code), far_loops=2) == expected
+    # Of a second half behind them it is the loops that are left.
+    assert measure(Compiled(code), far_loops=1, loops_before=1).async_copies == 2
 
 
 def test_a_waiting_loop_inside_of_a_far_loop_is_part_of_it():
