@@ -140,7 +140,7 @@ def test_what_is_missing_to_build_the_cuda_module_is_named(monkeypatch):
     [
         (["triton", "--architecture", "75"], "75 is none of 80, 86, 90, 100, 120"),
         (["triton", "--precision", "fp64"], "'fp64' is none of bf16"),
-        (["search", "backward"], "'backward' is none of forward"),
+        (["search", "sideways"], "'sideways' is none of forward"),
     ],
 )
 def test_choices_that_there_are_not(arguments, message, written):
