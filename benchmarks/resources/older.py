@@ -25,12 +25,12 @@ _SAME, _NONE = "=", "-"
 
 def looked_at(row: Row) -> bool:
     """Return whether a row has figures of the older release."""
-    return any(usage.older for usage in row.usages)
+    return bool(row.older)
 
 
 def without_older(row: Row) -> Row:
     """Return a row without the figures of an older release."""
-    return replace(row, usages=tuple(replace(usage, older="") for usage in row.usages))
+    return replace(row, older="")
 
 
 def release(folder: Path) -> str:
@@ -69,7 +69,7 @@ def add(
     progress
         Called with a line for each kernel that is compiled.
     """
-    wanted = {name: _heaviest(known[name]) for name in names}
+    wanted = {name: known[name].heaviest for name in names}
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, *(f"{name} {i}" for name, i in wanted.items())],
         env=_environment(folder), cwd=ROOT, stdout=subprocess.PIPE, text=True,
@@ -84,16 +84,10 @@ def add(
         raise RuntimeError(f"compiling with the Triton in {folder} failed; its message is above")
     rows = {}
     for name, i in wanted.items():
-        usages = list(known[name].usages)
-        same = found[name] == f"{usages[i].shared}/{usages[i].local}"
-        usages[i] = replace(usages[i], older=_SAME if same else found[name])
-        rows[name] = replace(known[name], usages=tuple(usages))
+        usage = known[name].usages[i]
+        same = found[name] == f"{usage.shared}/{usage.local}"
+        rows[name] = replace(known[name], older=_SAME if same else found[name])
     return rows
-
-
-def _heaviest(row: Row) -> int:
-    """Return the number of the layout that takes the most registers; the last one of these."""
-    return max(range(len(row.usages)), key=lambda i: (row.usages[i].registers, i))
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -99,19 +99,17 @@ class _Older(NamedTuple):
 
 
 def _older(triton: Table) -> _Older:
-    usages = [(name, usage) for name, row in triton.rows.items() for usage in row.usages]
-    looked_at = [(name, usage) for name, usage in usages if usage.older]
-    spilling: dict[str, int] = {}
-    too_large: dict[str, int] = {}
-    for name, usage in looked_at:
-        shared, local = usage.older_shared_and_local or (0, 0)
+    looked_at = {name: row for name, row in triton.rows.items() if row.older}
+    spilling, too_large = {}, {}
+    for name, row in looked_at.items():
+        shared, local = row.older_shared_and_local or (0, 0)
         if local:
-            spilling[name] = max(local, spilling.get(name, 0))
+            spilling[name] = local
         if shared > SHARED_BYTES[int(name.split(" ")[0].removeprefix("sm_"))]:
-            too_large[name] = max(shared, too_large.get(name, 0))
+            too_large[name] = shared
     return _Older(
         kernels=len(looked_at),
-        refused=sum(usage.older_shared_and_local is None for _, usage in looked_at),
+        refused=sum(row.older_shared_and_local is None for row in looked_at.values()),
         spilling=[f"`{name}`: {size} bytes" for name, size in spilling.items()],
         too_large=[f"`{name}`: {size / 1024:.0f} KiB" for name, size in too_large.items()],
     )

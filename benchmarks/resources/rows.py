@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ from ladnet_fast._files import atomic_write_text
 
 from .tools import ROOT
 
-SCHEMA = 4
+SCHEMA = 5
 PATH = ROOT / "docs" / "gpu-resources.json"
 COMMAND = "python -m benchmarks.resources"
 
@@ -38,10 +38,6 @@ class Usage:
     """Instructions of a turn of the longest far loop; 0 where there is none."""
     longer: int = 0
     """By how many it is longer than with ``prior="none"``, in the same configuration."""
-    older: str = ""
-    """What an older Triton makes of it: "=" the same ``shared`` and ``local``, else both of them as
-    "1024/8"; "-" if it can't compile it, "" if that has not been looked at. Of each row that with
-    the most registers is looked at."""
     threads: int = 0
     """Of a block."""
     vector_loads: int = 0
@@ -52,14 +48,6 @@ class Usage:
     """Of the whole kernel, padding included."""
     chained: int = 0
     """Products in loops that wait for what another product has added to a carried sum."""
-
-    @property
-    def older_shared_and_local(self) -> tuple[int, int] | None:
-        """Bytes of shared and of local memory with the older Triton; None if there are none."""
-        if self.older == "=":
-            return self.shared, self.local
-        shared, _, local = self.older.partition("/")
-        return (int(shared), int(local)) if local else None
 
     @property
     def far_loop_ratio(self) -> float:
@@ -74,11 +62,30 @@ class Row:
     ``usages`` has one entry for each way of compiling it that the table names. ``source`` is a hash
     of all text that the code depends on, ``intermediate`` one of what the compiler makes of that
     text first; both are empty in rows of the CUDA module, which the tests build whole.
+
+    ``older`` is what an older Triton makes of the `heaviest`: "=" the same ``shared`` and
+    ``local``, else both of them as "1024/8"; "-" if it can't compile it, "" if that has not been
+    looked at.
     """
 
     usages: tuple[Usage, ...]
     source: str = ""
     intermediate: str = ""
+    older: str = ""
+
+    @property
+    def heaviest(self) -> int:
+        """The number of the usage that takes the most registers; of several the last."""
+        return max(range(len(self.usages)), key=lambda i: (self.usages[i].registers, i))
+
+    @property
+    def older_shared_and_local(self) -> tuple[int, int] | None:
+        """Bytes of shared and of local memory with the older Triton; None if there are none."""
+        if self.older == "=":
+            usage = self.usages[self.heaviest]
+            return usage.shared, usage.local
+        shared, _, local = self.older.partition("/")
+        return (int(shared), int(local)) if local else None
 
 
 #: By name; the first word of a name is the architecture: ``sm_90 judge_kernel``.
@@ -89,7 +96,7 @@ Rows = dict[str, Row]
 class Table:
     """The rows of one compiler, e.g. "nvcc 13.0.88"; ``ways`` names the entries of each row.
 
-    ``older`` is the compiler of the column of that name.
+    ``older`` is the compiler of `Row.older`.
     """
 
     compiler: str
@@ -98,11 +105,15 @@ class Table:
     older: str = ""
 
 
-_COLUMNS = ("source", "intermediate", *(column.name for column in fields(Usage)))
+_COLUMNS = ("source", "intermediate", *(column.name for column in fields(Usage)), "older")
+#: As the file has them, since most rows have one.
+_LETTERS = {"mma.sync": "m", "wgmma": "w", "tcgen05": "t"}
+#: And what older compilers made of a row, in a table that has one: mostly the same.
+_OLDER = {"=": "", "": "?"}
 #: How many words of their names rows of a table share with those that they stand among; one if it
 #: is not said here.
 _SHARED_WORDS = {"triton": 3}
-_DEFAULTS = ("", "", *astuple(Usage(0, 0)))
+_DEFAULTS = ("", "", *astuple(Usage(0, 0)), "")
 
 
 def write(name: str, table: Table) -> None:
@@ -148,7 +159,7 @@ def _lines(name: str, table: Table) -> str:
     for key, row in table.rows.items():
         words = key.split(" ")
         shared = min(_SHARED_WORDS.get(name, 1), len(words) - 1)
-        values = json.dumps(list(_encode(row)), separators=(",", ":"))
+        values = json.dumps(_encode(row, bool(table.older)), separators=(",", ":"))
         line = f"   {json.dumps(' '.join(words[shared:]))}: {values}"
         groups.setdefault(" ".join(words[:shared]), []).append(line)
     body = ",\n".join(
@@ -160,10 +171,12 @@ def _lines(name: str, table: Table) -> str:
     return f' {json.dumps(name)}: {{{head}, "rows": {{\n{body}\n }}}}'
 
 
-def _encode(row: Row) -> Iterable[Any]:
+def _encode(row: Row, has_older: bool) -> list[Any]:
     values: list[Any] = [row.source, row.intermediate]
     for column in zip(*map(astuple, row.usages), strict=True):
-        values.append(column[0] if len(set(column)) == 1 else list(column))
+        shown = [_LETTERS.get(value, value) for value in column]
+        values.append(shown[0] if len(set(shown)) == 1 else shown)
+    values.append(_OLDER.get(row.older, row.older) if has_older else row.older)
     while values and values[-1] == _DEFAULTS[len(values) - 1]:
         values.pop()
     return values
@@ -171,18 +184,22 @@ def _encode(row: Row) -> Iterable[Any]:
 
 def _table(compiler: str, ways: list[str], rows: Mapping[str, Any], older: str = "") -> Table:
     decoded = {
-        f"{group} {rest}": _decode(values, len(ways))
+        f"{group} {rest}": _decode(values, len(ways), bool(older))
         for group, kernels in rows.items()
         for rest, values in kernels.items()
     }
     return Table(compiler, tuple(ways), decoded, older)
 
 
-def _decode(values: list[Any], ways: int) -> Row:
-    source, intermediate, *columns = [*values, *_DEFAULTS[len(values) :]]
+def _decode(values: list[Any], ways: int, has_older: bool) -> Row:
+    source, intermediate, *columns, older = [*values, *_DEFAULTS[len(values) :]]
+    words = {letter: word for word, letter in _LETTERS.items()}
 
     def entries() -> Iterator[Usage]:
         for i in range(ways):
-            yield Usage(*(value[i] if isinstance(value, list) else value for value in columns))
+            found = (value[i] if isinstance(value, list) else value for value in columns)
+            yield Usage(*(words.get(value, value) for value in found))
 
-    return Row(tuple(entries()), source, intermediate)
+    if has_older:
+        older = {shown: value for value, shown in _OLDER.items()}.get(older, older)
+    return Row(tuple(entries()), source, intermediate, older)

@@ -69,9 +69,10 @@ def test_the_figures_stand_in_the_rows_and_on_the_page_and_are_made_once(folder,
     (row,) = table.rows.values()
     assert table.older == "Triton 0.9"
     same = figures == f"{CLEAN.shared}/0"
-    assert [usage.older for usage in row.usages] == ["", "=" if same else figures, ""]
+    assert row.heaviest == 1
+    assert row.older == ("=" if same else figures)
     expected = {"-": None, "233473/24": (233_473, 24)}.get(figures, (CLEAN.shared, 0))
-    assert row.usages[1].older_shared_and_local == expected
+    assert row.older_shared_and_local == expected
     text = " ".join(page.PAGE.read_text().split())
     assert SAID[figures] in text
     for line in (
@@ -89,19 +90,12 @@ def test_the_figures_stand_in_the_rows_and_on_the_page_and_are_made_once(folder,
 
 def test_another_older_release_replaces_all_figures(folder, figures):
     table = rows.read()["triton"]
-    known = {
-        name: dataclasses.replace(
-            row, usages=tuple(dataclasses.replace(usage, older="8/8") for usage in row.usages)
-        )
-        for name, row in table.rows.items()
-    }
+    known = {name: dataclasses.replace(row, older="8/8") for name, row in table.rows.items()}
     rows.write("triton", dataclasses.replace(table, rows=known, older="Triton 0.8"))
     finished = CliRunner().invoke(cli.app, ["triton", "--older", str(folder)])
     assert finished.exit_code == 0, finished.output
     (row,) = rows.read()["triton"].rows.values()
-    assert [usage.older for usage in row.usages] == [
-        "", "=" if figures == f"{CLEAN.shared}/0" else figures, "",
-    ]  # fmt: skip
+    assert row.older == ("=" if figures == f"{CLEAN.shared}/0" else figures)
 
 
 def test_a_folder_without_triton_is_refused_with_the_command_that_fills_it(tmp_path):

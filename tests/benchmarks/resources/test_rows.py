@@ -26,7 +26,13 @@ TABLES = {
         },
     ),
     "one": Table(
-        "compiler 2", rows={"sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, "=", 7, 8, 9, 10, 11),))}
+        "compiler 2",
+        rows={
+            "sm_80 all": Row((Usage(1, 2, 3, "k", 4, 5, 6, 7, 8, 9, 10, 11),), older="="),
+            "sm_80 not looked at": Row((Usage(1, 2, tensor_cores="mma.sync+wgmma"),)),
+            "sm_80 other": Row((Usage(1, 2, tensor_cores="mma.sync"),), "s", "i", "16/8"),
+        },
+        older="compiler 1",
     ),
 }
 
@@ -41,7 +47,7 @@ def test_tables_are_read_as_they_were_written_whatever_is_zero_or_alike():
 def test_a_row_is_a_line_without_its_zeros_at_the_end(path):
     rows.write("three", TABLES["three"])
     lines = [line.strip().rstrip(",") for line in path.read_text().splitlines()]
-    assert '"alike": ["source","code",255,1024,0,"wgmma",8,40,1]' in lines
+    assert '"alike": ["source","code",255,1024,0,"w",8,40,1]' in lines
     assert '"with spaces <a, b>": []' in lines
 
 
@@ -58,10 +64,10 @@ def test_writing_a_table_keeps_the_other():
         "",
         "[]",
         '{"schema": 0}',
-        '{"schema": 4, "columns": ["registers"]}',
-        '{"schema": 4, "columns": COLUMNS, "triton": {"rows": {}}}',
-        '{"schema": 4, "columns": COLUMNS, "triton": []}',
-        '{"schema": 4, "columns": COLUMNS, "t": '
+        '{"schema": 5, "columns": ["registers"]}',
+        '{"schema": 5, "columns": COLUMNS, "triton": {"rows": {}}}',
+        '{"schema": 5, "columns": COLUMNS, "triton": []}',
+        '{"schema": 5, "columns": COLUMNS, "t": '
         '{"compiler": "", "ways": ["a", "b"], "rows": {"sm_80": {"k": ["", "", [1]]}}}}',
     ],
 )
