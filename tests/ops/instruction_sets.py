@@ -13,6 +13,14 @@ from ladnet_fast import _native
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("avx512", "avx2", "baseline")
+PROGRAM = """
+import sys
+import pytest
+from ladnet_fast import _native
+
+print("instruction set:", _native.cpu.instruction_set(), flush=True)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 
 
 def run_python(
@@ -40,5 +48,6 @@ def assert_tests_pass(
     if instruction_set == _native.cpu.instruction_set() and not environment:
         pytest.skip(f"the same tests run with {instruction_set} in this process")
     paths = [f"tests/ops/{folder}/{name}" for name in files]
-    done = run_python(["-m", "pytest", "-x", *options, *paths], instruction_set, **environment)
-    assert done.returncode == 0, done.stdout[-4000:]
+    done = run_python(["-c", PROGRAM, "-x", *options, *paths], instruction_set, **environment)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert f"instruction set: {instruction_set}\n" in done.stdout

@@ -137,6 +137,22 @@ def test_what_is_built_and_what_may_fail(mode, nvcc, chosen):
     assert all("ladnet_fast._cuda was not built (no nvcc" in line for line in notes)
 
 
+def test_the_gpus_to_build_for_are_told_to_cmake():
+    options = (
+        "import runpy, setuptools; setuptools.setup = lambda **given: None;"
+        "print(runpy.run_path('setup.py')['_cuda_options']())"
+    )
+    environment = {**os.environ, "CUDACXX": sys.executable}  # a program; it is not run here
+    environment.pop("LADNET_CUDA_ARCHS", None)
+    for chosen in ({}, {"LADNET_CUDA_ARCHS": "90-real;120"}):
+        done = subprocess.run(
+            [sys.executable, "-c", options],
+            cwd=ROOT, env=environment | chosen, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert ("-DLADNET_CUDA_ARCHS=90-real;120" in done.stdout) == bool(chosen)
+        assert "-DLADNET_CUDA=ON" in done.stdout
+
+
 def built_once(name: str, factory: pytest.TempPathFactory, **environment: str) -> Path:
     """Build a wheel from the source distribution: once for all processes of this run."""
     base = factory.getbasetemp()
@@ -155,10 +171,8 @@ EVERYTHING = "cuda" if shutil.which("nvcc") else "cpu"
 
 @pytest.fixture(scope="module")
 def users_wheel(tmp_path_factory):
-    """What pip makes of the source distribution for a user: all modules, for one kind of GPU."""
-    return built_once(
-        "users_wheel", tmp_path_factory, LADNET_BUILD=EVERYTHING, LADNET_CUDA_ARCHS="90-real"
-    )
+    """What pip makes of the source distribution for a user: all modules."""
+    return built_once("users_wheel", tmp_path_factory, LADNET_BUILD=EVERYTHING)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +196,9 @@ def test_with_compilers_the_kernels_serve_from_the_source_distribution(users_whe
     )
     done = run_installed(users_wheel, tmp_path, "-c", attend)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == ("90-real" if EVERYTHING == "cuda" else "None")
+    # Whatever nvcc knows of GPUs, but sm_80 first.
+    architectures = done.stdout.splitlines()[-1]
+    assert architectures.startswith("80-real," if EVERYTHING == "cuda" else "None")
 
 
 @pytest.mark.parametrize("kind", ["users", "release"])
