@@ -24,8 +24,8 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 os.environ.setdefault("LADNET_SELF_TEST", "off")
 
 # What a compiler made of the same files with the same flags is taken from ccache, where that is
-# installed, whatever folder they lie in; of programs with debug information too, which name the
-# folder of the first build.
+# installed, whatever folder the sources lie in, but for builds as deep within them: flags have
+# relative paths. Of programs with debug information too, which name the folder of the first build.
 if shutil.which("ccache"):
     for _language in ("CXX", "CUDA"):
         os.environ.setdefault(f"CMAKE_{_language}_COMPILER_LAUNCHER", "ccache")

@@ -34,15 +34,19 @@ def parse_reports(printed: str) -> dict[str, Report]:
     return found
 
 
+def read_reports(cubin: Path, *, triton_first: bool = False) -> dict[str, Report]:
+    """Return cuobjdump's report of every kernel of a file; arguments as in `read`."""
+    cuobjdump = disassembler("cuobjdump", triton_first=triton_first)
+    return parse_reports(run(cuobjdump, "--dump-resource-usage", str(cubin)))
+
+
 def read(cubin: Path, *, triton_first: bool = False) -> Iterator[tuple[str, Report, sass.Program]]:
     """Yield every kernel of a file: its name there, cuobjdump's report, and its instructions.
 
     ``triton_first`` takes the tools that triton brings before those on PATH.
     """
-    cuobjdump, nvdisasm = (
-        disassembler(tool, triton_first=triton_first) for tool in ("cuobjdump", "nvdisasm")
-    )
-    reports = parse_reports(run(cuobjdump, "--dump-resource-usage", str(cubin)))
+    reports = read_reports(cubin, triton_first=triton_first)
+    nvdisasm = disassembler("nvdisasm", triton_first=triton_first)
     listing = run(nvdisasm, "-c", str(cubin)) if reports else ""
     for kernel, report in reports.items():
         yield kernel, report, sass.parse(listing, kernel)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,17 +38,26 @@ class Binary:
 
     def report(self) -> cubins.Report:
         """Return what cuobjdump reports."""
-        return self.read()[0]
+        with self._file() as path:
+            found = cubins.read_reports(path, triton_first=True)
+        if self.name not in found:
+            raise RuntimeError(f"cuobjdump says nothing of {self.name}")
+        return found[self.name]
 
     def read(self) -> tuple[cubins.Report, sass.Program]:
         """Return what cuobjdump reports, and the machine code."""
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(self.cubin)
-            file.flush()
-            for kernel, report, program in cubins.read(Path(file.name), triton_first=True):
+        with self._file() as path:
+            for kernel, report, program in cubins.read(path, triton_first=True):
                 if kernel == self.name:
                     return report, program
         raise RuntimeError(f"cuobjdump says nothing of {self.name}")
+
+    @contextmanager
+    def _file(self) -> Iterator[Path]:
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            file.write(self.cubin)
+            file.flush()
+            yield Path(file.name)
 
 
 class Build:
