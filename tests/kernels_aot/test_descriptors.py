@@ -29,7 +29,9 @@ def first(architecture: int, mode: str, head_size: int) -> Variant:
 )
 def test_the_unit_copies_the_tiles_of_a_far_loop(architecture, mode, head_size, layout):
     variant = first(architecture, mode, head_size)
-    report, program = variant.build(layout).compile().read()
+    binary = variant.build(layout).compile()
+    report, program = binary.read()
+    assert report == binary.report()
     assert report.local == 0
     products = [name for names in PRODUCTS.values() for name in names]
     far = [loop for loop in program.loops() if loop.count(["UTMALDG"]) and loop.count(products)]
