@@ -124,7 +124,7 @@ def _spread(arguments: tuple[Any, ...]) -> list[Any]:
     flat: list[Any] = []
     for argument in arguments:
         if isinstance(argument, tuple):
-            flat += argument
+            flat.extend(argument)  # += is not known to torch.compile of torch 2.11
         else:
             flat.append(argument)
     return flat
