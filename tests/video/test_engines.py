@@ -93,6 +93,21 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def layers_in_float(path: Path) -> list[str]:
+    """Return which convolutions and pools of a quantised network OpenVINO computes in float."""
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(path), "CPU")
+    layers = [layer.get_rt_info() for layer in compiled.get_runtime_model().get_ops()]
+    wanted = [rt for rt in layers if rt["layerType"].value in ("Convolution", "Pooling", "MaxPool")]
+    assert len(wanted) == 57 + 13
+    return [
+        rt["originalLayersNames"].value
+        for rt in wanted
+        if rt["runtimePrecision"].value not in ("i8", "u8")
+    ]
+
+
 class Convolution(torch.nn.Module):
     """A small network with the first layer that callers read the dtype and device from."""
 
@@ -202,6 +217,7 @@ class TestOpenVino:
         assert set(kept) == {"i3d-int8.xml", "i3d-int8.bin"}
         (second,) = extract_to_files([other], out, model=make("int8"))
         np.testing.assert_array_equal(np.load(first.features[0]), np.load(second.features[0]))
+        assert layers_in_float(out / ".ladnet" / "i3d-int8.xml") == []
         assert all((out / ".ladnet" / name).read_bytes() == kept[name] for name in kept)
         (again,) = extract_to_files([noise], out, model=make("int8"))
         assert again.reused
