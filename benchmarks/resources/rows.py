@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ from ladnet_fast._files import atomic_write_text
 
 from .tools import ROOT
 
-SCHEMA = 5
+SCHEMA = 6
 PATH = ROOT / "docs" / "gpu-resources.json"
 COMMAND = "python -m benchmarks.resources"
 
@@ -110,6 +110,9 @@ _COLUMNS = ("source", "intermediate", *(column.name for column in fields(Usage))
 _LETTERS = {"mma.sync": "m", "wgmma": "w", "tcgen05": "t"}
 #: And what older compilers made of a row, in a table that has one: mostly the same.
 _OLDER = {"=": "", "": "?"}
+#: Words of a row's name, and what stands in their place in the row that it mostly equals, which
+#: comes before it. Where it does, that word stands for all that the compiler made of it.
+_LIKE = {"fp16": "bf16", "sm_110": "sm_100"}
 #: How many words of their names rows of a table share with those that they stand among; one if it
 #: is not said here.
 _SHARED_WORDS = {"triton": 3}
@@ -153,17 +156,19 @@ def _lines(name: str, table: Table) -> str:
     """Return a table as JSON, a line for each row, by the first words of their names.
 
     A column is one value, or a list where the ways of compiling differ; zeros at the end of a row
-    are left out.
+    are left out. See `_LIKE` for a row that equals another.
     """
     groups: dict[str, list[str]] = {}
+    before: Rows = {}
     for key, row in table.rows.items():
         words = key.split(" ")
         shared = min(_SHARED_WORDS.get(name, 1), len(words) - 1)
-        values = json.dumps(_encode(row, bool(table.older)), separators=(",", ":"))
-        line = f"   {json.dumps(' '.join(words[shared:]))}: {values}"
+        values = json.dumps(_encode(key, row, bool(table.older), before), separators=(",", ":"))
+        before[key] = row
+        line = f" {json.dumps(' '.join(words[shared:]))}:{values}"
         groups.setdefault(" ".join(words[:shared]), []).append(line)
     body = ",\n".join(
-        f"  {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n  }" for key, lines in groups.items()
+        f" {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n }" for key, lines in groups.items()
     )
     head = f'"compiler": {json.dumps(table.compiler)}, "ways": {json.dumps(table.ways)}'
     if table.older:
@@ -171,35 +176,58 @@ def _lines(name: str, table: Table) -> str:
     return f' {json.dumps(name)}: {{{head}, "rows": {{\n{body}\n }}}}'
 
 
-def _encode(row: Row, has_older: bool) -> list[Any]:
+def _like(name: str) -> dict[str, str]:
+    """Return the names of the rows that a row may equal, by the word that they have instead."""
+    words = name.split(" ")
+    return {
+        other: " ".join(other if w == word else w for w in words)
+        for word, other in _LIKE.items()
+        if word in words
+    }
+
+
+def _encode(name: str, row: Row, has_older: bool, before: Rows) -> list[Any]:
     values: list[Any] = [row.source, row.intermediate]
+    older = _OLDER.get(row.older, row.older) if has_older else row.older
+    for word, other in _like(name).items():
+        if other in before and before[other].usages == row.usages:
+            return [*values, word, older] if older else [*values, word]
     for column in zip(*map(astuple, row.usages), strict=True):
         shown = [_LETTERS.get(value, value) for value in column]
         values.append(shown[0] if len(set(shown)) == 1 else shown)
-    values.append(_OLDER.get(row.older, row.older) if has_older else row.older)
+    values.append(older)
     while values and values[-1] == _DEFAULTS[len(values) - 1]:
         values.pop()
     return values
 
 
 def _table(compiler: str, ways: list[str], rows: Mapping[str, Any], older: str = "") -> Table:
-    decoded = {
-        f"{group} {rest}": _decode(values, len(ways), bool(older))
-        for group, kernels in rows.items()
-        for rest, values in kernels.items()
-    }
+    decoded: Rows = {}
+    for group, kernels in rows.items():
+        for rest, values in kernels.items():
+            name = f"{group} {rest}"
+            decoded[name] = _decode(name, values, len(ways), bool(older), decoded)
     return Table(compiler, tuple(ways), decoded, older)
 
 
-def _decode(values: list[Any], ways: int, has_older: bool) -> Row:
-    source, intermediate, *columns, older = [*values, *_DEFAULTS[len(values) :]]
-    words = {letter: word for word, letter in _LETTERS.items()}
-
-    def entries() -> Iterator[Usage]:
-        for i in range(ways):
-            found = (value[i] if isinstance(value, list) else value for value in columns)
-            yield Usage(*(words.get(value, value) for value in found))
-
+def _decode(name: str, values: list[Any], ways: int, has_older: bool, before: Rows) -> Row:
+    if len(values) > 2 and isinstance(values[2], str):
+        source, intermediate, word, older = [*values, ""][:4]
+        usages = before[_like(name)[word]].usages
+    else:
+        source, intermediate, *columns, older = [*values, *_DEFAULTS[len(values) :]]
+        words = {letter: kind for kind, letter in _LETTERS.items()}
+        usages = tuple(
+            Usage(
+                *(
+                    words.get(value, value)
+                    for value in (
+                        value[i] if isinstance(value, list) else value for value in columns
+                    )
+                )
+            )
+            for i in range(ways)
+        )
     if has_older:
         older = {shown: value for value, shown in _OLDER.items()}.get(older, older)
-    return Row(tuple(entries()), source, intermediate, older)
+    return Row(usages, source, intermediate, older)

@@ -27,8 +27,8 @@ SCALAR_PRODUCTS = ("FFMA", "FFMA2")
 ASYNC_COPIES = ("LDGSTS", "UTMALDG", "UBLKCP")
 #: Scalar multiply-adds that a loop has beside its products at most: softmax, addresses, the prior.
 _FEW = 64
-#: Of the hashes in the table.
-_DIGITS = 6
+#: Of the hashes in the table; a change of a kernel changes hundreds of them.
+_DIGITS = 4
 
 
 def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 #: How much longer than without a prior a turn of the far loop may be, by mode.
 LONGEST_FAR_LOOP = {"additive": 1.02, "inference": 1.02, "logit": 1.07}
-TENSOR_CORES = {80: "mma.sync", 86: "mma.sync", 90: "wgmma", 100: "tcgen05", 120: "mma.sync"}
+TENSOR_CORES = {
+    80: "mma.sync",
+    86: "mma.sync",
+    90: "wgmma",
+    100: "tcgen05",
+    110: "tcgen05",
+    120: "mma.sync",
+}
 #: Exceptions, by architecture, kernel and head size. wgmma and tcgen05 take 64 rows at once, and
 #: where that many spill mma.sync serves: in tf32, and in 16 bits with the logit prior.
 MMA_SYNC_IN_TF32 = {
@@ -21,6 +28,8 @@ MMA_SYNC_IN_TF32 = {
     (90, "backward_queries", 256),
     (100, "backward_keys", 256),
     (100, "backward_queries", 256),
+    (110, "backward_keys", 256),
+    (110, "backward_queries", 256),
 }
 MMA_SYNC_IN_16_BIT_LOGIT = {(90, "backward_keys", 256), (90, "backward_queries", 256)}
 #: With the logit prior in tf32 registers are so short there that the second of the two far loops

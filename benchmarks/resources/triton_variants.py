@@ -74,7 +74,7 @@ class Variant:
         behind a prior: with split keys; "-queries": the loops of dQ where one launch also computes
         dK and dV.
     architecture
-        80, 86, 90, 100 or 120.
+        80, 86, 90, 100, 110 or 120.
     precision
         "fp32" is IEEE, "tf32" float32 rounded for tensor cores.
     """

@@ -25,7 +25,14 @@ KERNELS = (
     "forward", *SHORT, "combine", "preprocess", "backward", "backward_keys", "backward_queries",
 )  # fmt: skip
 #: Compute capabilities with entries of their own, and the shared memory that a program may have.
-SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
+SHARED_BYTES = {
+    80: 163 * 1024,
+    86: 99 * 1024,
+    90: 227 * 1024,
+    100: 227 * 1024,
+    110: 227 * 1024,
+    120: 99 * 1024,
+}
 
 
 @dataclass(frozen=True)
@@ -269,23 +276,23 @@ def architecture_row(architecture: int | str) -> int:
         )
     if architecture in (80, 87):  # 87 has 163 KB as well
         return 80
-    families = {8: 86, 9: 90, 10: 100, 11: 100, 12: 120}
+    families = {8: 86, 9: 90, 10: 100, 11: 110, 12: 120}
     return families.get(architecture // 10, 86)
 
 
 @cache
 def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
     table: dict[tuple[int, str, str, str, int], tuple[Config, ...]] = {}
-    architecture, precision = 0, ""
+    architectures, precision = [0], ""
     for line in TABLE.strip().splitlines():
         if line.startswith("sm_"):
-            number, precision = line.removeprefix("sm_").split()
-            architecture = int(number)
+            *names, precision = line.split()
+            architectures = [int(name.removeprefix("sm_")) for name in names]
             continue
         kernel, prior, *entries = line.split()
         for size, entry in zip(HEAD_SIZES, entries, strict=True):
-            key = (architecture, precision, kernel, prior, size)
-            if entry != "-":
+            for architecture in architectures if entry != "-" else ():
+                key = (architecture, precision, kernel, prior, size)
                 table[key] = (*table.get(key, ()), _parse(entry))
     families = {precision for _, precision, *_ in table}
     for key in itertools.product(SHARED_BYTES, families, ("backward",), PRIORS, HEAD_SIZES):

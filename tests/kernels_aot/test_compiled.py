@@ -20,7 +20,10 @@ from ladnet_fast.kernels.locality_attention.configs import Config
 
 
 def is_chosen(variant: Variant) -> bool:
-    """What a change would show in first: d = 128 in bf16 everywhere, one of each other kind."""
+    """What a change would show in first: d = 128 in bf16 nearly everywhere, one of each other kind.
+
+    The configurations of sm_110 are those of sm_100, but for a few in float32.
+    """
     if variant.config != serving(variant):
         return False  # for autotuning; test_descriptors.py reads the machine code of some
     of_training = (variant.kernel, variant.mode) in (
@@ -29,7 +32,7 @@ def is_chosen(variant: Variant) -> bool:
     )
     kind = (variant.architecture, variant.precision, variant.head_size)
     return (
-        (of_training and kind[0] != 86 and kind[1:] == ("bf16", 128))
+        (of_training and kind[0] not in (86, 110) and kind[1:] == ("bf16", 128))
         or (variant.kernel, kind) == ("preprocess", (90, "bf16", 128))
         or (variant.kernel, variant.mode, kind)
         in (

@@ -46,6 +46,7 @@ def test_only_autotuning_offers_them():
     assert {(v.kernel, v.architecture) for v in DESCRIBED.values()} == {
         ("forward", 90),
         ("forward", 100),
+        ("forward", 110),
     }
     for variant in DESCRIBED.values():
         question = {

@@ -138,7 +138,7 @@ def test_what_is_missing_to_build_the_cuda_module_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["triton", "--architecture", "75"], "75 is none of 80, 86, 90, 100, 120"),
+        (["triton", "--architecture", "75"], "75 is none of 80, 86, 90, 100, 110, 120"),
         (["triton", "--precision", "fp64"], "'fp64' is none of bf16"),
         (["search", "sideways"], "'sideways' is none of forward"),
     ],

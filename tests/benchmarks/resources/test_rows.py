@@ -47,8 +47,35 @@ def test_tables_are_read_as_they_were_written_whatever_is_zero_or_alike():
 def test_a_row_is_a_line_without_its_zeros_at_the_end(path):
     rows.write("three", TABLES["three"])
     lines = [line.strip().rstrip(",") for line in path.read_text().splitlines()]
-    assert '"alike": ["source","code",255,1024,0,"w",8,40,1]' in lines
-    assert '"with spaces <a, b>": []' in lines
+    assert '"alike":["source","code",255,1024,0,"w",8,40,1]' in lines
+    assert '"with spaces <a, b>":[]' in lines
+
+
+def test_a_row_that_equals_another_names_the_word_that_differs(path):
+    first, second = Row((WGMMA,), "s", "i", "="), Row((Usage(1, 2),), "s", "i", "-")
+    names = {
+        "sm_100 fp16 f d64": first,  # before the row of bf16, so it stands for itself
+        "sm_100 bf16 f d64": first,
+        "sm_100 bf16 g d64": second,
+        "sm_100 fp16 g d64": Row(second.usages, "t", "j"),
+        "sm_110 bf16 f d64": Row(first.usages, "u", "k", "-"),
+        "sm_110 bf16 g d64": Row(first.usages, "v", "l", "="),
+        "sm_110 fp16 g d64": Row(second.usages, "w", "m", "8/0"),
+    }
+    table = Table("compiler 1", rows=names, older="compiler 0")
+    rows.write("triton", table)
+    assert rows.read() == {"triton": table}
+    text = path.read_text()
+    for line in (
+        '"d64":["t","j","bf16","?"]',
+        '"d64":["u","k","sm_100","-"]',
+        '"d64":["v","l",255,1024,0,"w",8,40,1]',
+        '"d64":["w","m","sm_100","8/0"]',
+    ):
+        assert line in text
+    path.write_text(text.replace('"sm_100","-"', '"sm_90","-"'))
+    with pytest.raises(ValueError, match="is no table of this version"):
+        rows.read()
 
 
 def test_writing_a_table_keeps_the_other():
@@ -64,10 +91,10 @@ def test_writing_a_table_keeps_the_other():
         "",
         "[]",
         '{"schema": 0}',
-        '{"schema": 5, "columns": ["registers"]}',
-        '{"schema": 5, "columns": COLUMNS, "triton": {"rows": {}}}',
-        '{"schema": 5, "columns": COLUMNS, "triton": []}',
-        '{"schema": 5, "columns": COLUMNS, "t": '
+        '{"schema": 6, "columns": ["registers"]}',
+        '{"schema": 6, "columns": COLUMNS, "triton": {"rows": {}}}',
+        '{"schema": 6, "columns": COLUMNS, "triton": []}',
+        '{"schema": 6, "columns": COLUMNS, "t": '
         '{"compiler": "", "ways": ["a", "b"], "rows": {"sm_80": {"k": ["", "", [1]]}}}}',
     ],
 )
