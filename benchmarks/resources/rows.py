@@ -216,17 +216,11 @@ def _decode(name: str, values: list[Any], ways: int, has_older: bool, before: Ro
         usages = before[_like(name)[word]].usages
     else:
         source, intermediate, *columns, older = [*values, *_DEFAULTS[len(values) :]]
-        words = {letter: kind for kind, letter in _LETTERS.items()}
+        ways_of = (value if isinstance(value, list) else [value] * ways for value in columns)
+        words = {letter: word for word, letter in _LETTERS.items()}
         usages = tuple(
-            Usage(
-                *(
-                    words.get(value, value)
-                    for value in (
-                        value[i] if isinstance(value, list) else value for value in columns
-                    )
-                )
-            )
-            for i in range(ways)
+            Usage(*(words.get(value, value) for value in each))
+            for each in zip(*ways_of, strict=True)
         )
     if has_older:
         older = {shown: value for value, shown in _OLDER.items()}.get(older, older)

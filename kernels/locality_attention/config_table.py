@@ -4,8 +4,9 @@ Below architectures and a precision ("16-bit": bf16 and fp16): kernel, prior, an
 of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
 block_band = 32, 8 warps, 3 stages; a "+32" before the warps: queries_n; an "o" at the end: one far
 loop; a "u": keys are not split; a "t": far tiles are copied by descriptors. Further lines of the
-same names have further candidates for autotuning, "-" where there is none. "backward" has entries
-where one launch serves dK, dV and dQ; everywhere else two do.
+same names have further candidates for autotuning, "-" where there is none. Below "instead" are the
+entries that differ from those above. "backward" has entries where one launch serves dK, dV and dQ;
+everywhere else two do.
 """
 
 TABLE = """
@@ -187,7 +188,7 @@ backward_keys    logit    64x128w8s3     64x128w8s3     64x128w8s3     64x128w8s
 backward_queries none     128x128w8s3    128x128w8s3    128x64w8s3     128x64w8s3     64x64w8s2
 backward_queries none     -              -              64x64w8s3      64x64w8s3      -
 backward_queries logit    128x64w8s3     128x64w8s3     128x32w8s3     64x64w8s2      64x64w8s2
-sm_100 tf32
+sm_100 sm_110 tf32
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     128x16w8s3
 forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s3 128x64/32w8s2  64x16/32w8s3
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     64x16w8s3
@@ -200,20 +201,9 @@ backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  16x128/32
 backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s2     16x128w8s3     16x32w8s3
 backward_queries none     128x64w8s3     128x64w8s3     128x32w8s2     128x32w8s3     32x32w4s2
 backward_queries logit    64x64w8s3      64x64w8s3      128x32w8s2     64x32w8s2      32x16w8s3
-sm_110 tf32
-forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     128x16w8s3
-forward          additive 128x128/32w8s3 128x128/32w8s3 128x128/32w8s3 128x64/32w8s2  64x16/32w8s3
-forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s2     64x16w8s3
-combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
-combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
-preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
-preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w8s2
-backward_keys    none     64x128w8s3     64x128w8s3     32x128w8s3     16x128w8s3     16x32w8s3
-backward_keys    additive 64x128/32w8s3  64x128/32w8s3  32x128/32w8s3  16x128/32w8s3  16x32/32w8s3
-backward_keys    logit    64x128w8s3     64x128w8s3     32x128w8s2     16x128w8s3     16x32w8s3
-backward_queries none     128x64w8s2     128x64w8s3     128x32w8s2     128x32w8s3     32x32w4s2
-backward_queries logit    64x64w8s3      64x64w8s3      128x32w8s2     64x32w8s2      32x16w8s3
-sm_100 fp32
+sm_110 tf32 instead
+backward_queries none     128x64w8s2     -              -              -              -
+sm_100 sm_110 fp32
 forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
 forward          additive 64x64/32w8s2   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
 forward          logit    64x64w8s2u     64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
@@ -226,19 +216,12 @@ backward_keys    additive 32x64/32w8s3   32x64/32w8s3   32x32/32w8s3   64x16/16w
 backward_keys    logit    32x64w8s3      32x64w8s3      32x32w8s3      16x16w4s3      16x32w8s3
 backward_queries none     64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
 backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s3      32x16w8s2
-sm_110 fp32
-forward          none     64x64w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
-forward          additive 64x32/32w8s3   64x64/32w8s3   32x32/32w4s3   16x64/16w4s3   16x16/16w4s2
-forward          logit    64x32w8s3      64x64w8s3      64x32w8s3      32x16w4s2      64x16w8s3
-combine          none     16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
-combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
-preprocess       none     64w4s2         64w4s2         32w4s2         64w4s2         64w8s2
-preprocess       additive 64/32w4s2      64/32w4s2      32/32w4s2      16/16w4s2      64/16w8s2
-backward_keys    none     32x64w8s3      32x64w8s3      32x32w8s2      16x16w4s3      16x32w8s3
-backward_keys    additive 64x32/32w8s3   32x64/32w8s3   32x32/32w8s3   64x16/16w8s2   16x32/16w8s3
-backward_keys    logit    32x64w8s3      32x64w8s3      32x32w8s2      16x16w4s3      16x32w8s3
-backward_queries none     64x32w8s3      64x64w8s3      64x32w8s3      32x64w8s2      32x16w8s2
-backward_queries logit    64x64w8s3      64x64w8s3      64x32w8s3      32x64w8s3      32x16w8s2
+sm_110 fp32 instead
+forward          additive 64x32/32w8s3   -              -              -              -
+forward          logit    64x32w8s3      -              -              -              -
+backward_keys    none     -              -              32x32w8s2      -              -
+backward_keys    additive 64x32/32w8s3   -              -              -              -
+backward_keys    logit    -              -              32x32w8s2      -              -
 sm_120 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s2    128x64w8s2     64x32w8s2
 forward          none     -              -              128x64w8s3     -              -

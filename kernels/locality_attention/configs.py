@@ -283,17 +283,19 @@ def architecture_row(architecture: int | str) -> int:
 @cache
 def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
     table: dict[tuple[int, str, str, str, int], tuple[Config, ...]] = {}
-    architectures, precision = [0], ""
+    architectures, precision, instead = [0], "", False
     for line in TABLE.strip().splitlines():
         if line.startswith("sm_"):
-            *names, precision = line.split()
+            instead = line.endswith(" instead")
+            *names, precision = line.removesuffix(" instead").split()
             architectures = [int(name.removeprefix("sm_")) for name in names]
             continue
         kernel, prior, *entries = line.split()
         for size, entry in zip(HEAD_SIZES, entries, strict=True):
             for architecture in architectures if entry != "-" else ():
                 key = (architecture, precision, kernel, prior, size)
-                table[key] = (*table.get(key, ()), _parse(entry))
+                before = () if instead else table.get(key, ())
+                table[key] = (*before, _parse(entry))
     families = {precision for _, precision, *_ in table}
     for key in itertools.product(SHARED_BYTES, families, ("backward",), PRIORS, HEAD_SIZES):
         table[key] = (*table.get(key, ()), TWO_LAUNCHES)
