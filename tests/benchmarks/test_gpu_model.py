@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.gpu import report, table
 from benchmarks.gpu.ceilings import COPY, product_name
-from benchmarks.gpu.model import attention, chips, cli, ddl, page, predict, score_head, timing
+from benchmarks.gpu.model import attention, chips, cli, ddl, flex, page, predict, score_head, timing
 from benchmarks.gpu.model.band import CUT, Prior
 from benchmarks.gpu.model.timing import Block, Kernel
 from benchmarks.vocabulary import Case
@@ -211,6 +211,24 @@ def test_one_launch_is_shipped_only_where_it_is_predicted_to_be_no_slower(d, chi
     assert max(shares) <= 1.02
 
 
+def test_flex_attention_evaluates_the_prior_everywhere_and_a_band_in_a_second_pass():
+    call = dataclasses.replace(PLAIN, T=1024, backward=True)
+    plain = flex.kernels(call, H100)
+    assert [kernel.name for kernel in plain] == ["forward", "preprocess", "backward"]
+
+    def total(kernels, unit):
+        return sum(block.count * getattr(block, unit) for k in kernels for block in k.blocks)
+
+    logit = flex.kernels(dataclasses.replace(call, prior=Prior("logit", 1 / 16, 0.0)), H100)
+    assert total(logit, "tensor") == total(plain, "tensor")
+    assert total(logit, "exponentials") == 2 * total(plain, "exponentials")
+    assert total(logit, "instructions") > total(plain, "instructions")
+    band = flex.kernels(dataclasses.replace(call, prior=Prior("additive", 1 / 16, 0.0)), H100)
+    assert band[:3] == plain
+    # Of 8 x 8 tiles those on the diagonal and beside it: w (i - j)^2 reaches less than 128 far.
+    assert total(band[3:], "tensor") == pytest.approx(total(plain, "tensor") * 22 / 64)
+
+
 def test_split_keys_are_the_same_work_in_more_blocks_and_parts_that_are_joined():
     call = dataclasses.replace(PLAIN, T=4096)
     whole, (forward, combine) = (
@@ -317,7 +335,9 @@ def test_the_page_is_what_the_model_makes_of_the_kernels_now():
         rows += page.launches_table(some, chip).splitlines()
     gone = [row for row in rows if row not in text]
     assert not gone, f"{len(gone)} rows such as {gone[0]}{current}"
-    sides = [s for c in cases for s in c.sides if s in predict.SIDES and modelled(c)]
+    assert page.flex_table(cases) in text, f"another peer{current}"
+    shown_sides = (*predict.SIDES, *predict.FLEX)
+    sides = [s for c in cases for s in c.sides if s in shown_sides and modelled(c)]
     shown = text.partition("## Every case")[2].partition("## Every launch")[0]
     assert shown.count("\n| ") == len(sides) + 2, f"other cases{current}"
 

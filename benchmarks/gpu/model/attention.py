@@ -57,6 +57,8 @@ class Call:
     """Into how many parts the forward pass splits the keys; None: as it is planned."""
     one_launch: bool = True
     """Whether dK, dV and dQ are one launch where that is shipped; else they are two."""
+    short: bool = True
+    """Whether short bags have kernels of their own where that is shipped."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -89,10 +91,10 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
         "precision": "ieee",
         "choose": functools.partial(_choose, call, where),
     }
+    kernel = configs.forward_kernel(call.T, prior=kind, **where) if call.short else "forward"
     found = plan_forward(
         q, k, v, w, b, None, None, out, lse, attended,
-        multiprocessors=chip.multiprocessors, splits=call.splits,
-        kernel=configs.forward_kernel(call.T, prior=kind, **where), **options,
+        multiprocessors=chip.multiprocessors, splits=call.splits, kernel=kernel, **options,
     )  # fmt: skip
     if call.backward:
         kept = out if attended is None else attended

@@ -32,6 +32,7 @@ def render() -> str:
         launch=f"{chips.LAUNCH * 1e6:g}",
         chips=chips_table(),
         stand_in=attention.STAND_IN,
+        flex=flex_table(cases),
         cases=cases_table(cases),
         shown=[
             (f"{chip.name}, {chip.multiprocessors} multiprocessors", launches_table(cases, chip))
@@ -51,7 +52,7 @@ def cases_table(cases: Iterable[Case]) -> str:
     """Return the predictions of cases on all chips."""
     body = []
     for case in cases:
-        for side in _own_sides(case, predict.SIDES):
+        for side in _sides(case, (*predict.SIDES, *predict.FLEX)):
             found = [predict.predict(case, side, chip) for chip in CHIPS]
             made = [p for p in found if p is not None]
             if made:
@@ -59,6 +60,21 @@ def cases_table(cases: Iterable[Case]) -> str:
                 bound = next(p.bound for p in made if p.chip.startswith("H100"))
                 body.append([_name(case), report.SIDES[side], *cells, bound])
     return report.markdown(["Case", "Side", *(chip.name for chip in CHIPS), "Bound"], body)
+
+
+def flex_table(cases: Iterable[Case]) -> str:
+    """Return how many times as fast as `flex` our kernels are predicted to be."""
+    body = []
+    for case in cases:
+        for side in _sides(case, predict.FLEX):
+            cells = []
+            for chip in CHIPS:
+                ours, theirs = (predict.predict(case, s, chip) for s in ("triton", side))
+                if ours is None or theirs is None:
+                    raise KeyError(f"the model does not know {side!r} of {_name(case)}")
+                cells.append(f"{theirs.seconds / ours.seconds:.2f}")
+            body.append([_name(case), *cells])
+    return report.markdown(["Case", *(chip.name for chip in CHIPS)], body)
 
 
 def launches_table(cases: Iterable[Case], chip: Chip) -> str:
@@ -69,7 +85,7 @@ def launches_table(cases: Iterable[Case], chip: Chip) -> str:
     ]  # fmt: skip
     body = []
     for case in cases:
-        for side in _own_sides(case, _SIDES):
+        for side in _sides(case, _SIDES):
             for kernel, timing in predict.timings(case, side, chip):
                 kilocycles = (timing.tensor, timing.exponentials, timing.instructions)
                 body.append(
@@ -90,7 +106,7 @@ def launches_table(cases: Iterable[Case], chip: Chip) -> str:
     return report.markdown(head, body)
 
 
-def _own_sides(case: Case, wanted: tuple[str, ...]) -> list[str]:
+def _sides(case: Case, wanted: tuple[str, ...]) -> list[str]:
     return [side for side in case.sides if side in wanted]
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from ...cases import attention as attention_cases
 from ...vocabulary import Case
-from . import attention, chips, ddl, score_head
+from . import attention, chips, ddl, flex, score_head
 from .band import Prior
 from .chips import Chip
 from .timing import Kernel, Timing, time_kernel
 
 #: Sides of ours that are predicted.
 SIDES = ("triton", "triton_no_prior", "triton_unsplit", "cuda")
+#: A peer of which the page says what it can't be faster than by much, see `flex`.
+FLEX = ("flex", "flex_band")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Prediction:
 
 
 def kernels(case: Case, side: str, chip: Chip) -> Sequence[Kernel]:
-    """Return the launches of a side of ours; none for operators that are not modelled."""
+    """Return the launches of a side of ours or of `FLEX`; none for operators that have no model."""
     shape, backward = case.shape, case.op.name.endswith("_backward")
     if case.op.name.startswith("attention"):
         prior = Prior(*attention_cases.VARIANTS[case.variant])
@@ -54,7 +56,7 @@ def kernels(case: Case, side: str, chip: Chip) -> Sequence[Kernel]:
             backward,
             splits=1 if side.endswith("_unsplit") else None,
         )
-        return attention.kernels(call, chip)
+        return flex.kernels(call, chip) if side in FLEX else attention.kernels(call, chip)
     if case.op.name.startswith("ddl"):
         N, T, C = (shape[axis] for axis in "NTC")
         return ddl.kernels(N, T, C, case.dtype, backward, chip)
