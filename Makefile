@@ -73,9 +73,10 @@ hooks: $(VENV)/dev.stamp
 clean:
 	rm -rf $(VENV) build dist *.egg-info ladnet_fast/*.so
 
+# With the newest pip: the one that comes with Python may take twice as long.
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "python3 is too old: 3.10 or newer is needed; name another with PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
 # An install is repeated when what it depends on has changed.
 $(VENV)/demo.stamp: $(BIN)/python pyproject.toml setup.py CMakeLists.txt $(wildcard csrc/*/*)

@@ -32,6 +32,7 @@ def started(monkeypatch):
     monkeypatch.setattr(cli, "measure_ceilings", lambda threads, plan: [])
     monkeypatch.setattr(cli.runner, "run_cases", run_cases)
     monkeypatch.setattr(cli.long_video, "score_day", score_day)
+    monkeypatch.setattr(cli.machine, "busy_cores", lambda: 0.25)
     return asked
 
 
@@ -51,7 +52,7 @@ def test_run_writes_json_and_csv_with_the_command_that_repeats_it(started, tmp_p
     assert path.with_suffix(".csv").is_file()
     found = results.read(path)
     assert found["command"] == "python -m benchmarks run ddl_forward/ --quick --threads 1"
-    assert found["machine"]["threads"] == 1
+    assert (found["machine"]["threads"], found["busy_cores"]) == (1, 0.25)
     # The whole table has the name without the end, and stays.
     assert path.stem == f"{machine.slug(found['machine'])}-quick-ddl-forward"
     assert "written: " in result.output

@@ -25,7 +25,7 @@ from .device import Device, call
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=65",
     "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=65",
-    "TSAN_OPTIONS": "halt_on_error=1:exitcode=66",
+    "TSAN_OPTIONS": "halt_on_error=1:exitcode=66:atexit_sleep_ms=0",
 }
 
 
