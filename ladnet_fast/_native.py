@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+import torch
+
 _FROM_SOURCE = "install from source (pip install . in a clone, or --no-binary ladnet-fast)"
 _REMEDY = {
     "_cpu": f"to build it, or to see why that fails, {_FROM_SOURCE} with LADNET_BUILD=cpu in the "
@@ -32,3 +34,11 @@ cuda, cuda_problem = _load("_cuda")
 if cpu is not None:
     # Asked for here so that a LADNET_CPU that this processor cannot serve is an error at once.
     cpu.instruction_set()
+
+#: Whether `cpu` can read a tensor by itself. Without DLPack's table of functions, which came with
+#: torch 2.10, Python describes each tensor.
+reads_tensors = False
+if cpu is not None:
+    _table = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+    if _table is not None:
+        reads_tensors = cpu.know_tensors(classes=(torch.Tensor, torch.nn.Parameter), table=_table)

@@ -1,4 +1,4 @@
-// Scratch memory of a call: aligned to a cache line, freed at its end.
+// Scratch memory of a call: aligned to a cache line, given back at its end.
 #pragma once
 
 #include <stddef.h>
@@ -9,17 +9,101 @@
 
 #include "core/size.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define LADNET_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LADNET_SANITIZED
+#endif
+#endif
+
 namespace ladnet {
+
+// What small buffers of a thread have given back, for the next call: where a bag is short, asking
+// the system for the same pages again takes as long as the products.
+class Spare {
+ public:
+  static constexpr int64_t kMost = 1 << 20;  // bytes of a block that is kept
+  static constexpr int kBlocks = 4;
+#if defined(LADNET_SANITIZED)
+  static constexpr bool kKeeps = false;  // for the sanitizer each buffer is memory of its own
+#else
+  static constexpr bool kKeeps = true;
+#endif
+
+  Spare() = default;
+  Spare(const Spare&) = delete;
+  Spare& operator=(const Spare&) = delete;
+  ~Spare() {
+    for (const Block& block : blocks_) free(block.bytes);
+  }
+
+  // The smallest block of at least so many bytes, whose size is then `bytes`; null if there is
+  // none.
+  std::byte* take(int64_t* bytes) {
+    Block* best = nullptr;
+    for (Block& block : blocks_) {
+      if (block.bytes == nullptr || block.size < *bytes) continue;
+      if (best == nullptr || block.size < best->size) best = &block;
+    }
+    if (best == nullptr) return nullptr;
+    *bytes = best->size;
+    std::byte* const taken = best->bytes;
+    *best = Block();
+    return taken;
+  }
+
+  // False if there is no place for it.
+  bool keep(std::byte* bytes, int64_t size) {
+    for (Block& block : blocks_) {
+      if (block.bytes != nullptr) continue;
+      block = {bytes, size};
+      return true;
+    }
+    return false;
+  }
+
+  static std::byte* allocate(int64_t bytes) {
+    return static_cast<std::byte*>(
+        ::operator new(static_cast<size_t>(bytes), std::align_val_t{kAlignment}));
+  }
+  static void free(std::byte* bytes) { ::operator delete(bytes, std::align_val_t{kAlignment}); }
+
+  static constexpr size_t kAlignment = 64;
+
+ private:
+  struct Block {
+    std::byte* bytes = nullptr;
+    int64_t size = 0;
+  };
+  Block blocks_[kBlocks];
+};
+
+inline Spare& spare() {
+  thread_local Spare own;
+  return own;
+}
+
+struct GiveBack {
+  int64_t size = 0;
+  void operator()(std::byte* bytes) const {
+    const bool may_be_kept = Spare::kKeeps && size <= Spare::kMost;
+    if (!may_be_kept || !spare().keep(bytes, size)) Spare::free(bytes);
+  }
+};
 
 // Uninitialised bytes. Throws std::bad_alloc, so it belongs outside of parallel loops.
 class Buffer {
  public:
-  static constexpr int64_t kAlignment = 64;
+  static constexpr int64_t kAlignment = Spare::kAlignment;
 
   Buffer() = default;
-  explicit Buffer(int64_t bytes)
-      : bytes_(static_cast<std::byte*>(::operator new(static_cast<size_t>(bytes < 0 ? 0 : bytes),
-                                                      std::align_val_t{kAlignment}))) {}
+  explicit Buffer(int64_t bytes) : bytes_(nullptr, GiveBack{bytes < 0 ? 0 : bytes}) {
+    int64_t& size = bytes_.get_deleter().size;
+    const bool may_be_kept = Spare::kKeeps && size <= Spare::kMost;
+    std::byte* memory = may_be_kept ? spare().take(&size) : nullptr;
+    bytes_.reset(memory == nullptr ? Spare::allocate(size) : memory);
+  }
 
   template <class T>
   T* as() const {
@@ -27,12 +111,7 @@ class Buffer {
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const {
-      ::operator delete(bytes, std::align_val_t{kAlignment});
-    }
-  };
-  std::unique_ptr<std::byte, Free> bytes_;
+  std::unique_ptr<std::byte, GiveBack> bytes_;
 };
 
 // Bytes of `count` elements of `size` bytes, rounded up to the alignment.

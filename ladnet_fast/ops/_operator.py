@@ -110,7 +110,7 @@ class Operator:
         if torch.compiler.is_compiling():
             return self._overload(*flat)
         need = _need_gradient(flat)
-        if need is None or _is_observed():
+        if need is None or is_observed():
             return self._overload(*flat)
         if not (need and torch.is_grad_enabled()):
             return self._function(*arguments)
@@ -151,10 +151,10 @@ def _need_gradient(arguments: Iterable[Any]) -> bool | None:
 
 def is_plain_call(*arguments: Any) -> bool:
     """Whether all tensors are ordinary ones on the CPU and nothing has to see the call."""
-    return _need_gradient(arguments) is not None and not _is_observed()
+    return _need_gradient(arguments) is not None and not is_observed()
 
 
-def _is_observed() -> bool:
+def is_observed() -> bool:
     """Whether anything but autograd has to see the call: a dispatch mode, a transform, a tracer."""
     return (
         torch._C._len_torch_dispatch_stack() > 0

@@ -16,18 +16,35 @@ from ladnet_fast import _native
 
 
 class Recorder:
-    """Stands for the compiled module, and keeps name and keyword arguments of every call."""
+    """Stands for the compiled module, and keeps name and keyword arguments of every call.
 
-    def __init__(self, module: Any) -> None:
+    Parameters
+    ----------
+    module
+        The compiled module.
+    by_pointers : bool
+        Nothing that is asked to read tensors does: as with a torch that has no functions for it.
+    """
+
+    def __init__(self, module: Any, *, by_pointers: bool = False) -> None:
         self._module = module
+        self._by_pointers = by_pointers
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        #: Name and positional arguments of the calls that have read tensors.
+        self.read: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function = getattr(self._module, name)
 
         def recorded(*arguments: Any, **options: Any) -> Any:
+            reads_tensors = name.endswith("_of_tensors") or name == "attention_fit"
+            if reads_tensors and self._by_pointers:
+                return False
             self.calls.append((name, options))
-            return function(*arguments, **options)
+            result = function(*arguments, **options)
+            if name.endswith("_of_tensors") and result:
+                self.read.append((name, arguments))
+            return result
 
         return recorded
 
@@ -36,9 +53,9 @@ class Recorder:
         return [options[argument] for name, options in self.calls if name == function]
 
 
-def record(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def record(monkeypatch: pytest.MonkeyPatch, *, by_pointers: bool = False) -> Recorder:
     """Put a `Recorder` in the place of the compiled module."""
-    recorder = Recorder(_native.cpu)
+    recorder = Recorder(_native.cpu, by_pointers=by_pointers)
     monkeypatch.setattr(_native, "cpu", recorder)
     return recorder
 

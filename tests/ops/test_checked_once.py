@@ -15,7 +15,7 @@ from ladnet_fast import LANet, _native
 from ladnet_fast.ops import _checks
 from ladnet_fast.ops._bags import Bags
 from ladnet_fast.ops.linear import api as linear
-from ladnet_fast.ops.locality_attention import api, attend, schema
+from ladnet_fast.ops.locality_attention import api, attend, native, schema
 from ladnet_fast.ops.score_head import api as head_api
 from ladnet_fast.ops.score_head import schema as head_schema
 from ladnet_fast.ops.score_head import score_head
@@ -57,11 +57,15 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         monkeypatch.setattr(module, name, counting)
 
     count(_checks, "_values_wanted", "values")
-    for door in (api, schema):
-        count(door, "check_tensors", "attention")
+    if _native.reads_tensors:  # C++ finds them right
+        count(_native.cpu, "attention_fit", "attention")
+        count(_native.cpu, "attention_backward_of_tensors", "attention's saved tensors")
+    else:
+        for door in (api, schema):
+            count(door, "check_tensors", "attention")
+        count(native, "check_saved", "attention's saved tensors")
     for door in (head_api, head_schema):
         count(door, "check_tensors", "head")
-    count(schema, "check_saved", "attention's saved tensors")
     count(head_schema, "check_saved", "head's saved tensors")
     return counted
 

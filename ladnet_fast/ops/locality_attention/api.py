@@ -10,7 +10,7 @@ from torch import Tensor
 from ... import _values
 from .. import _checks, _impl, _memory
 from .._bags import Bags
-from . import definition, schema
+from . import definition, plain, schema
 from .checks import PRIORS, check_scale, check_tensors
 
 __all__ = ["PRIORS", "attend", "locality_attention"]
@@ -121,6 +121,10 @@ def locality_attention(
     ladnet_fast.ImplUnavailableError
         If a named ``impl`` cannot serve; the message lists every reason.
     """
+    if lengths is None and cu_seqlens is None and scale is None and return_lse is False:
+        out = plain.attend(q, k, v, prior_w, prior_b, None, prior, impl)
+        if out is not None:
+            return out
     check_tensors(q, k, v, prior_w, prior_b, prior)
     bags = Bags.checked("q", q, q.shape[2], lengths, cu_seqlens)
     return_lse = _values.switch("return_lse", return_lse)
@@ -140,8 +144,11 @@ def attend(
     impl: str,
 ) -> Tensor:
     """Compute what `locality_attention` does for a batch whose bags have been checked."""
-    check_tensors(q, k, v, prior_w, prior_b, prior)
     bags.check_fits("q", q, q.shape[2])
+    out = plain.attend(q, k, v, prior_w, prior_b, bags, prior, impl)
+    if out is not None:
+        return out
+    check_tensors(q, k, v, prior_w, prior_b, prior)
     return _attend(q, k, v, prior_w, prior_b, bags, prior, None, impl)[0]
 
 
@@ -176,8 +183,12 @@ def _attend(
                 q, k, v, w, b,
                 prior=prior, scale=scale, lengths=bags.lengths, cu_seqlens=bags.cu_seqlens,
             )  # fmt: skip
-    training = torch.is_grad_enabled() and any(
-        x is not None and x.requires_grad for x in (q, k, v, w, b)
+    training = torch.is_grad_enabled() and (
+        q.requires_grad
+        or k.requires_grad
+        or v.requires_grad
+        or (w is not None and w.requires_grad)
+        or (b is not None and b.requires_grad)
     )
     out, lse, _ = schema.attention_forward(
         schema.Call(q, k, v, w, b, bags.lengths, bags.cu_seqlens, prior, scale, training, impl)

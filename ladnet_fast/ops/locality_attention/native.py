@@ -1,7 +1,8 @@
 """The compiled CPU kernels as a backend of locality attention.
 
-Here tensors become pointers that C++ trusts: a call's shapes, dtypes and values have been checked,
-its memory is here.
+C++ reads tensors that are plain and lie as the kernels need them by itself, which for a short bag
+costs less than the rest of the call. Where it cannot, tensors become pointers here, which C++
+trusts: a call's shapes, dtypes and values have been checked, its memory is here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ... import _native
 from .._memory import check_memory
+from .checks import check_saved
 from .layout import empty_lse, empty_output, empty_prior_grad
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 NAME = "native"
 MAX_HEAD_SIZE = 256
+#: Multiplications of q k^T that a thread gets at least: starting it takes as long as some 2^18, and
+#: while it waits for the next call it slows down its neighbour on the same core.
+LEAST_WORK = 2**19
 
 _DTYPES = {
     torch.float32: "float32",
@@ -32,6 +37,15 @@ _NO_TENSOR = (0, 0, 0, 0)
 
 def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
     """Return every reason why this backend cannot serve these tensors; none if it can."""
+    if (
+        _native.cpu_problem is None
+        and q.is_cpu
+        and k.is_cpu
+        and v.is_cpu
+        and q.dtype in _DTYPES
+        and q.shape[3] <= MAX_HEAD_SIZE
+    ):
+        return []
     reasons = []
     if _native.cpu_problem is not None:
         reasons.append(_native.cpu_problem)
@@ -51,9 +65,11 @@ def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return ``(out, lse, softmax_out)`` in the operator's layout; rows of padding are 0 in all."""
     cpu: Any = _native.cpu  # there, or `why_not` would have said so
     q = call.q
-    copies: list[Tensor] = []
     out, lse = empty_output(q), empty_lse(q)
     softmax_out = empty_output(q) if call.training and call.prior == "additive" else None
+    if cpu.attention_forward_of_tensors(*_given(call), out, softmax_out, lse):
+        return out, lse, softmax_out
+    copies: list[Tensor] = []
     cpu.attention_forward(
         _problem(cpu, call, copies),
         q=_rows("q", q, copies),
@@ -75,11 +91,16 @@ def backward(
     """
     cpu: Any = _native.cpu
     q = call.q
-    copies: list[Tensor] = []
     dq, dk, dv = empty_output(q), empty_output(q), empty_output(q)
     dw = db = None
     if need_prior_grad:
         dw, db = empty_prior_grad(q), empty_prior_grad(q)
+    if cpu.attention_backward_of_tensors(
+        *_given(call), grad_out, attended, lse, dq, dk, dv, dw, db
+    ):
+        return dq, dk, dv, dw, db
+    check_saved(call, grad_out, attended, lse)
+    copies: list[Tensor] = []
     cpu.attention_backward(
         _problem(cpu, call, copies),
         grad_out=_rows("grad_out", grad_out, copies),
@@ -97,6 +118,18 @@ def backward(
     return dq, dk, dv, dw, db
 
 
+def _given(call: Call) -> tuple[Any, ...]:
+    """Return what both functions of tensors begin with."""
+    q, k, v, w, b, lengths, cu_seqlens, prior, scale, _, _ = call
+    return q, k, v, w, b, prior, lengths, cu_seqlens, scale, threads_for(q)
+
+
+def threads_for(q: Tensor) -> int:
+    """Return how many threads have enough to do; the results have the same bits for any number."""
+    B, H, T, d = q.shape
+    return min(torch.get_num_threads(), max(1, B * H * T * T * d // LEAST_WORK))
+
+
 def _problem(cpu: Any, call: Call, copies: list[Tensor]) -> Any:
     """Return the call as C++ knows it; ``copies`` gets tensors that must live as long."""
     offsets = call.cu_seqlens
@@ -110,7 +143,7 @@ def _problem(cpu: Any, call: Call, copies: list[Tensor]) -> Any:
         offsets=0 if offsets is None else offsets.shape[0],
         w=_address("prior_w", call.w, copies),
         b=_address("prior_b", call.b, copies),
-        threads=torch.get_num_threads(),
+        threads=threads_for(call.q),
     )
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from . import definition
+from .checks import check_saved
 from .layout import empty_output
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def backward(
     grad_out: Tensor, call: Call, attended: Tensor, lse: Tensor, need_prior_grad: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return the gradients of q, k, v, w and b, bag by bag."""
+    check_saved(call, grad_out, attended, lse)
     q, k, v, w, b = call[:5]
     grads = [empty_output(q).zero_() for _ in range(3)]
     dw = db = None

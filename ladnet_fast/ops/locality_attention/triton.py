@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .. import _triton
 from .._memory import check_memory
+from .checks import check_saved
 from .layout import empty_lse, empty_output
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def backward(
 
     ``attended`` and ``lse`` are what `forward` returned.
     """
+    check_saved(call, grad_out, attended, lse)
     q = call.q
     entries = _entries(call)
     for name, x in (("grad_out", grad_out), ("attended", attended), ("lse", lse)):

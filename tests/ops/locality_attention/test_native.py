@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ladnet_fast.ops.locality_attention import definition
+from ladnet_fast import _native
+from ladnet_fast.ops.locality_attention import definition, native
 
-from ..native_calls import (
-    assert_other_threads_run_meanwhile,
-    assert_threads_follow_torch,
-    record,
-)
+from ..native_calls import assert_other_threads_run_meanwhile, record
 from .cases import PRIORS, prior_tensors, random_qkv
 from .native_tools import assert_within_budget, both_passes, needs_native
 from .passes import backward, forward
@@ -181,31 +178,102 @@ def test_gradients_agree_with_finite_differences(prior):
 # ---- what the compiled module is handed ---------------------------------------------------------
 
 
-def test_the_number_of_threads_is_that_of_torch(monkeypatch):
+#: C++ reads tensors by itself, or is given pointers, as always with torch before 2.10.
+WAYS = pytest.mark.parametrize("by_pointers", [False, True], ids=["tensors", "pointers"])
+
+
+def _skip_without_reading(by_pointers):
+    if not (by_pointers or _native.reads_tensors):
+        pytest.skip("this torch has no functions for reading tensors")
+
+
+@WAYS
+def test_the_number_of_threads_is_that_of_torch(monkeypatch, by_pointers):
+    _skip_without_reading(by_pointers)
     inputs, grad_out = _inputs(1, 2, 9, 8, torch.float32), torch.randn(1, 2, 9, 8)
-    assert_threads_follow_torch(
-        monkeypatch, lambda: both_passes(*inputs, grad_out), "AttentionProblem", calls=2
-    )
+    recorder = record(monkeypatch, by_pointers=by_pointers)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3, 2):
+            torch.set_num_threads(threads)
+            recorder.calls.clear()
+            recorder.read.clear()
+            both_passes(*inputs, grad_out)
+            if by_pointers:
+                assert recorder.given("AttentionProblem", "threads") == [threads] * 2
+            else:
+                assert [arguments[9] for _, arguments in recorder.read] == [threads] * 2
+    finally:
+        torch.set_num_threads(before)
 
 
-def test_other_python_threads_run_during_both_passes(monkeypatch):
+@pytest.mark.parametrize(
+    ("B", "H", "T", "d", "threads"),
+    [
+        (1, 1, 64, 128, 1),
+        (1, 1, 64, 255, 1),
+        (1, 1, 64, 256, 2),
+        (16, 1, 64, 32, 4),
+        (1, 2, 0, 8, 1),
+        (1, 1, 200, 128, 8),
+    ],
+)
+def test_a_thread_has_enough_to_do(monkeypatch, B, H, T, d, threads):
+    monkeypatch.setattr(native, "LEAST_WORK", 2**19)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert native.threads_for(torch.empty(B, H, T, d)) == threads
+
+
+@WAYS
+def test_other_python_threads_run_during_both_passes(monkeypatch, by_pointers):
+    _skip_without_reading(by_pointers)
     inputs, grad_out = _inputs(1, 2, 1500, 64, torch.float32), torch.randn(1, 2, 1500, 64)
+    end = "" if by_pointers else "_of_tensors"
+    if by_pointers:
+        record(monkeypatch, by_pointers=True)
     assert_other_threads_run_meanwhile(
         monkeypatch,
         lambda: both_passes(*inputs, grad_out),
-        {"attention_forward", "attention_backward"},
+        {f"attention_forward{end}", f"attention_backward{end}"},
     )
 
 
+@WAYS
 @pytest.mark.parametrize("view", [view for view in VIEWS if view != "transposed"])
-def test_views_are_read_where_they_lie(monkeypatch, view):
+def test_views_are_read_where_they_lie(monkeypatch, view, by_pointers):
+    _skip_without_reading(by_pointers)
     q, k, v, w, b = _inputs(2, 2, 70, 24, torch.float32)
     given = {"q": q, "k": k, "v": v, "grad_out": torch.randn(2, 2, 70, 24)}
     given = {name: VIEWS[view](x) for name, x in given.items()}
-    recorder = record(monkeypatch)
+    recorder = record(monkeypatch, by_pointers=by_pointers)
     both_passes(given["q"], given["k"], given["v"], w, b, given["grad_out"])
+    if not by_pointers:
+        (_, forward_given), (_, backward_given) = recorder.read
+        for x in (given["q"], given["k"], given["v"]):
+            assert any(x is y for y in forward_given)
+            assert any(x is y for y in backward_given)
+        assert backward_given[10] is given["grad_out"]
+        return
     for name, x in given.items():
         where = (x.data_ptr(), *x.stride()[:3])
         assert recorder.given("attention_backward", name) == [where]
         if name != "grad_out":
             assert recorder.given("attention_forward", name) == [where]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+@pytest.mark.parametrize("layout", ["dense", "padded", "packed"])
+def test_tensors_and_pointers_give_the_same_bits(monkeypatch, layout, prior, dtype):
+    q, k, v, w, b = _inputs(1 if layout == "packed" else 2, 2, 70, 24, dtype)
+    if prior == "none":
+        w = b = None
+    bags = {"padded": {"lengths": torch.tensor([70, 31])},
+            "packed": {"cu_seqlens": torch.tensor([0, 31, 31, 70])}}.get(layout, {})  # fmt: skip
+    grad_out = torch.randn(q.shape).to(dtype)
+    expected = both_passes(q, k, v, w, b, grad_out, prior=prior, **bags)
+    recorder = record(monkeypatch, by_pointers=True)
+    actual = both_passes(q, k, v, w, b, grad_out, prior=prior, **bags)
+    assert not recorder.read
+    for x, y in zip(expected, actual, strict=True):
+        assert (x is None and y is None) or torch.equal(x, y)

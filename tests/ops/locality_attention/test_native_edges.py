@@ -255,6 +255,8 @@ def test_bad_input_is_refused_before_any_pointer_is_passed(monkeypatch, case):
     changes, error, message = BAD[case]
 
     class NoKernels:
+        attention_fit = staticmethod(_native.cpu.attention_fit)
+
         def __getattr__(self, name):
             raise AssertionError(f"{name} was reached")
 
