@@ -79,7 +79,11 @@ def install(revision: str) -> Tree:
             made = Path(folder, commit)
             sources, package = made / "sources", made / "package"
             with tarfile.open(fileobj=io.BytesIO(_run("git", "archive", commit))) as archive:
-                archive.extractall(sources, filter="data")
+                # Older patch releases of Python don't know the filter; the archive is git's own.
+                given: dict[str, Any] = (
+                    {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+                )
+                archive.extractall(sources, **given)  # noqa: S202 - as said
             pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
             _run(*pip, "--no-build-isolation", "--target", str(package), str(sources))
             made.rename(target)

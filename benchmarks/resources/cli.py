@@ -104,6 +104,15 @@ def make_cuda() -> None:
         raise typer.Exit(1)
 
 
+@app.command("flex")
+def make_flex() -> None:
+    """Compile FlexAttention from the installed torch's templates; write what it takes."""
+    from . import flex
+
+    flex.write(typer.echo)
+    typer.echo(f"written: {flex.PATH}; python -m benchmarks.gpu model writes the page that uses it")
+
+
 @app.command("search")
 def search_configurations(
     kernel: Annotated[str, typer.Argument(help="forward, preprocess, backward_keys ...")],

@@ -48,7 +48,7 @@ def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
     """
     report, program = binary.read()
     kinds = [kind for kind, names in PRODUCTS.items() if program.count(names)]
-    found = _product_loops(program, kinds)
+    found = product_loops(program, kinds)
     loops = found[loops_before:][:far_loops]
     if len(loops) < far_loops:
         raise ValueError(
@@ -66,14 +66,15 @@ def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
     )
 
 
-def _product_loops(program: Program, kinds: list[str]) -> list[Loop]:
+def product_loops(program: Program, kinds: list[str]) -> list[Loop]:
     """Return the innermost loops that hold products, in the order of the code."""
     floor = 0 if kinds else _FEW
-    found = [loop for loop in program.loops() if _count_products(loop, kinds) > floor]
+    found = [loop for loop in program.loops() if count_products(loop, kinds) > floor]
     return [loop for loop in found if not any(other.body < loop.body for other in found)]
 
 
-def _count_products(loop: Loop, kinds: list[str]) -> int:
+def count_products(loop: Loop, kinds: list[str]) -> int:
+    """Return how many instructions of these kinds a loop has; without any, multiply-adds."""
     if not kinds:
         return sum(loop.count([name]) * (i + 1) for i, name in enumerate(SCALAR_PRODUCTS))
     return sum(loop.count(PRODUCTS[kind]) for kind in kinds)

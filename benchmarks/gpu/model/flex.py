@@ -1,70 +1,99 @@
-"""FlexAttention, by what it has to do: a peer that is taken to be as good as our own kernels.
+"""FlexAttention, by its own compiled kernels and what it has to do.
 
-Nothing of it is compiled here. Its loop over tiles is taken to be that of our kernel without a
-prior, in the tiles that we ship, and its backward pass to be one launch that costs nothing more
-than both halves. What it has to do beyond that is counted: it does not split the keys, it evaluates
-the prior for every entry of every tile that it visits, and, since its softmax is normalised, it
+Its loops, registers and shared memory are those of the kernels that PyTorch 2.13 makes for a head
+size of 128, in its default tiles (`benchmarks.resources.flex`). It does not split keys; its
+backward pass is one launch behind the row sums <dO, O>; and, since its softmax is normalised, it
 adds a prior behind the softmax by a second pass over the tiles of the band
-(`benchmarks.peers.flex_band`; the sum of both is not counted).
+(`benchmarks.peers.flex_band`). Not counted: the gradients of w and b, which it adds up atomically,
+entry by entry; the sum of both passes and what rescales the second; and its table of blocks.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
+import math
+from collections.abc import Iterator
 
-from . import attention
-from .attention import PRIOR_INSTRUCTIONS, SLOPE_INSTRUCTIONS, Call
-from .band import Prior
+from ...resources import flex
+from ...resources.flex import Row, Tiles
+from .attention import PRECISIONS, Call
 from .chips import Chip
 from .timing import Block, Kernel
+
+_TILE = 128  # rows and columns of the block mask's blocks
+
+
+@functools.cache
+def _rows() -> dict[str, Row]:
+    return flex.read()
 
 
 def kernels(call: Call, chip: Chip) -> tuple[Kernel, ...]:
     """Return the launches of a call that computes what ours does, with its prior."""
-    plain = replace(call, prior=Prior("none"), splits=1, one_launch=False, short=False)
-    launches = _together(attention.kernels(plain, chip))
-    if call.prior.kind == "none":
-        return launches
-    if call.prior.kind == "logit":
-        return tuple(_scored(kernel, 1.0) for kernel in launches)
-    share = _share(call)
-    return (*launches, *(_scored(kernel, share) for kernel in launches))
+    if call.d != 128:
+        raise ValueError(f"FlexAttention's kernels were compiled for d = 128; got {call.d}")
+    kinds = {"additive": ("none", "band")}.get(call.prior.kind, (call.prior.kind,))
+    return tuple(kernel for kind in kinds for kernel in _launches(call, chip, kind))
 
 
-def _together(launches: tuple[Kernel, ...]) -> tuple[Kernel, ...]:
-    """Return the launches with both halves of the backward pass in one, as large as the smaller."""
-    halves = [kernel for kernel in launches if kernel.name.startswith("backward_")]
-    others = [kernel for kernel in launches if kernel not in halves]
-    if not halves:
-        return launches
-    blocks = tuple(block for kernel in halves for block in kernel.blocks)
-    least = {name: min(getattr(half, name) for half in halves)
-             for name in ("threads", "registers", "shared")}  # fmt: skip
-    return (*others, replace(halves[0], name="backward", blocks=blocks, **least))
+def _launches(call: Call, chip: Chip, kind: str) -> Iterator[Kernel]:
+    values = float(call.B * call.H * call.T * call.d * call.dtype.itemsize)
+    sums = 4.0 * call.B * call.H * call.T
+    yield _kernel(call, chip, kind, backward=False, moved=4 * values + sums)
+    if call.backward:
+        # Row sums: of PyTorch's own, which read O and dO.
+        rows = call.B * call.H * call.T
+        yield Kernel(
+            "delta", "", PRECISIONS[call.dtype], 128, 32, 0, 2 * values + sums,
+            (Block(math.ceil(rows / 4), instructions=4 * call.d / 32 * 3),),
+        )  # fmt: skip
+        yield _kernel(call, chip, kind, backward=True, moved=7 * values + 2 * sums)
 
 
-def _scored(kernel: Kernel, share: float) -> Kernel:
-    """Return a launch that visits a share of the tiles, and evaluates the prior for all of them."""
-    issued = PRIOR_INSTRUCTIONS + (SLOPE_INSTRUCTIONS / 2 if kernel.name == "backward" else 0)
-    blocks = tuple(
-        Block(
-            block.count,
-            tensor=share * block.tensor,
-            exponentials=share * 2 * block.exponentials,
-            instructions=share * (block.instructions + block.exponentials / 32 * issued),
-            l2_bytes=share * block.l2_bytes,
-            trips=block.trips,
+def _kernel(call: Call, chip: Chip, kind: str, *, backward: bool, moved: float) -> Kernel:
+    precision = PRECISIONS[call.dtype]
+    tiles = flex.tiles_of(chip.architecture, precision, backward)
+    variant = flex.Variant(chip.architecture, precision, kind, backward, call.T % _TILE == 0)
+    row = _rows()[variant.name]
+    if backward:
+        M1, N1, M2, N2 = tiles.rows
+        keys = _blocks(call, kind, tiles, N1, M1, 4, row.loops[0])
+        queries = _blocks(call, kind, tiles, M2, N2, 3, row.loops[1])
+        blocks = (*keys, *queries)
+    else:
+        M, N = tiles.rows
+        blocks = tuple(_blocks(call, kind, tiles, M, N, 2, row.loops[0]))
+    if precision == "fp32":  # no tensor cores: its products are among the instructions
+        blocks = tuple(Block(b.count, 0.0, b.exponentials, b.instructions, b.l2_bytes)
+                       for b in blocks)  # fmt: skip
+    return Kernel(
+        "backward" if backward else "forward", "x".join(map(str, tiles.rows)), precision,
+        32 * tiles.warps, row.registers, row.shared, moved, blocks,
+    )  # fmt: skip
+
+
+def _blocks(
+    call: Call, kind: str, tiles: Tiles, owned: int, step: int, products: int, issued: int
+) -> Iterator[Block]:
+    """Yield the blocks that own some rows and walk over the others, or over those of the band."""
+    for start in range(0, call.T, owned):
+        turns = math.ceil(call.T / step)
+        if kind == "band":
+            turns = _near_blocks(call, start // _TILE) * (_TILE // step)
+        entries = owned * step
+        # Of the softmax, and of the prior where it is computed; forward a row's rescaling, too.
+        exponentials = entries * (2 if kind == "logit" else 1) + (owned if products == 2 else 0)
+        yield Block(
+            call.B * call.H,
+            tensor=2.0 * owned * call.d * products * step * turns,
+            exponentials=float(exponentials * turns),
+            instructions=float(turns * issued * tiles.warps),
+            l2_bytes=2.0 * call.d * call.dtype.itemsize * step * turns,
         )
-        for block in kernel.blocks
-    )
-    return replace(kernel, blocks=blocks)
 
 
-def _share(call: Call, tile: int = 128) -> float:
-    """Return the share of all tiles that the band touches: those that a block mask keeps."""
-    starts = range(0, call.T, tile)
-    touched = 0
-    for start in starts:
-        low, high = call.prior.tiles(start, tile, tile, call.T)
-        touched += high - low
-    return touched / len(starts) ** 2
+def _near_blocks(call: Call, block: int) -> int:
+    """Return how many blocks of `benchmarks.peers.flex_band_mask` are near one."""
+    far = math.ceil(call.prior.radius(call.T) / _TILE)
+    last = math.ceil(call.T / _TILE) - 1
+    return min(block + far, last) - max(block - far, 0) + 1
