@@ -70,20 +70,30 @@ def write_report(runs: list[Results], path: Path) -> Path:
 def merge(runs: list[Results]) -> list[Results]:
     """Join runs of one machine, thread count and instruction set; the widest sets come first.
 
-    The day of video is run by a command of its own: its row belongs to the table of its machine.
+    The day of video is run by a command of its own: its row belongs to the table of its machine. Of
+    a case that several runs have measured the newest counts, with all of its sides; of one day's the
+    smallest, which repeats a part.
     """
-    joined: dict[tuple[Any, ...], Results] = {}
-    for run in runs:
-        machine = run["machine"]
-        key = tuple(machine[name] for name in ("processor", "threads", "instruction_set"))
-        if key not in joined:
-            joined[key] = {**run, "commands": [], "measurements": []}
-        whole = joined[key]
+    joined: dict[tuple[Any, ...], Results] = {
+        _machine(run): {**run, "commands": [], "measurements": [], "ceilings": []} for run in runs
+    }
+    for run in sorted(runs, key=lambda run: (run["date"], -len(run["measurements"]))):
+        whole = joined[_machine(run)]
         whole["commands"].append({name: run[name] for name in ("command", "date", "busy_cores")})
-        whole["measurements"] = whole["measurements"] + run["measurements"]
+        again = {_case(row) for row in run["measurements"]}
+        kept = [row for row in whole["measurements"] if _case(row) not in again]
+        whole["measurements"] = kept + run["measurements"]
         whole["ceilings"] = whole["ceilings"] or run["ceilings"]
     order = {"avx512": 0, "avx2": 1, "baseline": 2}
     return sorted(joined.values(), key=lambda run: order.get(run["machine"]["instruction_set"], 3))
+
+
+def _machine(run: Results) -> tuple[Any, ...]:
+    return tuple(run["machine"][name] for name in ("processor", "threads", "instruction_set"))
+
+
+def _case(row: Row) -> tuple[Any, ...]:
+    return row["op"], row["variant"], tuple(sorted(row["shape"].items())), row["dtype"]
 
 
 def _run(run: Results, path: Path) -> dict[str, Any]:

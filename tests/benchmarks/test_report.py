@@ -168,10 +168,10 @@ def test_runs_of_one_machine_and_instruction_set_are_joined_the_widest_first(run
     joined = report.merge([lower, day, run])
     assert [entry["machine"]["instruction_set"] for entry in joined] == ["avx512", "avx2"]
     assert [entry["command"] for entry in joined[0]["commands"]] == [
-        "python -m benchmarks cpu --long",
         "python -m benchmarks run",
+        "python -m benchmarks cpu --long",
     ]
-    assert len(joined[0]["measurements"]) == len(run["measurements"]) + 1
+    assert len(joined[0]["measurements"]) == len(run["measurements"])
     assert joined[0]["ceilings"] == run["ceilings"]
 
 
@@ -227,6 +227,26 @@ def test_every_side_of_the_registry_has_a_name_for_readers():
 
 def test_results_are_plain_json(run):
     json.dumps(run, allow_nan=False)
+
+
+@pytest.mark.parametrize("date", ["2022-07-18", "2022-07-19"])
+def test_a_case_that_was_measured_again_is_shown_as_it_is_now(run, date):
+    case = ("op", "variant", "shape", "dtype")
+    first = run["measurements"][0]
+    again = [
+        {**row, "seconds": None, "status": "error", "reason": "another"}
+        for row in run["measurements"]
+        if all(row[name] == first[name] for name in case)
+    ]
+    assert 0 < len(again) < len(run["measurements"])
+    part = {**run, "date": date, "command": "a part", "measurements": again[:1]}
+    for runs in ([run, part], [part, run]):
+        (joined,) = report.merge(runs)
+        rows = [row for row in joined["measurements"] if all(row[n] == first[n] for n in case)]
+        assert rows == again[:1]
+        others = [row for row in run["measurements"] if any(row[n] != first[n] for n in case)]
+        assert [row for row in joined["measurements"] if row not in rows] == others
+        assert [command["command"] for command in joined["commands"]] == [run["command"], "a part"]
 
 
 @pytest.mark.parametrize(("busy_cores", "busy"), [(0.1, False), (1.0, True)])

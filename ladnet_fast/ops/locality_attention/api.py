@@ -121,8 +121,8 @@ def locality_attention(
     ladnet_fast.ImplUnavailableError
         If a named ``impl`` cannot serve; the message lists every reason.
     """
-    if lengths is None and cu_seqlens is None and scale is None and return_lse is False:
-        out = plain.attend(q, k, v, prior_w, prior_b, None, prior, impl)
+    if lengths is None and cu_seqlens is None and return_lse is False:
+        out = plain.attend(q, k, v, prior_w, prior_b, None, prior, scale, impl)
         if out is not None:
             return out
     check_tensors(q, k, v, prior_w, prior_b, prior)
@@ -145,7 +145,7 @@ def attend(
 ) -> Tensor:
     """Compute what `locality_attention` does for a batch whose bags have been checked."""
     bags.check_fits("q", q, q.shape[2])
-    out = plain.attend(q, k, v, prior_w, prior_b, bags, prior, impl)
+    out = plain.attend(q, k, v, prior_w, prior_b, bags, prior, None, impl)
     if out is not None:
         return out
     check_tensors(q, k, v, prior_w, prior_b, prior)

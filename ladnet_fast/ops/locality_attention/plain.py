@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ... import _native
+from ..._values import FLOAT32_MAX
 from .. import _impl, _operator
 from .._bags import Bags
 from . import native
@@ -21,15 +22,23 @@ from .layout import empty_lse, empty_output
 from .schema import Call, attention_backward
 
 _NO_BAGS = (None, None)
+_OURS = ("auto", native.NAME)
 
 
 def attend(
-    q: Any, k: Any, v: Any, w: Any, b: Any, bags: Bags | None, prior: Any, impl: object
+    q: Any,
+    k: Any,
+    v: Any,
+    w: Any,
+    b: Any,
+    bags: Bags | None,
+    prior: Any,
+    scale: object,
+    impl: object,
 ) -> Tensor | None:
     """Return what `api.locality_attention` does, or None: then nothing has been done or checked.
 
-    Serves calls whose tensors are plain and fit each other, with the scale that the head size
-    gives. ``bags`` have been checked, beside q.
+    Serves calls whose tensors are plain and fit each other. ``bags`` have been checked, beside q.
     """
     cpu: Any = _native.cpu
     if (
@@ -37,18 +46,22 @@ def attend(
         or _native.cpu_problem is not None
         or torch.compiler.is_compiling()
         or type(impl) is not str
-        or impl != "auto"
-        or _impl.requested("auto") != "auto"
+        or impl not in _OURS
+        or _impl.requested(impl) not in _OURS
         or torch.is_autocast_enabled("cpu")
         or _operator.is_observed()
         or not cpu.attention_fit(q, k, v, w, b, prior)
         or q.shape[3] > native.MAX_HEAD_SIZE
     ):
         return None
+    if scale is None:
+        scale = q.shape[3] ** -0.5
+    elif type(scale) is not float or not -FLOAT32_MAX <= scale <= FLOAT32_MAX:
+        return None
     if prior == "none":
         w = b = None
     lengths, cu_seqlens = _NO_BAGS if bags is None else bags[2:]
-    options = (prior, lengths, cu_seqlens, q.shape[3] ** -0.5)
+    options = (prior, lengths, cu_seqlens, scale)
     if torch.is_grad_enabled() and (
         q.requires_grad
         or k.requires_grad
@@ -100,6 +113,8 @@ class _Attention(torch.autograd.Function):
             dw = db = None
             if need_prior_grad:
                 dw, db = empty(w), empty(b)
+            if grad_out.dim() == 4 and grad_out.stride(3) != 1:  # as of a sum: one number for all
+                grad_out = grad_out.contiguous()
             cpu: Any = _native.cpu
             if cpu.attention_backward_of_tensors(
                 q, k, v, w, b, *ctx.options, native.threads_for(q),

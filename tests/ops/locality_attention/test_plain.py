@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ladnet_fast.functional as LF
-from ladnet_fast import _native
+from ladnet_fast import _native, use_impl
 from ladnet_fast.ops._bags import Bags
-from ladnet_fast.ops.locality_attention import attend, plain, schema
+from ladnet_fast.ops.locality_attention import attend, definition, plain, schema
 
 from .cases import prior_tensors, random_qkv
 
@@ -63,8 +64,8 @@ def test_it_has_the_bits_of_the_operator(operators, layout, prior, dtype, grads)
     grad_out = torch.randn(inputs[0].shape).to(dtype)
     actual = results(attend(*inputs, bags, prior=prior, impl="auto"), inputs, grad_out)
     assert not operators
-    # impl by its name is an operator's.
-    expected = LF.locality_attention(*inputs, prior=prior, impl="native", **given)
+    # With lse it is the operator.
+    expected, _ = LF.locality_attention(*inputs, prior=prior, return_lse=True, **given)
     for x, y in zip(actual, results(expected, inputs, grad_out), strict=True):
         assert torch.equal(x, y)
         assert x.stride() == y.stride()
@@ -74,9 +75,9 @@ def test_it_has_the_bits_of_the_operator(operators, layout, prior, dtype, grads)
 def test_a_dense_call_and_parameters_are_plain(operators):
     inputs = [torch.nn.Parameter(x) for x in tensors()]
     out = LF.locality_attention(*inputs)
-    out.sum().backward()  # a gradient whose rows are one number: the operator copies it
-    assert operators == ["attention_backward"]
-    expected = LF.locality_attention(*inputs, impl="native")
+    out.sum().backward()  # a gradient whose rows are one number
+    assert not operators
+    expected, _ = LF.locality_attention(*inputs, return_lse=True)
     assert torch.equal(out, expected)
     grads = torch.autograd.grad(expected.sum(), inputs)
     for x, grad in zip(inputs, grads, strict=True):
@@ -105,6 +106,18 @@ def test_another_tensor_goes_by_the_operator(operators, change, which):
     actual = LF.locality_attention(*inputs)
     assert operators
     torch.testing.assert_close(actual.as_subclass(torch.Tensor), expected)
+
+
+def test_a_scale_is_checked_where_it_is_no_plain_number(operators):
+    inputs = tensors()
+    expected = LF.locality_attention(*inputs, scale=0.5)
+    assert not operators
+    for scale in (np.float32(0.5), 0.5):
+        assert torch.equal(LF.locality_attention(*inputs, scale=scale), expected)
+    assert operators == ["attention_forward"]  # of NumPy's number
+    for scale in (float("nan"), float("inf"), 1e39, "0.5", True):
+        with pytest.raises(ValueError, match="scale must be"):
+            LF.locality_attention(*inputs, scale=scale)
 
 
 def test_a_prior_with_gaps_goes_by_the_operator(operators):
@@ -186,9 +199,19 @@ def test_hooks_may_change_what_is_saved_but_not_its_shape():
 
 
 @pytest.mark.parametrize("name", ["native", "reference"])
-def test_a_choice_by_block_holds(operators, name):
-    from ladnet_fast import use_impl
+def test_a_choice_holds(monkeypatch, operators, name):
+    inputs = tensors()
+    calls = []
+    original = definition.locality_attention
 
+    def reference(*arguments, **options):
+        calls.append("reference")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(definition, "locality_attention", reference)
     with use_impl(name):
-        LF.locality_attention(*tensors())
-    assert operators == (["attention_forward"] if name == "native" else [])
+        LF.locality_attention(*inputs)
+        LF.locality_attention(*inputs, impl="native")
+    LF.locality_attention(*inputs, impl=name)
+    assert calls == (["reference"] * 2 if name == "reference" else [])
+    assert not operators
