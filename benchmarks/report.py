@@ -71,8 +71,8 @@ def merge(runs: list[Results]) -> list[Results]:
     """Join runs of one machine, thread count and instruction set; the widest sets come first.
 
     The day of video is run by a command of its own: its row belongs to the table of its machine. Of
-    a case that several runs have measured the newest counts, with all of its sides; of one day's the
-    smallest, which repeats a part.
+    a case that several runs have measured the newest counts, with all of its sides; of one day's
+    the smallest, which repeats a part.
     """
     joined: dict[tuple[Any, ...], Results] = {
         _machine(run): {**run, "commands": [], "measurements": [], "ceilings": []} for run in runs
