@@ -41,16 +41,21 @@ PyObject* make_problem(python::Call& call) {
   return python::hold(problem, kProblem);
 }
 
+// Other Python threads go on meanwhile.
+template <class Tensors>
+void run(void (*pass)(const attention::Problem&, const Tensors&), const attention::Problem& problem,
+         const Tensors& tensors) {
+  const python::Released released;
+  pass(problem, tensors);
+}
+
 PyObject* forward(python::Call& call) {
   const auto& problem = python::held<attention::Problem>(call.next(), kProblem);
   const attention::ForwardTensors tensors{tensor(call, "q"),           tensor(call, "k"),
                                           tensor(call, "v"),           tensor(call, "out"),
                                           tensor(call, "softmax_out"), call.get<void*>("lse")};
   call.finish();
-  {
-    const python::Released released;
-    attention::forward(problem, tensors);
-  }
+  run(&attention::forward, problem, tensors);
   return python::none();
 }
 
@@ -62,10 +67,7 @@ PyObject* backward(python::Call& call) {
       tensor(call, "grad_q"),    tensor(call, "grad_k"),   tensor(call, "grad_v"),
       call.get<void*>("grad_w"), call.get<void*>("grad_b")};
   call.finish();
-  {
-    const python::Released released;
-    attention::backward(problem, tensors);
-  }
+  run(&attention::backward, problem, tensors);
   return python::none();
 }
 
@@ -79,14 +81,16 @@ class Plain {
   explicit Plain(python::Call& call) : call_(call) {}
 
   // q, k, v, w and b and the prior's name. False where one is not plain or does not fit the others.
-  bool read_inputs(PlainTensor::Depth depth) {
+  template <class Tensors>
+  bool read_inputs(PlainTensor::Depth depth, Tensors* tensors) {
     depth_ = depth;
     PlainTensor q, k, v;
-    for (PyObject*& input : inputs_) input = call_.next();
-    if (!q.read(inputs_[0], depth) || !k.read(inputs_[1], depth) || !v.read(inputs_[2], depth) ||
-        q.rank != 4) {
+    if (!q.read(call_.next(), depth) || !k.read(call_.next(), depth) ||
+        !v.read(call_.next(), depth) || q.rank != 4) {
       return false;
     }
+    PyObject* const w = call_.next();
+    PyObject* const b = call_.next();
     if (!find_dtype(q)) return false;
     problem.batches = q.shape[0];
     problem.heads = q.shape[1];
@@ -96,14 +100,13 @@ class Plain {
     if (!find_prior(call_.next())) return false;
     if (problem.prior != attention::Prior::kNone) {
       PlainTensor width, shift;
-      if (!width.read(inputs_[3], depth) || !shift.read(inputs_[4], depth) || !is_prior(width) ||
-          !is_prior(shift)) {
+      if (!width.read(w, depth) || !shift.read(b, depth) || !is_prior(width) || !is_prior(shift)) {
         return false;
       }
       problem.w = width.data;
       problem.b = shift.data;
     }
-    return place(q, &this->q) && place(k, &this->k) && place(v, &this->v);
+    return place(q, &tensors->q) && place(k, &tensors->k) && place(v, &tensors->v);
   }
 
   // What follows: lengths, cu_seqlens, the scale and the number of threads.
@@ -152,7 +155,8 @@ class Plain {
   }
 
   // (B, H, T), contiguous, of the sums' dtype. None is memory of the call's own.
-  bool read_lse(void** result) {
+  template <class Pointer>  // void* or const void*
+  bool read_lse(Pointer* result) {
     PyObject* const object = call_.next();
     if (object == Py_None) {
       own_lse_ = ladnet::Buffer(ladnet::buffer_bytes(static_cast<int64_t>(size_of(real())),
@@ -184,7 +188,6 @@ class Plain {
   }
 
   attention::Problem problem{};
-  attention::Tensor q{}, k{}, v{};
 
  private:
   bool find_dtype(const PlainTensor& tensor) {
@@ -228,62 +231,45 @@ class Plain {
   }
 
   python::Call& call_;
-  PyObject* inputs_[5] = {};
   ladnet::Buffer own_lse_;
   PlainTensor::Depth depth_ = PlainTensor::kShape;
 };
 
 PyObject* fit(python::Call& call) {
   Plain plain(call);
-  return PyBool_FromLong(plain.read_inputs(PlainTensor::kShape));
+  attention::ForwardTensors tensors{};
+  return PyBool_FromLong(plain.read_inputs(PlainTensor::kShape, &tensors));
 }
 
 PyObject* forward_of_tensors(python::Call& call) {
   Plain plain(call);
   attention::ForwardTensors tensors{};
-  if (!plain.read_inputs(PlainTensor::kMemory) || !plain.read_rest()) {
-    return PyBool_FromLong(false);
-  }
+  bool is_plain = plain.read_inputs(PlainTensor::kMemory, &tensors) && plain.read_rest();
   plain.expect_results();
-  if (!plain.read(&tensors.out) || !plain.read_optional(&tensors.softmax_out) ||
-      !plain.read_lse(&tensors.lse)) {
-    return PyBool_FromLong(false);
+  is_plain = is_plain && plain.read(&tensors.out) && plain.read_optional(&tensors.softmax_out) &&
+             plain.read_lse(&tensors.lse);
+  if (is_plain) {
+    call.finish();
+    run(&attention::forward, plain.problem, tensors);
   }
-  call.finish();
-  tensors.q = plain.q;
-  tensors.k = plain.k;
-  tensors.v = plain.v;
-  {
-    const python::Released released;
-    attention::forward(plain.problem, tensors);
-  }
-  return PyBool_FromLong(true);
+  return PyBool_FromLong(is_plain);
 }
 
 PyObject* backward_of_tensors(python::Call& call) {
   Plain plain(call);
   attention::BackwardTensors tensors{};
-  void* lse = nullptr;
-  if (!plain.read_inputs(PlainTensor::kMemory) || !plain.read_rest() ||
-      !plain.read(&tensors.grad_out) || !plain.read(&tensors.attended) || !plain.read_lse(&lse)) {
-    return PyBool_FromLong(false);
-  }
+  bool is_plain = plain.read_inputs(PlainTensor::kMemory, &tensors) && plain.read_rest() &&
+                  plain.read(&tensors.grad_out) && plain.read(&tensors.attended) &&
+                  plain.read_lse(&tensors.lse);
   plain.expect_results();
-  if (!plain.read(&tensors.grad_q) || !plain.read(&tensors.grad_k) ||
-      !plain.read(&tensors.grad_v) || !plain.read_prior_grad(&tensors.grad_w) ||
-      !plain.read_prior_grad(&tensors.grad_b)) {
-    return PyBool_FromLong(false);
+  is_plain = is_plain && plain.read(&tensors.grad_q) && plain.read(&tensors.grad_k) &&
+             plain.read(&tensors.grad_v) && plain.read_prior_grad(&tensors.grad_w) &&
+             plain.read_prior_grad(&tensors.grad_b);
+  if (is_plain) {
+    call.finish();
+    run(&attention::backward, plain.problem, tensors);
   }
-  call.finish();
-  tensors.lse = lse;
-  tensors.q = plain.q;
-  tensors.k = plain.k;
-  tensors.v = plain.v;
-  {
-    const python::Released released;
-    attention::backward(plain.problem, tensors);
-  }
-  return PyBool_FromLong(true);
+  return PyBool_FromLong(is_plain);
 }
 
 }  // namespace

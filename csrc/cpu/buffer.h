@@ -19,17 +19,21 @@
 
 namespace ladnet {
 
-// What small buffers of a thread have given back, for the next call: where a bag is short, asking
-// the system for the same pages again takes as long as the products.
+// What small buffers of a thread have given back, at most kBlocks of kMost bytes, for the next
+// call: where a bag is short, asking the system for the same pages again takes as long as the
+// products.
 class Spare {
  public:
   static constexpr int64_t kMost = 1 << 20;  // bytes of a block that is kept
   static constexpr int kBlocks = 4;
+
+  static bool keeps(int64_t bytes) {
 #if defined(LADNET_SANITIZED)
-  static constexpr bool kKeeps = false;  // for the sanitizer each buffer is memory of its own
+    return bytes < 0;  // never: for the sanitizer each buffer is memory of its own
 #else
-  static constexpr bool kKeeps = true;
+    return bytes > 0 && bytes <= kMost;
 #endif
+  }
 
   Spare() = default;
   Spare(const Spare&) = delete;
@@ -53,14 +57,15 @@ class Spare {
     return taken;
   }
 
-  // False if there is no place for it.
-  bool keep(std::byte* bytes, int64_t size) {
+  // In the place of the smallest, which is freed if all are taken and it is smaller than this.
+  void keep(std::byte* bytes, int64_t size) {
+    Block* least = &blocks_[0];
     for (Block& block : blocks_) {
-      if (block.bytes != nullptr) continue;
-      block = {bytes, size};
-      return true;
+      if (block.size < least->size) least = &block;  // of an empty place it is 0
     }
-    return false;
+    if (least->size >= size) return free(bytes);
+    if (least->bytes != nullptr) free(least->bytes);
+    *least = {bytes, size};
   }
 
   static std::byte* allocate(int64_t bytes) {
@@ -87,8 +92,7 @@ inline Spare& spare() {
 struct GiveBack {
   int64_t size = 0;
   void operator()(std::byte* bytes) const {
-    const bool may_be_kept = Spare::kKeeps && size <= Spare::kMost;
-    if (!may_be_kept || !spare().keep(bytes, size)) Spare::free(bytes);
+    Spare::keeps(size) ? spare().keep(bytes, size) : Spare::free(bytes);
   }
 };
 
@@ -100,9 +104,8 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(int64_t bytes) : bytes_(nullptr, GiveBack{bytes < 0 ? 0 : bytes}) {
     int64_t& size = bytes_.get_deleter().size;
-    const bool may_be_kept = Spare::kKeeps && size <= Spare::kMost;
-    std::byte* memory = may_be_kept ? spare().take(&size) : nullptr;
-    bytes_.reset(memory == nullptr ? Spare::allocate(size) : memory);
+    std::byte* const kept = Spare::keeps(size) ? spare().take(&size) : nullptr;
+    bytes_.reset(kept == nullptr ? Spare::allocate(size) : kept);
   }
 
   template <class T>

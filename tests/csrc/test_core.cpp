@@ -1,4 +1,5 @@
-// Conversions of bf16 and fp16, sizes that overflow, the reach of the prior, the list of bags.
+// Conversions of bf16 and fp16, sizes that overflow, the reach of the prior, the list of bags, and
+// memory that is kept for the next call.
 #include <cstdint>
 #include <limits>
 
@@ -7,6 +8,7 @@
 #include "core/dtype.h"
 #include "core/size.h"
 #include "cpu/attention_band.h"
+#include "cpu/buffer.h"
 
 namespace {
 
@@ -98,6 +100,28 @@ void check_bags() {
   CHECK(bags.size() == 2 && bags[1].first == 0 && bags[1].length == 5, "packed");
 }
 
+void check_spare_memory() {
+  Spare spare;
+  const auto taken = [&](int64_t bytes) {
+    const int64_t wanted = bytes;
+    std::byte* const memory = spare.take(&bytes);
+    CHECK(memory == nullptr || bytes >= wanted, "too small");
+    if (memory == nullptr) return int64_t{0};
+    spare.keep(memory, bytes);
+    return bytes;
+  };
+  CHECK(taken(1) == 0, "nothing is kept yet");
+  for (int i = 0; i < Spare::kBlocks; ++i) spare.keep(Spare::allocate(64), 64);
+  // A long bag behind short ones finds a place, and the short ones theirs.
+  for (int64_t bytes : {4096, 1024}) spare.keep(Spare::allocate(bytes), bytes);
+  CHECK(taken(2000) == 4096 && taken(1000) == 1024 && taken(64) == 64, "the smallest that fits");
+  CHECK(taken(5000) == 0, "none is large enough");
+  for (int i = 0; i < Spare::kBlocks; ++i) spare.keep(Spare::allocate(2048), 2048);
+  spare.keep(Spare::allocate(512), 512);
+  CHECK(taken(1) == 2048 && taken(4000) == 4096, "the largest stay");
+  CHECK(!Spare::keeps(0) && !Spare::keeps(Spare::kMost + 1), "what is not kept");
+}
+
 }  // namespace
 
 int main() {
@@ -107,4 +131,5 @@ int main() {
   check_sizes();
   check_band();
   check_bags();
+  check_spare_memory();
 }

@@ -144,11 +144,11 @@ def attend(
     impl: str,
 ) -> Tensor:
     """Compute what `locality_attention` does for a batch whose bags have been checked."""
-    bags.check_fits("q", q, q.shape[2])
     out = plain.attend(q, k, v, prior_w, prior_b, bags, prior, None, impl)
     if out is not None:
         return out
     check_tensors(q, k, v, prior_w, prior_b, prior)
+    bags.check_fits("q", q, q.shape[2])
     return _attend(q, k, v, prior_w, prior_b, bags, prior, None, impl)[0]
 
 

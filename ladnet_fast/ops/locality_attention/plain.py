@@ -38,7 +38,8 @@ def attend(
 ) -> Tensor | None:
     """Return what `api.locality_attention` does, or None: then nothing has been done or checked.
 
-    Serves calls whose tensors are plain and fit each other. ``bags`` have been checked, beside q.
+    Serves calls whose tensors are plain and fit each other. The values of ``bags`` have been
+    checked.
     """
     cpu: Any = _native.cpu
     if (
@@ -54,6 +55,8 @@ def attend(
         or q.shape[3] > native.MAX_HEAD_SIZE
     ):
         return None
+    if bags is not None:
+        bags.check_fits("q", q, q.shape[2])
     if scale is None:
         scale = q.shape[3] ** -0.5
     elif type(scale) is not float or not -FLOAT32_MAX <= scale <= FLOAT32_MAX:

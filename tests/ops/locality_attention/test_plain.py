@@ -15,7 +15,7 @@ from ladnet_fast.ops.locality_attention import attend, definition, plain, schema
 
 from .cases import prior_tensors, random_qkv
 
-pytestmark = pytest.mark.skipif(not _native.reads_tensors, reason="C++ cannot read this torch's")
+pytestmark = pytest.mark.skipif(not _native.reads_tensors, reason="torch before 2.10, or no module")
 
 
 def tensors(B=2, H=2, T=37, d=16, dtype=torch.float32):
@@ -106,6 +106,15 @@ def test_another_tensor_goes_by_the_operator(operators, change, which):
     actual = LF.locality_attention(*inputs)
     assert operators
     torch.testing.assert_close(actual.as_subclass(torch.Tensor), expected)
+
+
+def test_bags_of_another_batch_are_refused():
+    inputs = tensors()
+    for B, T in ((3, 37), (2, 36)):
+        with pytest.raises(ValueError, match="q must have B ="):
+            attend(*inputs, Bags(B, T, None, None), prior="additive", impl="auto")
+    with pytest.raises(ValueError, match="q must have shape"):
+        attend(inputs[0][0], *inputs[1:], Bags(2, 37, None, None), prior="additive", impl="auto")
 
 
 def test_a_scale_is_checked_where_it_is_no_plain_number(operators):
