@@ -321,6 +321,7 @@ def test_the_page_is_what_the_model_makes_of_the_kernels_now():
     gone = [row for row in rows if row not in text]
     assert not gone, f"{len(gone)} rows such as {gone[0]}{current}"
     assert page.flex_table(cases) in text, f"another peer{current}"
+    assert page.flash_table(cases) in text, f"another peer{current}"
     shown_sides = (*predict.SIDES, *predict.FLEX)
     sides = [s for c in cases for s in c.sides if s in shown_sides and modelled(c)]
     shown = text.partition("## Every case")[2].partition("## Every launch")[0]

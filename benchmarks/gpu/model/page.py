@@ -9,7 +9,7 @@ from ... import report, results
 from ...templating import environment
 from ...vocabulary import Case
 from .. import table
-from . import attention, chips, predict
+from . import attention, chips, flash, predict
 from .chips import CHIPS, Chip
 
 PATH = Path(__file__).resolve().parents[3] / "docs" / "gpu-model.md"
@@ -33,6 +33,7 @@ def render() -> str:
         chips=chips_table(),
         stand_in=attention.STAND_IN,
         flex=flex_table(cases),
+        flash=flash_table(cases),
         cases=cases_table(cases),
         shown=[
             (f"{chip.name}, {chip.multiprocessors} multiprocessors", launches_table(cases, chip))
@@ -74,6 +75,21 @@ def flex_table(cases: Iterable[Case]) -> str:
                     raise KeyError(f"the model does not know {side!r} of {_name(case)}")
                 cells.append(f"{theirs.seconds / ours.seconds:.2f}")
             body.append([_name(case), *cells])
+    return report.markdown(["Case", *(chip.name for chip in CHIPS)], body)
+
+
+def flash_table(cases: Iterable[Case]) -> str:
+    """Return how many times as fast as the least that `flash` takes ours are predicted to be."""
+    body = []
+    for case in cases:
+        if "flex_band" not in case.sides or case.dtype_name != "bfloat16":
+            continue
+        call, cells = predict.call_of(case), []
+        for chip in CHIPS:
+            ours, theirs = predict.predict(case, "triton", chip), flash.seconds(call, chip)
+            assert ours is not None
+            cells.append("-" if theirs is None else f"{theirs / ours.seconds:.2f}")
+        body.append([_name(case), *cells])
     return report.markdown(["Case", *(chip.name for chip in CHIPS)], body)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...cases import attention as attention_cases
@@ -40,22 +40,22 @@ class Prediction:
         return asdict(self)
 
 
+def call_of(case: Case) -> attention.Call:
+    """Return a case of attention as the model knows it."""
+    B, H, T, d = (case.shape[axis] for axis in "BHTd")
+    prior = Prior(*attention_cases.VARIANTS[case.variant])
+    return attention.Call(B, H, T, d, case.dtype, prior, case.op.name.endswith("_backward"))
+
+
 def kernels(case: Case, side: str, chip: Chip) -> Sequence[Kernel]:
     """Return the launches of a side of ours or of `FLEX`; none for operators that have no model."""
     shape, backward = case.shape, case.op.name.endswith("_backward")
     if case.op.name.startswith("attention"):
-        prior = Prior(*attention_cases.VARIANTS[case.variant])
-        B, H, T, d = (shape[axis] for axis in "BHTd")
-        call = attention.Call(
-            B,
-            H,
-            T,
-            d,
-            case.dtype,
-            Prior("none") if side.endswith("_no_prior") else prior,
-            backward,
-            splits=1 if side.endswith("_unsplit") else None,
-        )
+        call = call_of(case)
+        if side.endswith("_no_prior"):
+            call = replace(call, prior=Prior("none"))
+        if side.endswith("_unsplit"):
+            call = replace(call, splits=1)
         return flex.kernels(call, chip) if side in FLEX else attention.kernels(call, chip)
     if case.op.name.startswith("ddl"):
         N, T, C = (shape[axis] for axis in "NTC")

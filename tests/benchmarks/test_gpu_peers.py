@@ -1,4 +1,4 @@
-"""The peer of the GPU model: FlexAttention's kernels, filled in, compiled, counted and executed."""
+"""The peers of the GPU model: FlexAttention's kernels, compiled and executed; FlashAttention 2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch._inductor.template_heuristics.triton import CUDAConfigHeuristic
 
 import ladnet_fast.functional as LF
 from benchmarks.gpu import table
-from benchmarks.gpu.model import attention, chips, flex, page
+from benchmarks.gpu.model import attention, chips, flash, flex, page
 from benchmarks.gpu.model.band import Prior
 from benchmarks.resources import flex as flex_code
 
@@ -68,6 +68,30 @@ def test_ours_is_predicted_to_be_ahead_of_flex_attention_everywhere():
     assert len(rows) > 10
     behind = [row for row in rows if min(map(float, re.findall(r"\d+\.\d\d", row))) < 1]
     assert not behind, behind[0]
+
+
+def test_ours_is_predicted_to_be_ahead_of_flash_attention_with_the_prior_beside_it():
+    rows = page.flash_table(table.cases()).splitlines()[2:]
+    assert len(rows) >= 10
+    behind = [row for row in rows if min(map(float, re.findall(r"\d+\.\d\d", row))) < 1]
+    assert not behind, behind[0]
+
+
+def test_flash_attention_takes_its_products_the_matrix_and_the_launches():
+    a100, _, _, b200 = chips.CHIPS
+    call = dataclasses.replace(PLAIN, T=16_384, prior=Prior("additive", 1 / 16, 0.0))
+    # 4 T^2 d operations at 73 % of 312 TFLOP/s; 2 T^2 values of 2 bytes, and 4 T d, at 2.039 TB/s.
+    square = 16_384.0**2
+    own = 4 * square * 128 / (0.73 * 2048 * 1.41e9 * 108)
+    matrix = (4 * square + 4 * 16_384 * 256) / 2.039e12
+    assert flash.seconds(call, a100) == pytest.approx(own + matrix + 4 * 2e-6)
+    more = flash.seconds(dataclasses.replace(call, backward=True), a100)
+    matrices = (6 * square + 5 * 16_384 * 256) / 2.039e12
+    assert more == pytest.approx(3.5 * own + matrix + matrices + 10 * 2e-6)
+    # A bag of 200 fills two blocks of 128 rows, on two multiprocessors of 108.
+    short = flash.seconds(dataclasses.replace(call, T=200), a100)
+    assert short > 4 * 256**2 * 128 / (0.73 * 2048 * 1.41e9 * 2) + 4 * 2e-6
+    assert flash.seconds(call, b200) is None
 
 
 def test_flex_attention_is_that_of_this_torch_and_triton():
