@@ -19,8 +19,9 @@ _INSTRUCTION = re.compile(
     r"(?P<operands>[^;]*);"
 )
 _TARGET = re.compile(r"(?P<condition>[^`]*)`\((?P<label>[^)]+)\)")
-#: Jumps whose targets are in a table. None of our kernels has one, and a loop would be missed.
+#: Jumps whose targets are in a table, and how nvdisasm writes down what is in it.
 _INDIRECT = ("BRX", "JMX", "BRXU")
+_TABLE = re.compile(r'\(\*"BRANCH_TARGETS (?P<labels>[^"]+)"\*\)')
 _JUMPS = ("BRA", "JMP")
 _ENDS = ("EXIT", "RET", "KILL", "BPT")
 
@@ -30,12 +31,14 @@ class Instruction:
     """One instruction.
 
     ``conditional``: it may do nothing, by its guard or, for jumps such as ``BRA.U UP0, target``, by
-    an operand. ``target``: the label among its operands.
+    an operand. ``target``: the label among its operands. ``table``: the labels that an indirect
+    jump may lead to.
     """
 
     opcode: str
     conditional: bool = False
     target: str | None = None
+    table: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -99,10 +102,16 @@ class Program:
             name = instruction.name
             jumps = name in _JUMPS or _is_jumping_call(instruction)
             if name in _INDIRECT:
-                raise ValueError(f"instruction {i} is an indirect jump ({instruction.opcode})")
+                following += [self.labels[label] for label in instruction.table]
+                if not following:
+                    # A loop would be missed.
+                    raise ValueError(
+                        f"instruction {i} is an indirect jump ({instruction.opcode}) that nvdisasm "
+                        "names no targets of"
+                    )
             if jumps and instruction.target in self.labels:
                 following.append(self.labels[instruction.target or ""])
-            falls_through = not (jumps or name in _ENDS) or instruction.conditional
+            falls_through = not (jumps or name in (*_INDIRECT, *_ENDS)) or instruction.conditional
             if falls_through and i + 1 < len(self.instructions):
                 following.append(i + 1)
             result.append(tuple(dict.fromkeys(following)))
@@ -136,7 +145,9 @@ def parse(listing: str, kernel: str) -> Program:
             target = _TARGET.match(found["operands"])
             conditional = found["guard"] is not None or bool(target and target["condition"].strip())
             label = target["label"] if target else None
-            instructions.append(Instruction(found["opcode"], conditional, label))
+            table = _TABLE.search(found["operands"])
+            labels_of = tuple(table["labels"].split(",")) if table else ()
+            instructions.append(Instruction(found["opcode"], conditional, label, labels_of))
         elif marked := _LABEL.match(line):
             labels[marked[1]] = len(instructions)
     if not instructions:

@@ -19,6 +19,7 @@ from typing import Any
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
+from triton.experimental.gluon._runtime import GluonASTSource
 from triton.runtime.jit import create_function_from_signature
 
 from ladnet_fast.kernels.sources import texts
@@ -66,7 +67,7 @@ class Build:
     Parameters
     ----------
     kernel
-        A ``@triton.jit`` function.
+        A ``@triton.jit`` or ``@gluon.jit`` function.
     arguments
         All of its arguments by name, constexprs too. Of tensors only dtype and address matter;
         meta tensors count as aligned.
@@ -93,7 +94,8 @@ class Build:
         self.options, signature, constexprs, attributes = kernel._pack_args(
             backend, dict(options), bound, specialization, options
         )
-        self.source = ASTSource(kernel, signature, constexprs, attributes)
+        source = GluonASTSource if kernel.is_gluon() else ASTSource
+        self.source = source(kernel, signature, constexprs, attributes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -147,7 +149,8 @@ class Build:
             built.metadata.name,
             built.asm["cubin"],
             built.asm["ptx"],
-            built.asm["ttir"],
+            # Gluon's text is that of a later stage; nothing of it is pipelined by the compiler.
+            "" if self.kernel.is_gluon() else built.asm["ttir"],
             built.metadata.shared,
         )
 

@@ -24,6 +24,8 @@ PRODUCTS = {
 }
 #: Products without tensor cores; FFMA2 does two at once.
 SCALAR_PRODUCTS = ("FFMA", "FFMA2")
+#: Loads that need an address for each thread.
+_LOADS = ("LDG", "LDGSTS")
 ASYNC_COPIES = ("LDGSTS", "UTMALDG", "UBLKCP")
 #: Scalar multiply-adds that a loop has beside its products at most: softmax, addresses, the prior.
 _FEW = 64
@@ -31,7 +33,7 @@ _FEW = 64
 _DIGITS = 4
 
 
-def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
+def measure(binary: Binary, far_loops: int, loops_before: int = 0, specialized: str = "") -> Usage:
     """Take a compiled kernel apart; its ``longer`` is left 0.
 
     Parameters
@@ -40,6 +42,10 @@ def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
         How many far loops it has: the first ones that hold products, in the order of the code.
     loops_before
         How many others with products there are before those.
+    specialized
+        That of the configuration. Where warps are specialised, the far loop is one for each kind of
+        warps, `specialized_loops`: copies are counted in the one that copies, ``far_loop`` is the
+        longest.
 
     Raises
     ------
@@ -50,6 +56,9 @@ def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
     kinds = [kind for kind, names in PRODUCTS.items() if program.count(names)]
     found = product_loops(program, kinds)
     loops = found[loops_before:][:far_loops]
+    if specialized:
+        loops = specialized_loops(program)
+    copying = [loop for loop in loops if not specialized or loop.count(ASYNC_COPIES)]
     if len(loops) < far_loops:
         raise ValueError(
             f"{binary.name} should have {loops_before + far_loops} far loops; with products there "
@@ -60,7 +69,7 @@ def measure(binary: Binary, far_loops: int, loops_before: int = 0) -> Usage:
         shared=binary.shared_bytes,
         local=report.local,
         tensor_cores="+".join(sorted(kinds)),
-        async_copies=min((loop.count(ASYNC_COPIES) for loop in loops), default=0),
+        async_copies=min((loop.count(ASYNC_COPIES) for loop in copying), default=0),
         far_loop=max(map(len, loops), default=0),
         chained=len(chained_products(binary.ttir)),
     )
@@ -71,6 +80,29 @@ def product_loops(program: Program, kinds: list[str]) -> list[Loop]:
     floor = 0 if kinds else _FEW
     found = [loop for loop in program.loops() if count_products(loop, kinds) > floor]
     return [loop for loop in found if not any(other.body < loop.body for other in found)]
+
+
+def specialized_loops(program: Program) -> list[Loop]:
+    """Return the far loop's parts: one that copies tiles, and those that compute with them.
+
+    They are innermost loops that wait at barriers in shared memory and load nothing by addresses:
+    of those that copy, multiply and take exponentials the first of each, in the order of the code;
+    others of that kind follow it, for near tiles, the band, or the same work for other rows.
+    """
+    products = tuple(name for names in PRODUCTS.values() for name in names)
+    kinds = (("UTMALDG",), products, ("MUFU",), ("LDTM",))
+    working = tuple(name for names in kinds for name in names)
+    # Without those that only wait, which lie in others.
+    loops = [loop for loop in program.loops() if loop.count(working) and loop.count(["SYNCS"])]
+    inner = [loop for loop in loops if not any(other.body < loop.body for other in loops)]
+    inner = [loop for loop in inner if not loop.count(_LOADS)]
+    found: dict[int, Loop] = {}
+    for names in kinds:
+        matching = [loop for loop in inner if loop.count(names)]
+        # With tensor memory sums are rescaled by warps of their own.
+        for loop in matching if names == ("LDTM",) else matching[:1]:
+            found[loop.head] = loop
+    return [found[head] for head in sorted(found)]
 
 
 def count_products(loop: Loop, kinds: list[str]) -> int:
@@ -122,7 +154,9 @@ class Maker:
     def _compiled(self, variant: Variant, layout: str) -> Usage:
         if (variant, layout) not in self._usages:
             binary = variant.build(layout).compile()
-            usage = measure(binary, variant.far_loops, variant.loops_before)
+            usage = measure(
+                binary, variant.far_loops, variant.loops_before, variant.config.specialized
+            )
             self._progress(f"{variant.name} {layout}: {usage}")
             self._usages[variant, layout] = usage
         return self._usages[variant, layout]

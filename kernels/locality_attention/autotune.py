@@ -1,10 +1,12 @@
 """Configurations measured on the GPU at hand: LADNET_AUTOTUNE=1.
 
 Only the shipped candidates are measured, all of which compile without spills. Where the backward
-pass is one launch, two launches are measured as well, each with its first configuration. A choice
-holds for one kernel, dtype, head size, and sizes rounded up to powers of two. It is kept in a JSON
-file in the cache folder, so that later runs choose the same without measuring. The last bits of a
-result depend on the configuration: runs that must agree in them share the file, or leave this off.
+pass is one launch, two launches are measured as well, each with its first configuration. Kernels
+with specialised warps, which ran on no GPU yet, first have to agree with the first configuration on
+the tensors at hand. A choice holds for one kernel, dtype, head size, and sizes rounded up to powers
+of two. It is kept in a JSON file in the cache folder, so that later runs choose the same without
+measuring. The last bits of a result depend on the configuration: runs that must agree in them share
+the file, or leave this off.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton.runtime.errors import OutOfResources
 
@@ -26,7 +29,7 @@ from ..._files import atomic_write_text, cache_folder
 from ..launch import Launch
 from ..sources import texts
 from .configs import TWO_LAUNCHES, Config
-from .plan import KERNELS, Choose
+from .plan import KERNELS, Choose, specialized_kernels
 
 log = logging.getLogger("ladnet_fast")
 
@@ -111,7 +114,10 @@ def _say_no_choice(kernel: str, prior: str, problem: str) -> None:
 
 def _build(kernel: str) -> str:
     """Return a name of what was compiled: the kernel's source with all it calls, and Triton."""
-    source = hashlib.sha256(json.dumps(texts(KERNELS[kernel])).encode()).hexdigest()[:16]
+    sources = [texts(KERNELS[kernel])]
+    if kernel == "forward":
+        sources += map(texts, specialized_kernels())
+    source = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:16]
     return f"source={source} triton={triton.__version__}"
 
 
@@ -146,6 +152,15 @@ def _fastest(
         launches = plan(choose)
         measured = _TWO if config == TWO_LAUNCHES else (kernel,)
         try:
+            if config.specialized and not _agrees(
+                launches[kernel], plan(lambda name, kind: candidates(name, kind)[0])
+            ):
+                log.warning(
+                    "LADNET_AUTOTUNE=1: %s, prior %s, configuration %s: wrong results, so it is "
+                    "left out. Please report it with the GPU and Triton %s",
+                    kernel, prior, config, triton.__version__,
+                )  # fmt: skip
+                continue
             times[config] = sum(measure(launches[name].run) for name in measured)
         except OutOfResources:
             # This GPU has less shared memory than others of its architecture: leave it out.
@@ -157,3 +172,31 @@ def _fastest(
         )
     best = min(times, key=lambda config: times[config])
     return {"config": dataclasses.asdict(best), "milliseconds": times[best]}
+
+
+#: How far results of two configurations may be apart, in roundings of the largest number: weights
+#: are rounded to the dtype before they are multiplied, and so are results.
+_ROUNDINGS = 4
+
+
+def _agrees(launch: Launch, trusted: Mapping[str, Launch]) -> bool:
+    """Return whether a launch fills its results as the ``trusted`` ones do, which are run first.
+
+    Where those are not finite, since inputs are not, nothing is compared.
+    """
+    for other in trusted.values():
+        other.run()
+    results = [launch.arguments[name] for name in ("out", "softmax_out", "lse")]
+    results = [x for x in results if x is not None]
+    expected = [x.clone() for x in results]
+    for x in results:
+        x.fill_(torch.nan)  # so that rows which it leaves out show
+    launch.run()
+    # lse is float32, of products as exact as those of the results.
+    tolerance = _ROUNDINGS * torch.finfo(results[0].dtype).eps
+    for x, e in zip(results, expected, strict=True):
+        compared = e.isfinite()
+        largest = e[compared].abs().max() if compared.any() else 0.0
+        if not bool(((x - e)[compared].abs() <= tolerance * largest).all()):
+            return False
+    return True

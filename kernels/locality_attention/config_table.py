@@ -3,7 +3,8 @@
 Below architectures and a precision ("16-bit": bf16 and fp16): kernel, prior, and a column for each
 of the head sizes 16, 32, 64, 128, 256. ``128x64/32w8s3`` means block_m = 128, block_n = 64,
 block_band = 32, 8 warps, 3 stages; a "+32" before the warps: queries_n; an "o" at the end: one far
-loop; a "u": keys are not split; a "t": far tiles are copied by descriptors. Further lines of the
+loop; a "u": keys are not split; a "t": far tiles are copied by descriptors; a "p" or a "g" behind
+it: by warps that do nothing else, as Triton's compiler or as Gluon has them. Further lines of the
 same names have further candidates for autotuning, "-" where there is none. Below "instead" are the
 entries that differ from those above. "backward" has entries where one launch serves dK, dV and dQ;
 everywhere else two do.
@@ -109,11 +110,17 @@ sm_90 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
 forward          none     -              -              128x128w8s2    128x64w8s3     -
 forward          none     -              -              128x128w8s3t   128x128w8s3t   -
+forward          none     -              -              128x128w4s3utg 128x128w4s2utg -
+forward          none     -              -              -              128x128w4s3utg -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 128x128/64w8s2 64x64/32w8s3
 forward          additive -              -              -              128x64/64w8s3  -
 forward          additive -              -              128x128/64w8s3t 128x128/64w8s3t -
+forward          additive -              -              128x128/128w4s3utg 128x128/128w4s2utg -
+forward          additive -              -              -              128x128/128w4s3utg -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x128w8s2    64x64w8s3
 forward          logit    -              -              128x128w8s3t   128x128w8s3t   -
+forward          logit    -              -              128x128w4s3utg 128x128w4s2utg -
+forward          logit    -              -              -              128x128w4s3utg -
 short_128        none     -              -              64x128w4s1     64x128w4s1     -
 short_128        additive -              -              64x128/32w4s1  64x128/32w4s1  -
 short_128        logit    -              -              64x128w4s1     64x128w4s1     -
@@ -165,11 +172,14 @@ sm_100 sm_110 16-bit
 forward          none     128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
 forward          none     -              -              128x64w8s3     128x64w8s2     -
 forward          none     -              -              128x128w8s3t   128x64w8s3t    -
+forward          none     -              -              128x64w4s3utp  128x64w8s3utp  -
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 64x128/64w8s2  64x64/32w8s3
 forward          additive -              -              128x64/64w8s3  -              -
 forward          additive -              -              128x128/64w8s3t 128x64/64w8s3t -
+forward          additive -              -              128x64/64w4s3utp -              -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
 forward          logit    -              -              -              128x64w8s3t    -
+forward          logit    -              -              128x64w4s3utp  128x64w8s3utp  -
 short_208        none     -              -              64x208w8s1     64x208w8s1     -
 short_208        additive -              -              64x208/32w8s1  64x208/32w8s1  -
 short_208        logit    -              -              64x208w8s1     -              -

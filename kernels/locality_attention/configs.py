@@ -52,6 +52,10 @@ class Config:
     ``descriptors``, for the forward kernel alone: far tiles are copied by descriptors, which k and
     v must have (`descriptors.describable`).
 
+    ``specialized``, for the forward kernel alone: whose warps are specialised in the far loop, by
+    "triton"'s compiler (`specialized`) or by hand in "gluon" (`specialized_sm90`); "" for none.
+    Such a one also has ``descriptors``, which q must have too, and ``whole_keys``.
+
     ``queries_n``, for the backward pass in one launch: the programs of dQ own ``block_n`` rows, as
     those of dK and dV do, and walk over tiles of ``queries_n`` keys. ``block_m``, ``block_n`` and
     ``block_band`` are those of dK and dV.
@@ -66,6 +70,7 @@ class Config:
     whole_keys: bool = False
     descriptors: bool = False
     queries_n: int = 0
+    specialized: str = ""
 
     def __str__(self) -> str:
         if self == TWO_LAUNCHES:
@@ -74,9 +79,12 @@ class Config:
         band = f"/{self.block_band}" if self.block_band else ""
         queries = f"+{self.queries_n}" if self.queries_n else ""
         marks = "o" * self.one_far_loop + "u" * self.whole_keys + "t" * self.descriptors
+        marks += _SPECIALIZED[self.specialized]
         return f"{self.block_m}{keys}{band}{queries}w{self.num_warps}s{self.num_stages}{marks}"
 
 
+#: How the table marks a configuration with specialised warps.
+_SPECIALIZED = {"": "", "triton": "p", "gluon": "g"}
 #: What the kernel "backward" has where none is shipped: dK, dV and dQ are computed in two launches.
 TWO_LAUNCHES = Config(0, 0, 0, 0, 0)
 _INTERPRETER = Config(32, 32, 16, 4, 1)
@@ -303,14 +311,17 @@ def _table() -> dict[tuple[int, str, str, str, int], tuple[Config, ...]]:
 
 
 def _parse(entry: str) -> Config:
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?(?:/(\d+))?(?:\+(\d+))?w(\d)s(\d)(o?)(u?)(t?)", entry)
+    found = re.fullmatch(
+        r"(\d+)(?:x(\d+))?(?:/(\d+))?(?:\+(\d+))?w(\d)s(\d)(o?)(u?)(t?)([pg]?)", entry
+    )
     assert found, entry
     m, n, band, queries_n, warps, stages = (int(number or 0) for number in found.groups()[:6])
-    once, whole, tiles = found.groups()[6:]
+    once, whole, tiles, mark = found.groups()[6:]
     return Config(
         m, n, band, warps, stages,
         one_far_loop=bool(once),
         whole_keys=bool(whole),
         descriptors=bool(tiles),
         queries_n=queries_n,
+        specialized=next(name for name, letter in _SPECIALIZED.items() if letter == mark),
     )  # fmt: skip

@@ -17,13 +17,14 @@ from ..launch import Launch
 from .backward import attention_backward
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
-from .configs import SHORT
+from .configs import SHORT, Config
 from .descriptors import describe
 from .forward import attention_forward
 from .plan_backward import BackwardPlan, plan_backward
 from .planning import Choose, grid_of, launch_of, readable, strides_of, variant_of
 from .preprocess import attention_preprocess
 from .short import attention_short
+from .specialized import attention_specialized
 from .split import attention_combine
 from .splits import choose_splits
 
@@ -38,7 +39,16 @@ KERNELS: dict[str, Any] = {
     "backward_queries": attention_backward_queries,
 }
 
-__all__ = ["KERNELS", "BackwardPlan", "Choose", "plan_backward", "plan_forward"]
+__all__ = [
+    "KERNELS", "BackwardPlan", "Choose", "plan_backward", "plan_forward", "specialized_kernels",
+]  # fmt: skip
+
+
+def specialized_kernels() -> tuple[Any, ...]:
+    """Return the kernels that serve in the place of "forward" where warps are specialised."""
+    from .specialized_sm90 import attention_specialized_sm90  # imports Gluon
+
+    return attention_specialized, attention_specialized_sm90
 
 
 def plan_forward(
@@ -119,6 +129,13 @@ def plan_forward(
             },
         )  # fmt: skip
         return {kernel: short}
+    if config.specialized:
+        if splits not in (None, 1):
+            raise ValueError(f"splits must be 1 where warps are specialised; got {splits}")
+        bags = {"w": w, "b": b, **filled, "lengths": lengths, "cu_seqlens": cu_seqlens}
+        own = {name: stride for name, stride in strides.items() if not name.startswith("q_")}
+        given = {**bags, **own, "scale": scale, **sizes}
+        return {"forward": _specialized(q, k, v, config, grid, given, variant)}
     if splits is None and config.whole_keys:
         splits = 1
     elif splits is None:
@@ -169,6 +186,38 @@ def plan_forward(
         },
     )  # fmt: skip
     return {"forward": forward, "combine": combine}
+
+
+def _specialized(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: Config,
+    grid: tuple[int, ...],
+    given: dict[str, Any],
+    variant: dict[str, Any],
+) -> Launch:
+    """Return the launch of the kernel whose warps are specialised."""
+    blocks = {"BLOCK_M": config.block_m, "BLOCK_N": config.block_n}
+    columns = variant["BLOCK_D"]
+    if config.specialized == "gluon":
+        from .specialized_sm90 import attention_specialized_sm90, describe_swizzled
+
+        kernel, made, rows = attention_specialized_sm90, describe_swizzled, config.block_m // 2
+        constants = {name: variant[name] for name in ("D", "BLOCK_D", "PRIOR")}
+        constants |= {**blocks, "STAGES": config.num_stages}
+        # All tiles come by descriptors.
+        given = {name: x for name, x in given.items() if not name.startswith(("k_", "v_"))}
+    else:
+        kernel, made, rows = attention_specialized, describe, config.block_m
+        constants = {**variant, **blocks, "BLOCK_BAND": config.block_band}
+        given = {"k": k, "v": v, **given}
+    tiles = {
+        "q_tiles": made(q, rows, columns),
+        "k_tiles": made(k, config.block_n, columns),
+        "v_tiles": made(v, config.block_n, columns),
+    }
+    return launch_of(kernel, grid, config, {**tiles, **given}, constants)
 
 
 def _parts(

@@ -73,7 +73,7 @@ def test_a_row_is_what_the_compiler_makes(name, layout):
     variant = CHOSEN[name]
     usage = rows.read()["triton"].rows[name].usages[LAYOUTS.index(layout)]
     binary = variant.build(layout).compile()
-    found = measure(binary, variant.far_loops, variant.loops_before)
+    found = measure(binary, variant.far_loops, variant.loops_before, variant.config.specialized)
     assert found == dataclasses.replace(usage, longer=0)
 
 

@@ -10,7 +10,8 @@ from benchmarks.resources.triton_rows import PRODUCTS
 from benchmarks.resources.triton_variants import Variant, shipped
 from ladnet_fast.kernels.locality_attention import configs
 
-DESCRIBED = {v.name: v for v in shipped() if v.config.descriptors}
+#: test_specialized.py has those whose warps are specialised too.
+DESCRIBED = {v.name: v for v in shipped() if v.config.descriptors and not v.config.specialized}
 #: What loads by an address of its own, or computes one of 64 bits; a plain far loop has many.
 BY_ADDRESS = ("LDG.", "LDGSTS.", "LEA.", "IMAD.WIDE.")
 

@@ -163,7 +163,7 @@ def _chooser(
     if os.environ.get("LADNET_AUTOTUNE") == "1" and not _triton.INTERPRETED:
         from ...kernels.locality_attention import autotune, descriptors
 
-        described = descriptors.describable(call.k, call.v)
+        described = descriptors.describable(call.q, call.k, call.v)
         known = {name: value for name, value in where.items() if name != "shared_bytes"}
         return autotune.chooser(
             plan,

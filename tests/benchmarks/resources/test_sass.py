@@ -146,6 +146,15 @@ def test_a_jump_into_the_middle_makes_no_loop_of_the_code_before_it():
     assert heads_and_lengths(code) == []
 
 
-def test_a_table_of_jumps_is_refused():
+def test_a_table_of_jumps_leads_to_all_of_its_targets():
+    # As nvdisasm writes it, in a kernel whose warps are sent to their parts by a table.
+    jump = """BRX R2 -0x170    (*"BRANCH_TARGETS .L_x_1,.L_x_2"*)"""
+    (loop,) = program(
+        f".L_x_0:\n{jump}\nNOP\n.L_x_1:\nFADD R1, R1, R1\nBRA `(.L_x_0)\n.L_x_2:\nEXIT"
+    ).loops()
+    assert (loop.head, len(loop)) == (0, 3)  # without the NOP, which nobody reaches
+
+
+def test_a_table_of_jumps_without_targets_is_refused():
     with pytest.raises(ValueError, match="indirect jump"):
         program("BRX R2 -0x10\nEXIT").loops()

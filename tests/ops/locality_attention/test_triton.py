@@ -378,6 +378,63 @@ def test_what_does_not_fit_the_gpu_is_left_out(tuner):
 
 
 @needs_triton
+@pytest.mark.parametrize(
+    ("fault", "wins"),
+    [
+        (None, True),
+        (lambda x: x.mul_(1 + 2**-9), True),  # a rounding
+        (lambda x: x.mul_(1.1), False),
+        (lambda x: x[..., -1:].fill_(torch.nan), False),  # a row that it leaves out
+        (lambda x: x[..., :1].fill_(torch.inf), False),
+    ],
+)
+@pytest.mark.parametrize("wrong", ["out", "softmax_out", "lse"])
+def test_specialised_warps_have_to_agree_before_they_are_measured(
+    wrong, fault, wins, monkeypatch, tmp_path, caplog
+):
+    from ladnet_fast.kernels.launch import Launch
+    from ladnet_fast.kernels.locality_attention import autotune
+    from ladnet_fast.kernels.locality_attention.configs import Config
+
+    monkeypatch.setenv("LADNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(autotune, "_known", {})
+    monkeypatch.setattr(autotune, "measure", lambda run: float(not run.__self__.num_stages))
+    plain, special = Config(64, 64, 0, 4, 0), Config(64, 64, 0, 4, 2, specialized="gluon")
+    results = {
+        "out": torch.empty(3, 8, dtype=torch.bfloat16),
+        "softmax_out": torch.empty(3, 8, dtype=torch.bfloat16) if wrong == "softmax_out" else None,
+        "lse": torch.empty(8),
+    }
+    truth = {name: torch.randn(x.shape) for name, x in results.items() if x is not None}
+    truth["lse"][3] = torch.nan  # of inputs that hold NaN: nothing to compare
+
+    class Kernel:
+        def __init__(self, fault):
+            self.fault = fault
+
+        def __getitem__(self, grid):
+            return self.fill
+
+        def fill(self, num_warps, num_stages, **given):
+            for name, values in truth.items():
+                given[name].copy_(values)
+            if self.fault is not None:
+                self.fault(given[wrong])
+
+    def plan(choose):
+        config = choose("forward", "none")
+        kernel = Kernel(fault if config == special else None)
+        return {"forward": Launch(kernel, (1,), results, {}, 4, config.num_stages)}
+
+    choose = autotune.chooser(
+        plan, lambda kernel, prior: (plain, special), device="X", problem="p"
+    )  # fmt: skip
+    with caplog.at_level("WARNING", logger="ladnet_fast"):
+        assert (choose("forward", "none") == special) == wins
+    assert ("wrong results, so it is left out" in caplog.text) == (not wins)
+
+
+@needs_triton
 def test_a_choice_that_is_no_longer_offered_is_measured_again(tuner):
     from ladnet_fast.kernels.locality_attention import configs
 
