@@ -9,9 +9,11 @@ from __future__ import annotations
 from .interpreter import (
     DeviceMemory,
     Kernel,
+    Order,
     Pointer,
     PtxError,
     Race,
+    TensorMap,
     bf16_to_float,
     float_to_bf16,
     launch,
@@ -22,9 +24,11 @@ from .interpreter import (
 __all__ = [
     "DeviceMemory",
     "Kernel",
+    "Order",
     "Pointer",
     "PtxError",
     "Race",
+    "TensorMap",
     "bf16_to_float",
     "float_to_bf16",
     "launch",

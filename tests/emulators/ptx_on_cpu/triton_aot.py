@@ -1,4 +1,4 @@
-"""Triton kernels compiled ahead of time for sm_80, no GPU needed, and run by the interpreter.
+"""Triton kernels compiled ahead of time, no GPU needed, and run by the interpreter.
 
 So a kernel is executed as the compiler really built it: layouts, tensor-core fragments,
 asynchronous copies and their waits. Compilation ends with the PTX; no ptxas reads it. Needs triton;
@@ -8,7 +8,10 @@ nothing else here does.
     kernel = compile_for_sm80(function, arguments, {"BLOCK": 512}, num_warps=4)
     kernel((3,), arguments)
 
-Arguments are given by name, as to a launch: torch tensors on the CPU, numpy arrays, numbers, None.
+`compile_for` does the same for sm_90 too, and functions may be Gluon's.
+
+Arguments are given by name, as to a launch: torch tensors on the CPU, numpy arrays, numbers, None,
+and tensor descriptors, Triton's or Gluon's for Hopper, of torch tensors.
 Kernels write into the tensors and arrays themselves. A tensor may be a view with any strides: its
 whole storage is one allocation, which other views share, and its address is where it begins there.
 numpy arrays have to be contiguous; those that hold bfloat16 are uint16 and named in ``bf16``.
@@ -20,7 +23,7 @@ was filled with NaN before.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,9 +35,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
 
-from .interpreter import Kernel, Pointer, Race, parse, run
+from .interpreter import Kernel, Order, Pointer, Race, TensorMap, parse, run
 
-Argument = Tensor | np.ndarray | int | float | None
+Argument = Any  # Tensor | np.ndarray | TensorDescriptor | int | float | None
+
+#: The span of a swizzle by its number in CUDA's CUtensorMapSwizzle.
+_SWIZZLES = (0, 32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -47,24 +53,39 @@ class CompiledKernel:
     num_warps: int
     shared_bytes: int
     scratch_bytes: int  # global memory that each program wants
+    #: What the compiler says of the tensor maps of its descriptors, by parameter. None where it
+    #: takes a descriptor apart.
+    descriptors: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def __call__(
-        self, grid: Sequence[int], arguments: Mapping[str, Argument], *, race: Race = "threads"
+        self,
+        grid: Sequence[int],
+        arguments: Mapping[str, Argument],
+        *,
+        race: Race = "threads",
+        order: Order = "first",
     ) -> int:
         """Run a whole grid; return how many instructions it took.
 
         ``arguments`` may hold more than the kernel's parameters: constexprs, for one. ``race`` says
         between whom races in shared memory are looked for: ``"threads"``, ``"warps"`` (threads of
-        different warps only) or ``"off"``.
+        different warps only) or ``"off"``; ``order``, which of the threads that parted run first.
         """
-        passed: list[Any] = [_pointer(arguments[name]) for name in self.parameters]
+        passed: list[Any] = []
+        for name in self.parameters:
+            if name in self.descriptors:
+                passed += _descriptor(arguments[name], self.descriptors[name])
+            else:
+                passed.append(_pointer(arguments[name]))
         # Triton appends pointers to scratch memory, null where there is none.
         scratch = np.zeros(self.scratch_bytes * int(np.prod(grid)), np.uint8)
         missing = len(self.parsed.parameters) - len(passed)
         passed += [scratch if i == 0 and scratch.size else 0 for i in range(missing)]
+        # With partitions of warps a block has more threads than the option num_warps says.
+        threads = self.parsed.required_threads or 32 * self.num_warps
         return run(
-            self.parsed, self.parsed.name, grid, (32 * self.num_warps,), passed,
-            shared_bytes=self.shared_bytes, race=race,
+            self.parsed, self.parsed.name, grid, (threads,), passed,
+            shared_bytes=self.shared_bytes, race=race, order=order,
         )  # fmt: skip
 
 
@@ -79,13 +100,34 @@ def compile_for_sm80(
     assemble: bool = False,
     **options: Any,
 ) -> CompiledKernel:
-    """Compile a ``@triton.jit`` function for arguments like these.
+    """Compile a ``@triton.jit`` function for sm_80: see `compile_for`."""
+    return compile_for(
+        80, function, arguments, constexprs,
+        num_warps=num_warps, num_stages=num_stages, bf16=bf16, assemble=assemble, **options,
+    )  # fmt: skip
+
+
+def compile_for(
+    architecture: int,
+    function: Any,
+    arguments: Mapping[str, Argument],
+    constexprs: Mapping[str, Any],
+    *,
+    num_warps: int = 4,
+    num_stages: int = 3,
+    bf16: Collection[str] = (),
+    assemble: bool = False,
+    **options: Any,
+) -> CompiledKernel:
+    """Compile a ``@triton.jit`` or ``@gluon.jit`` function for arguments like these.
 
     Triton's own launcher decides from them what the compiler may assume: the types, which pointers
     and integers are divisible by 16, which integers are 1.
 
     Parameters
     ----------
+    architecture
+        Compute capability as an integer: 80 or 90.
     arguments
         By parameter name; see the top of this module.
     constexprs
@@ -99,7 +141,7 @@ def compile_for_sm80(
     """
     given = {name: _tensor(value, name in bf16) for name, value in arguments.items()}
     options = {"num_warps": num_warps, "num_stages": num_stages, **options}
-    target = GPUTarget("cuda", 80, 32)
+    target = GPUTarget("cuda", architecture, 32)
     backend = make_backend(target)
     bind = create_function_from_signature(function.signature, function.params, backend)
     bound, specialization, _ = bind(**given, **constexprs)
@@ -108,12 +150,15 @@ def compile_for_sm80(
     parsed_options, signature, values, attributes = function._pack_args(
         backend, dict(options), bound, specialization, options
     )
-    source = ASTSource(function, signature, values, attributes)
+    source_type = _gluon_source() if function.is_gluon() else ASTSource
+    source = source_type(function, signature, values, attributes)
     with knobs.runtime.scope():
         if not assemble:
             knobs.runtime.add_stages_inspection_hook = _no_machine_code
         built = triton.compile(source, target=target, options=parsed_options.__dict__)
     ptx = built.asm["ptx"]
+    tensors = [name for name, kind in signature.items() if str(kind).startswith("tensordesc")]
+    known = getattr(built.metadata, "tensordesc_meta", None) or [None] * len(tensors)
     return CompiledKernel(
         ptx,
         parse(ptx)[built.metadata.name],
@@ -121,7 +166,36 @@ def compile_for_sm80(
         parsed_options.num_warps,
         built.metadata.shared,
         getattr(built.metadata, "global_scratch_size", 0) or 0,
+        dict(zip(tensors, known, strict=True)),
     )
+
+
+def _gluon_source() -> Any:
+    """Return Gluon's kind of source; older releases of Triton have none."""
+    from triton.experimental.gluon._runtime import GluonASTSource
+
+    return GluonASTSource
+
+
+def _descriptor(value: Any, known: Mapping[str, Any] | None) -> list[Any]:
+    """Return the parameters that Triton's launcher makes of a tensor descriptor."""
+    shape, strides = [*value.shape], [*value.strides]
+    if known is None:
+        rounds = getattr(value, "round_f32_to_tf32", False)
+        apart = [_pointer(value.base), *shape, *strides, value.padding == "nan", rounds]
+        return [*apart, *shape, *strides]
+    if known.get("fp4_padded"):
+        raise NotImplementedError("a tensor descriptor of fp4")
+    tensor = TensorMap(
+        _pointer(value.base),
+        tuple(shape),
+        tuple(strides),
+        tuple(known["block_size"]),
+        known["elem_size"],
+        _SWIZZLES[known["swizzle"]],
+        "nan" if value.padding == "nan" else "zero",
+    )
+    return [tensor, *shape, *strides]
 
 
 def _no_machine_code(*stages_of: Any) -> tuple[str, str] | None:

@@ -11,14 +11,18 @@ from .errors import PtxError
 from .formats import bf16_to_float, float_to_bf16
 from .launch import Pointer, launch, run
 from .parser import Kernel, parse
+from .scheduler import Order
 from .shared_memory import Race
+from .tensor_map import TensorMap
 
 __all__ = [
     "DeviceMemory",
     "Kernel",
+    "Order",
     "Pointer",
     "PtxError",
     "Race",
+    "TensorMap",
     "bf16_to_float",
     "float_to_bf16",
     "launch",

@@ -105,7 +105,8 @@ class _Wide(Machine):
         self._narrow.fail(message, self.instructions[copy], None if thread is None else own)
 
     def check_read(self, offsets: Row, size: int, threads: Row, at: Instruction) -> None:
-        race = self.shared.read_race(offsets, size, threads % self._narrow.threads)
+        own = self._narrow.number(threads % self._narrow.threads)
+        race = self.shared.read_race(offsets, size, own)
         if race:
             self.fail(race[1], at, int(threads[race[0]]))
 
@@ -157,7 +158,9 @@ class Batches:
 def _gather(pool: Row, chosen: Any, values: Row) -> Callable[[], object]:
     if isinstance(chosen, slice):
         return partial(np.copyto, values, pool[chosen])
-    return partial(pool.take, chosen, 0, values, "clip")
+    if pool.flags.c_contiguous:
+        return partial(pool.take, chosen, 0, values, "clip")
+    return lambda: np.copyto(values, pool[chosen])  # take would copy the whole pool first
 
 
 def _of_registers(

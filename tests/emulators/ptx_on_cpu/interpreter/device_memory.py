@@ -11,6 +11,8 @@ from .formats import Row
 
 #: Generic addresses below this one are shared memory, those from LOCAL_BASE a thread's own.
 GLOBAL_BASE = 1 << 32
+#: The addresses of parameters, which nothing but a tensor map is read through.
+PARAMETER_BASE = 1 << 59
 LOCAL_BASE = 1 << 60
 _ALIGNMENT = 256
 

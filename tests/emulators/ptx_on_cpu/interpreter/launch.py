@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from .errors import PtxError
 from .formats import NUMPY_TYPES
 from .machine import Machine, Shape
 from .parser import Kernel, parse
-from .scheduler import Scheduler
+from .scheduler import Order, Scheduler
 from .shared_memory import Race
+from .tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Pointer:
 
 #: An array is passed as the address of its first element and changed in place; bytes are a
 #: structure.
-Argument = np.ndarray | Pointer | int | float | bytes
+Argument = np.ndarray | Pointer | TensorMap | int | float | bytes
 
 
 def launch(
@@ -35,15 +36,18 @@ def launch(
     grid: Sequence[int],
     block: Sequence[int],
     shared_bytes: int,
-    arguments: Sequence[int | float | bytes],
+    arguments: Sequence[int | float | bytes | TensorMap],
     *,
     race: Race = "threads",
+    order: Order = "first",
     step_limit: int = 50_000_000,
 ) -> int:
     """Run every block of a grid, one after the other; return how many instructions it took.
 
-    Arguments are numbers, device addresses among them, or the bytes of structures. Raises
-    `PtxError` at the first thing that hardware would not allow.
+    Arguments are numbers, device addresses among them, the bytes of structures, or tensor maps
+    whose base is an address. Of threads that parted, those at the first instruction in the text
+    run before the others, or those at the last one, by ``order``. Raises `PtxError` at the first
+    thing that hardware would not allow.
     """
     threads = int(np.prod(block))
     if kernel.required_threads not in (None, threads):
@@ -59,7 +63,7 @@ def launch(
     blocks = _three(grid)
     with np.errstate(all="ignore"):
         machine = Machine(kernel, memory, blocks, _three(block), shared_bytes, stored, race)
-        scheduler = Scheduler(machine, step_limit)
+        scheduler = Scheduler(machine, step_limit, order)
         for z in range(blocks[2]):
             for y in range(blocks[1]):
                 for x in range(blocks[0]):
@@ -76,6 +80,7 @@ def run(
     *,
     shared_bytes: int = 0,
     race: Race = "threads",
+    order: Order = "first",
 ) -> int:
     """Run a kernel on numpy arrays, which are changed in place; return the instructions it took.
 
@@ -84,16 +89,22 @@ def run(
     """
     kernel = parse(ptx)[name] if isinstance(ptx, str) else ptx
     given = [Pointer(value) if isinstance(value, np.ndarray) else value for value in arguments]
-    arrays = {_extent(value.array): value.array for value in given if isinstance(value, Pointer)}
+    bases = [value.base if isinstance(value, TensorMap) else value for value in given]
+    pointers = [Pointer(base) if isinstance(base, np.ndarray) else base for base in bases]
+    arrays = {_extent(base.array): base.array for base in pointers if isinstance(base, Pointer)}
     constants = sum(data.count * 8 + 512 for data in kernel.data)
     memory = DeviceMemory(DeviceMemory.capacity_for(list(arrays.values())) + constants)
     addresses = {extent: memory.put(array) for extent, array in arrays.items()}
-    values = [
-        addresses[_extent(value.array)] + value.offset if isinstance(value, Pointer) else value
-        for value in given
-    ]
+    values: list[int | float | bytes | TensorMap] = []
+    for value, pointer in zip(given, pointers, strict=True):
+        place: int | float | bytes = (
+            addresses[_extent(pointer.array)] + pointer.offset
+            if isinstance(pointer, Pointer)
+            else pointer
+        )
+        values.append(replace(value, base=place) if isinstance(value, TensorMap) else place)
     try:
-        return launch(kernel, memory, grid, block, shared_bytes, values, race=race)
+        return launch(kernel, memory, grid, block, shared_bytes, values, race=race, order=order)
     finally:
         for extent, array in arrays.items():
             memory.get(addresses[extent], array)
@@ -114,7 +125,13 @@ def _three(shape: Sequence[int]) -> Shape:
     return int(x), int(y), int(z)
 
 
-def _argument_bytes(kind: str, size: int, value: int | float | bytes) -> bytes:
+def _argument_bytes(
+    kind: str, size: int, value: int | float | bytes | TensorMap
+) -> bytes | TensorMap:
+    if isinstance(value, TensorMap):
+        if size != 128:
+            raise PtxError(f"a parameter of {size} bytes got a tensor map, which has 128")
+        return value
     if isinstance(value, bytes):
         if len(value) != size:
             raise PtxError(f"a parameter of {size} bytes got {len(value)}")

@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .device_memory import GLOBAL_BASE, LOCAL_BASE, DeviceMemory
+from .device_memory import GLOBAL_BASE, LOCAL_BASE, PARAMETER_BASE, DeviceMemory
 from .errors import PtxError
 from .formats import NUMPY_TYPES, UNSIGNED, Row, bits
+from .mbarriers import MBarriers
 from .parser import Data, Instruction, Kernel
 from .registers import Mask, Registers, vector
 from .shared_memory import Race, SharedMemory
+from .tensor_map import TensorMap
 
 _ADDRESS = re.compile(r"\[\s*([^+\s\]]+)\s*(?:\+\s*(-?\w+))?\s*\]")
 Shape = tuple[int, int, int]
@@ -44,12 +46,15 @@ class Machine:
         grid: Shape,
         block: Shape,
         dynamic_shared: int,
-        arguments: Mapping[str, bytes],
+        arguments: Mapping[str, bytes | TensorMap],
         race: Race,
     ) -> None:
         self.kernel = kernel
         self.memory = memory
-        self.arguments = arguments
+        self.arguments = {
+            name: value if isinstance(value, bytes) else b"\xff" * 128
+            for name, value in arguments.items()
+        }
         self.threads = block[0] * block[1] * block[2]
         self.lane, self.warp = np.arange(self.threads) % 32, np.arange(self.threads) // 32
         self.warps = -(-self.threads // 32)
@@ -57,6 +62,14 @@ class Machine:
         self.shared = SharedMemory(
             kernel.shared_bytes + dynamic_shared, self.threads, race, _shared_grain(kernel)
         )
+        self.mbarriers = MBarriers(self.shared)
+        self.warpgroups: Any = None  # what wgmma keeps: products on their way
+        # A tensor map is known by the address of its parameter.
+        self.tensor_maps: dict[int, TensorMap] = {}
+        for i, (name, value) in enumerate(arguments.items()):
+            address = self.registers.symbols[name] = PARAMETER_BASE + 4096 * i
+            if isinstance(value, TensorMap):
+                self.tensor_maps[address] = value
         self._local = np.full((self.threads, max(kernel.local_bytes, 16)), 0xFF, np.uint8)
         self.copies: list[Copy] = []
         self.groups = np.zeros(self.threads, np.int64)
@@ -79,6 +92,8 @@ class Machine:
         self._local.fill(0xFF)
         self.copies = []
         self.groups[:] = 0
+        self.mbarriers.start_block()
+        self.warpgroups = None
 
     # ---- Errors ----
 
@@ -172,6 +187,10 @@ class Machine:
         if race:
             self.fail(race[1], at, int(threads[race[0]]))
 
+    def number(self, thread: Any) -> Any:
+        """Return the numbers of threads in their block."""
+        return thread
+
     # ---- Groups of lanes ----
 
     def per_warp(self, name: str, kind: str, function: Callable[[Row], Any]) -> Any:
@@ -189,6 +208,40 @@ class Machine:
     def lane_mask(self, threads: Row) -> int:
         """Return the bits of the threads' lanes."""
         return sum(1 << int(lane) for lane in self.lane[threads])
+
+
+class Part(Machine):
+    """Some of a block's warps, with the registers and the memory of the whole block's machine."""
+
+    def __init__(self, whole: Machine, first: int, last: int) -> None:
+        self._whole, self._first = whole, first
+        self.kernel, self.memory, self.shared = whole.kernel, whole.memory, whole.shared
+        self.arguments, self.tensor_maps = whole.arguments, whole.tensor_maps
+        self.mbarriers = whole.mbarriers
+        self.threads = last - first
+        self.lane, self.warp = np.arange(self.threads) % 32, np.arange(self.threads) // 32
+        self.warps = self.threads // 32
+        self.registers = whole.registers.part(first, last)
+        self.mask = np.zeros(whole.threads, bool)
+        self.mask[first:last] = True
+        self._local = whole._local[first:last]
+
+    def fail(self, message: str, at: object, thread: int | None = None) -> NoReturn:
+        self._whole.fail(message, at, None if thread is None else self.number(thread))
+
+    def number(self, thread: Any) -> Any:
+        return thread + self._first
+
+    def check_read(self, offsets: Row, size: int, threads: Row, at: Instruction) -> None:
+        self._whole.check_read(offsets, size, threads + self._first, at)
+
+    def check_write(
+        self, offsets: Row, size: int, threads: Row, new: Row | None, at: Instruction
+    ) -> None:
+        self._whole.check_write(offsets, size, threads + self._first, new, at)
+
+    def check_atomic(self, offsets: Row, size: int, threads: Row, at: Instruction) -> None:
+        self._whole.check_atomic(offsets, size, threads + self._first, at)
 
 
 def space_of(instruction: Instruction) -> str:

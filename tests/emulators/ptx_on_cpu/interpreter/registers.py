@@ -42,6 +42,17 @@ class Registers:
         self.special = _special_registers(self.threads, block, grid, dynamic)
         self.symbols: dict[str, int] = {**kernel.shared, **kernel.local}
 
+    def part(self, first: int, last: int) -> Registers:
+        """Return the registers of some of the threads, which are views of these."""
+        part = object.__new__(Registers)
+        part.threads = last - first
+        part._pools = {width: pool[:, first:last] for width, pool in self._pools.items()}
+        part._places, part.symbols = self._places, self.symbols
+        part.rows = {name: row[first:last] for name, row in self.rows.items()}
+        part.carry = self.carry[first:last]
+        part.special = {name: row[first:last] for name, row in self.special.items()}
+        return part
+
     def start_block(self, index: tuple[int, int, int]) -> None:
         """Fill all registers with ones (NaN, -1) and set the block's index."""
         for axis, value in zip("xyz", index, strict=True):

@@ -115,9 +115,9 @@ def test_a_loop_without_end_is_given_up():
 
 
 def test_an_unsupported_instruction_is_named_with_its_line():
-    text = kernel("mov.u32 %r1, 0;\nwgmma.fence.sync.aligned;", 0)
-    line = next(i for i, row in enumerate(text.splitlines(), 1) if "wgmma" in row)
-    with pytest.raises(PtxError, match=rf"unsupported: wgmma.fence.*PTX line {line}\)"):
+    text = kernel("mov.u32 %r1, 0;\ntcgen05.fence::before_thread_sync;", 0)
+    line = next(i for i, row in enumerate(text.splitlines(), 1) if "tcgen05" in row)
+    with pytest.raises(PtxError, match=rf"unsupported: tcgen05.fence.*PTX line {line}\)"):
         run(text, "k", (1,), (32,), [])
 
 

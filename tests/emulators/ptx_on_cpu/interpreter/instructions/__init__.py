@@ -14,9 +14,11 @@ from . import (  # noqa: F401 (each fills the table of instructions)
     conversion,
     floating,
     load_store,
+    mbarrier,
     moves,
     tensor_core,
     warp,
+    warpgroup,
 )
 from .integer import with_carry
 from .registry import COMPILERS, unsupported

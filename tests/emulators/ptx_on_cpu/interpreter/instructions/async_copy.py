@@ -13,12 +13,15 @@ from ..formats import Row
 from ..machine import Copy, Machine
 from ..parser import Instruction
 from ..registers import Mask, Step, nothing
+from .bulk_copy import copy_tensor
 from .registry import instruction, unsupported
 
 
 @instruction("cp")
 def copy(m: Machine, ins: Instruction) -> Step:
     """Compile ``cp.async``, ``cp.async.commit_group``, ``.wait_group`` and ``.wait_all``."""
+    if ins.op[:4] == ["cp", "async", "bulk", "tensor"]:
+        return copy_tensor(m, ins)
     if ins.op[:2] == ["cp", "reduce"] or ins.has("bulk", "mbarrier") or ins.op[1] != "async":
         raise unsupported(ins)
     if ins.has("commit_group"):
@@ -101,7 +104,7 @@ def _valid_bytes(m: Machine, extra: list[str], size: int) -> Callable[[], Row]:
 
 @instruction(
     "membar", "fence", "prefetch", "prefetchu", "nanosleep", "discard", "griddepcontrol",
-    "applypriority",
+    "applypriority", "setmaxnreg",
 )  # fmt: skip
 def no_effect(m: Machine, ins: Instruction) -> Step:
     """Compile hints and fences: one instruction is over before the next one begins."""

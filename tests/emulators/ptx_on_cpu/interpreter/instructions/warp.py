@@ -10,7 +10,7 @@ import numpy as np
 from ..formats import Row
 from ..machine import Machine
 from ..parser import Instruction
-from ..registers import Mask, Step
+from ..registers import Mask, Step, nothing
 from .registry import instruction, unsupported
 
 _REDUCTIONS: dict[str, np.ufunc] = {
@@ -96,6 +96,22 @@ def match(m: Machine, ins: Instruction) -> Step:
         return [m.lane_mask(own[values == one]) for one in values]
 
     return m.per_warp(ins.args[0], "b32", equal)
+
+
+@instruction("elect")
+def elect(m: Machine, ins: Instruction) -> Step:
+    """Compile ``elect.sync``: the lowest lane leads."""
+    leader, _, flag = ins.args[0].partition("|")
+    chosen = m.per_warp(flag, "pred", lambda own: own == own[0])
+    named = nothing
+    if leader != "_":
+        named = m.per_warp(leader, "b32", lambda own: m.lane[own[0]])
+
+    def step(where: Mask = True) -> None:
+        chosen(where=where)
+        named(where=where)
+
+    return step
 
 
 @instruction("activemask")
