@@ -250,8 +250,7 @@ class Scheduler:
         if any(completed) or self._land():
             return
         # A test that must not wait says no once nobody else can run.
-        tests = [i for i in np.unique(self.at[self.at_wait]) if self.code[i].source.op[1][0:4] == "test"]
-        if tests:
+        if any(self.code[i].source.op[1] == "test_wait" for i in self.at[self.at_wait].tolist()):
             self._finish_waits(gives_up=True)
             return
         whole = self.at_barrier & (self.wanted[self.number] == m.threads)
@@ -326,6 +325,13 @@ class Scheduler:
         self.arrived[number] = False
         self.wanted[number] = 0
 
+    def _is_for_all(self, one: Compiled, taken: Row | None) -> bool:
+        """Return whether all threads, who are at a barrier together, may go on at once."""
+        barrier = one.barrier
+        if barrier is None or barrier.threads is not None or not barrier.waits:
+            return False
+        return (taken is None or bool(taken.all())) and not self.wanted.any()
+
     def _wants_one_place(self, i: int) -> bool:
         barrier = self.code[i].barrier
         return barrier is not None and barrier.one_place
@@ -374,6 +380,10 @@ class Scheduler:
             one = self.code[i]
             taken = None if one.guard is None else self.m.registers.spread(one.guard())
             if taken is not None and not taken.any():
+                i += 1
+            elif one.kind == "barrier" and self._is_for_all(one, taken):
+                one.step()
+                self.m.shared.barrier()
                 i += 1
             elif (taken is not None and not taken.all()) or one.kind in (
                 "collective",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .registry import instruction, unsupported
 
 _THREADS = 128
 _SPANS = (0, 128, 64, 32)  # of a swizzle, by the descriptor's highest bits
+_STORED: dict[int, Any] = {2: np.uint16, 4: np.uint32}  # by an element's bytes
 
 
 @dataclass
@@ -126,15 +128,18 @@ def _issue(m: Machine, ins: Instruction) -> Step:
     shape = next((part for part in ins.op if part.startswith("m64n")), "")
     N, _, K = shape[4:].partition("k")
     kinds = ins.op[ins.op.index(shape) + 1 :] if shape else []
-    if len(kinds) != 3 or kinds[0] != "f32" or kinds[1] != kinds[2] or K != "16":
+    if len(kinds) != 3 or kinds[0] != "f32" or kinds[1] != kinds[2]:
         raise unsupported(ins)
     kind, columns = kinds[1], int(N)
-    if kind not in ("f16", "bf16"):
+    if (kind, K) not in (("f16", "16"), ("bf16", "16"), ("tf32", "8")):
         raise unsupported(ins)
+    size = 4 if kind == "tf32" else 2
     names = tuple(vector(ins.args[0]))
     targets = [m.registers.target(name, "b32") for name in names]
     from_registers = "{" in ins.args[1]
-    if len(names) != columns // 2 or len(ins.args) != 8 - from_registers or columns % 8:
+    # tf32 has no choice of the matrices' order; A in registers has none either.
+    count = 6 if kind == "tf32" else 8 - from_registers
+    if len(names) != columns // 2 or len(ins.args) != count or columns % 8:
         raise unsupported(ins)
     if from_registers:
         registers = [m.registers.source(name, "b32") for name in vector(ins.args[1])]
@@ -145,7 +150,7 @@ def _issue(m: Machine, ins: Instruction) -> Step:
     descriptor_b = m.registers.source(ins.args[2], "b64")
     scale_d = m.registers.predicate(ins.args[3])
     scale = int(ins.args[4]) * int(ins.args[5])
-    transposed = [text != "0" for text in ins.args[6:]]
+    transposed = [text != "0" for text in ins.args[6:]] or [False, False]
     if scale not in (1, -1):
         raise unsupported(ins)
 
@@ -158,15 +163,15 @@ def _issue(m: Machine, ins: Instruction) -> Step:
     def one(group: int) -> None:
         first = group * _THREADS
         own = slice(first, first + _THREADS)
-        b_words = _operand(m, ins, number(descriptor_b, first), columns, transposed[-1])
+        b_words = _operand(m, ins, number(descriptor_b, first), columns, size, transposed[-1])
         if from_registers:
             a = np.stack([m.registers.spread(row)[own] for row in registers])
             # words of a thread: rows g and g + 8, then the same 8 columns on
             a = a.reshape(2, 2, 4, 8, 4).transpose(2, 1, 3, 0, 4).reshape(64, 8)
-            a = half_to_float(np.ascontiguousarray(a).view(np.uint16), kind).astype(np.float64)
+            a = _numbers(np.ascontiguousarray(a).view(_STORED[size]), kind)
             a_words = None
         else:
-            a_words = _operand(m, ins, number(descriptor_a, first), 64, transposed[0])
+            a_words = _operand(m, ins, number(descriptor_a, first), 64, size, transposed[0])
 
         def read() -> None:
             """Take note of the reads: of A by the warp whose rows they are, of B by all."""
@@ -180,8 +185,7 @@ def _issue(m: Machine, ins: Instruction) -> Step:
                     m.check_read(own_pieces, 16, np.full(len(own_pieces), warp), ins)
 
         def elements(words: Row) -> Row:
-            stored = m.shared.bytes.view(np.uint16)[words >> 1]
-            return half_to_float(stored, kind).astype(np.float64)
+            return _numbers(m.shared.bytes.view(_STORED[size])[words // size], kind)
 
         def multiply(values: Row) -> Row:
             if m.shared.tracks:
@@ -219,26 +223,36 @@ def _issue(m: Machine, ins: Instruction) -> Step:
     return step
 
 
-def _operand(m: Machine, ins: Instruction, descriptor: int, rows: int, transposed: bool) -> Row:
-    """Return where in shared memory the elements (rows, 16) of a matrix lie."""
+def _numbers(stored: Row, kind: str) -> Row:
+    """Return the numbers that patterns of 16 or 32 bits stand for."""
+    if kind == "tf32":  # the hardware ignores the low bits
+        return (stored & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
+    return half_to_float(stored, kind).astype(np.float64)
+
+
+def _operand(
+    m: Machine, ins: Instruction, descriptor: int, rows: int, size: int, transposed: bool
+) -> Row:
+    """Return where in shared memory the elements (rows, 32 bytes of them) of a matrix lie."""
     start, leading, stride = ((descriptor >> shift & 0x3FFF) << 4 for shift in (0, 16, 32))
     if descriptor >> 49 & 7:
         raise unsupported(ins, "a matrix descriptor with a base offset")
     span = _SPANS[descriptor >> 62]
-    places = swizzled(start + _layout(rows, transposed, leading, stride, span), span)
-    if int(places.min()) < 0 or int(places.max()) + 2 > m.shared.size:
+    places = swizzled(start + _layout(rows, size, transposed, leading, stride, span), span)
+    if int(places.min()) < 0 or int(places.max()) + size > m.shared.size:
         m.fail(f"a matrix descriptor reaches byte {int(places.max()) + 1} of {m.shared.size}", ins)
     return places
 
 
 @cache
-def _layout(rows: int, transposed: bool, leading: int, stride: int, span: int) -> Row:
+def _layout(rows: int, size: int, transposed: bool, leading: int, stride: int, span: int) -> Row:
     """Return the offsets of elements (row, k) before they are swizzled."""
-    row, k = np.arange(rows)[:, None], np.arange(16)[None, :]
+    row, k = np.arange(rows)[:, None], np.arange(32 // size)[None, :]
     if not transposed:  # K lies along the rows of shared memory
+        byte = k * size
         if span:
-            return row // 8 * stride + row % 8 * span + 2 * k
-        return row // 8 * stride + k // 8 * leading + row % 8 * 16 + k % 8 * 2
+            return row // 8 * stride + row % 8 * span + byte
+        return row // 8 * stride + byte // 16 * leading + row % 8 * 16 + byte % 16
     if span:
         width = span // 2
         return row // width * leading + k // 8 * stride + k % 8 * span + row % width * 2
