@@ -84,6 +84,7 @@ class Kernel:
     required_threads: int | None  # .reqntid
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, list[str]] = field(default_factory=dict)  # labels that brx.idx chooses from
     registers: dict[str, int] = field(default_factory=dict)  # name -> bits
     shared: dict[str, int] = field(default_factory=dict)  # name -> offset
     shared_bytes: int = 0  # without dynamic shared memory, which lies behind
@@ -178,7 +179,7 @@ class _Body:
 
     def read(self, body: str, line: int) -> None:
         """Read all statements; ``line`` is where the body begins."""
-        kernel = self.kernel
+        kernel, label = self.kernel, ""
         for found, at in _statements(body, line):
             text = " ".join((found["text"] or "").split())
             if found["brace"] == "{":
@@ -189,6 +190,9 @@ class _Body:
                 self.source = f", {self.files.get(found['file'], '?')}:{found['line']}"
             elif found["label"]:
                 kernel.labels[found["label"]] = len(kernel.instructions)
+                label = found["label"]
+            elif text.startswith(".branchtargets"):
+                kernel.tables[label] = re.findall(r"[\w$]+", text)[1:]
             elif registers := _REGISTERS.match(text):
                 self._declare_registers(registers[1], registers[2])
             elif variable := _VARIABLE.match(text):

@@ -51,6 +51,7 @@ class Compiled:
     compile: Callable[[], Step]
     guard: Any = None  # a function that gives the predicate's row; None: always, or in the step
     target: int = 0  # of a branch
+    table: Any = None  # of a branch by an index: a function from threads to their targets
     members: Any = None  # the lanes that a collective names; None: a whole warpgroup
     barrier: Barrier | None = None
     finish: Any = None  # of a wait: see `instructions.mbarrier.wait`
@@ -91,6 +92,8 @@ class Scheduler:
             if target is None:
                 raise unsupported(ins)
             return Compiled("branch", ins, lambda: nothing, guard=guard, target=target)
+        if ins.name == "brx":
+            return Compiled("branch", ins, lambda: nothing, guard=guard, table=self._table(ins))
         if ins.name in ("ret", "exit"):
             return Compiled("return", ins, lambda: nothing, guard=guard)
         if ins.name == "call" and "vprintf" in ins.args:
@@ -126,6 +129,25 @@ class Scheduler:
             if form.together:
                 self._sound.add(form)
         return one
+
+    def _table(self, ins: Instruction) -> Callable[[Row], Row]:
+        """Return the function from threads to where ``brx.idx`` brings them."""
+        m = self.m
+        index = m.registers.source(ins.args[0], "u32")
+        labels = m.kernel.tables.get(ins.args[1], [])
+        if not labels or not set(labels) <= set(m.kernel.labels):
+            raise unsupported(ins)
+        targets = np.array([m.kernel.labels[label] for label in labels])
+
+        def find(threads: Row) -> Row:
+            chosen = m.registers.spread(index)[threads]
+            wrong = chosen >= len(targets)
+            if wrong.any():
+                thread = int(np.flatnonzero(threads)[int(np.argmax(wrong))])
+                m.fail(f"a branch to target {chosen[wrong][0]} of {len(targets)}", ins, thread)
+            return targets[chosen]
+
+        return find
 
     def _trap(self, ins: Instruction) -> Step:
         what = "trap" if ins.name == "trap" else "unsupported call"
@@ -385,10 +407,10 @@ class Scheduler:
                 one.step()
                 self.m.shared.barrier()
                 i += 1
-            elif (taken is not None and not taken.all()) or one.kind in (
-                "collective",
-                "wait",
-                "barrier",
+            elif (
+                (taken is not None and not taken.all())
+                or one.kind in ("collective", "wait", "barrier")
+                or one.table is not None
             ):
                 self.at[:] = i
                 everyone = np.ones(self.m.threads, bool)
@@ -428,7 +450,7 @@ class Scheduler:
             self.at[here & ~acting] = i + 1
             self.at[acting] = i
             if one.kind == "branch":
-                self.at[acting] = one.target
+                self.at[acting] = one.target if one.table is None else one.table(acting)
             elif one.kind == "return":
                 self.done |= acting
             elif one.kind == "barrier":
@@ -519,7 +541,7 @@ class _Lines:
                 steps.append(self._batches.compile([operands[k] for k in group], members))
                 continue
             (ins,) = members
-            if ins.name in ("trap", "call"):
+            if ins.name in ("trap", "call", "bar", "barrier"):
                 step = code[group[0]].step
                 steps.append(partial(step, where=m.mask))
             elif code[group[0]].step is not nothing:
