@@ -242,7 +242,9 @@ class Scheduler:
         m = self.m
         m.start_block(index)
         self.at = np.zeros(m.threads, np.int64)  # the next instruction of each thread
-        self.done, self.at_barrier, self.at_collective, self.at_wait = np.zeros((4, m.threads), bool)
+        self.done, self.at_barrier, self.at_collective, self.at_wait = np.zeros(
+            (4, m.threads), bool
+        )
         self.number = np.zeros(m.threads, np.int64)  # of the barrier where a thread waits
         self.arrived = np.zeros((_BARRIERS, m.threads), bool)  # without waiting
         self.wanted = np.zeros(_BARRIERS, np.int64)  # threads of a barrier; 0: nobody is there
@@ -552,6 +554,4 @@ class _Lines:
 
 def _copies(code: list[Compiled]) -> bool:
     """Return whether there are copies whose groups are those of single threads (cp.async)."""
-    return any(
-        one.source.name == "cp" and not one.source.has("bulk") for one in code
-    )
+    return any(one.source.name == "cp" and not one.source.has("bulk") for one in code)

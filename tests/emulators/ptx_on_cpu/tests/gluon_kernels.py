@@ -15,12 +15,10 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 @gluon.jit
 def _produce(a_tiles, b_tiles, a_ring, b_ring, full, empty, K, STAGES: gl.constexpr):
     BK: gl.constexpr = a_tiles.block_type.shape[1]
-    for turn in range(0, K // BK):
+    for turn in range(K // BK):
         stage = turn % STAGES
         mbarrier.wait(empty.index(stage), ((turn // STAGES) & 1) ^ 1)
-        mbarrier.expect(
-            full.index(stage), a_tiles.block_type.nbytes + b_tiles.block_type.nbytes
-        )
+        mbarrier.expect(full.index(stage), a_tiles.block_type.nbytes + b_tiles.block_type.nbytes)
         tma.async_copy_global_to_shared(
             a_tiles, [0, turn * BK], full.index(stage), a_ring.index(stage)
         )
@@ -36,7 +34,7 @@ def _consume(C, a_ring, b_ring, full, empty, K, STAGES: gl.constexpr):
     N: gl.constexpr = b_ring.shape[2]
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, N, 16])
     total = gl.full([M, N], 0.0, gl.float32, layout)
-    for turn in range(0, K // BK):
+    for turn in range(K // BK):
         stage = turn % STAGES
         mbarrier.wait(full.index(stage), (turn // STAGES) & 1)
         total = warpgroup_mma(a_ring.index(stage), b_ring.index(stage), total, is_async=True)
@@ -50,10 +48,10 @@ def _consume(C, a_ring, b_ring, full, empty, K, STAGES: gl.constexpr):
 @gluon.jit
 def ring_matmul(a_tiles, b_tiles, C, K, STAGES: gl.constexpr):
     a_ring = gl.allocate_shared_memory(
-        a_tiles.dtype, [STAGES] + a_tiles.block_type.shape, a_tiles.layout
+        a_tiles.dtype, [STAGES, *a_tiles.block_type.shape], a_tiles.layout
     )
     b_ring = gl.allocate_shared_memory(
-        b_tiles.dtype, [STAGES] + b_tiles.block_type.shape, b_tiles.layout
+        b_tiles.dtype, [STAGES, *b_tiles.block_type.shape], b_tiles.layout
     )
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())

@@ -24,9 +24,7 @@ def kernel(body: str, parameters: str) -> str:
 
 def waits(address: str, parity: str) -> str:
     name = f"W{abs(hash((address, parity))) % 10**8}"
-    return (
-        f"{{ .reg .pred done; {name}: {WAIT} done, [{address}], {parity}; @!done bra {name}; }}"
-    )
+    return f"{{ .reg .pred done; {name}: {WAIT} done, [{address}], {parity}; @!done bra {name}; }}"
 
 
 # ---- A ring of two stages: warp 0 writes numbers, warp 1 adds them up ----
@@ -213,7 +211,8 @@ def copied(
         f"fence.mbarrier_init.release.cluster; bar.sync 0; {LEADER} "
         f"mov.b32 %r10, {column}; mov.b32 %r11, {row}; @%p2 {expect} @%p2 {copy} {wait}"
         "mad.lo.u32 %r5, %r1, 32, %r2; mad.wide.u32 %d1, %r1, 32, %d1;"
-        "ld.shared.v4.b32 {%r6, %r7, %r8, %r9}, [%r5]; st.global.v4.b32 [%d1], {%r6, %r7, %r8, %r9};"
+        "ld.shared.v4.b32 {%r6, %r7, %r8, %r9}, [%r5];"
+        "st.global.v4.b32 [%d1], {%r6, %r7, %r8, %r9};"
         "ld.shared.v4.b32 {%r6, %r7, %r8, %r9}, [%r5+16];"
         "st.global.v4.b32 [%d1+16], {%r6, %r7, %r8, %r9};"
     )
@@ -265,9 +264,7 @@ def test_what_is_not_waited_for_has_not_landed():
 
 
 def test_it_is_nan_until_then():
-    late = (
-        "ld.shared.u32 %r20, [%r2]; setp.ne.u32 %p3, %r20, -1; @%p3 trap;" + waits("%r4", "0")
-    )
+    late = "ld.shared.u32 %r20, [%r2]; setp.ne.u32 %p3, %r20, -1; @%p3 trap;" + waits("%r4", "0")
     np.testing.assert_array_equal(copied(tensor_of(), 0, 0, wait=late, race="off"), box(0, 0))
 
 
