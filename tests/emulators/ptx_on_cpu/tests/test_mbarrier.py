@@ -174,12 +174,12 @@ def test_a_barrier_orders_only_its_own_warps():
 
 
 def test_a_barrier_for_more_threads_than_come_is_a_deadlock():
-    with pytest.raises(PtxError, match="deadlock: 32 threads at bar.sync 3, 128|deadlock"):
+    with pytest.raises(PtxError, match=r"deadlock: 32 threads at bar.sync 3, 128|deadlock"):
         handed_over(HANDED_OVER.replace("3, 96", "3, 128"), "first")
 
 
 def test_a_barrier_of_two_numbers_of_threads():
-    with pytest.raises(PtxError, match="barrier 3 of .* threads, where others wait"):
+    with pytest.raises(PtxError, match=r"barrier 3 of .* threads, where others wait"):
         handed_over(HANDED_OVER.replace("bar.arrive 3, 96", "bar.arrive 3, 64"), "last")
 
 
@@ -255,7 +255,7 @@ def test_a_tensor_may_begin_inside_an_array():
 
 def test_what_is_not_waited_for_has_not_landed():
     plain = {"wait": ""}
-    with pytest.raises(PtxError, match="read after write .*, written by a bulk copy"):
+    with pytest.raises(PtxError, match=r"read after write .*, written by a bulk copy"):
         copied(tensor_of(), 0, 0, **plain)
     over = "bar.sync 0; " + waits("%r4", "0")
     np.testing.assert_array_equal(copied(tensor_of(), 0, 0, wait=over), box(0, 0))
