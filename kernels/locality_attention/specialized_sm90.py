@@ -104,7 +104,7 @@ def _walk(bag, w, b, PRIOR: gl.constexpr, BLOCK_M: gl.constexpr, BLOCK_N: gl.con
 @gluon.jit
 def _fetch(tiles, place, row, ring, turn, STAGES: gl.constexpr):
     """Copy the tile from ``row`` on into its stage of a ring, as soon as that is empty."""
-    slots, full, empty = ring
+    slots, full, empty = ring[0], ring[1], ring[2]
     batch, head, first = place
     stage = turn % STAGES
     # The first round of an "empty" barrier counts as over.
@@ -150,38 +150,42 @@ def _prior(start_m, start_n, w, b, ROWS: gl.constexpr, COLUMNS: gl.constexpr, la
 
 
 @gluon.jit
-def _clear(values, start_n, length):
+def _clear(values, start_n, length, cleared, times, HALF: gl.constexpr):
     """Set rows from ``length`` on to 0 in shared memory: padding may hold NaN, and 0 * NaN is NaN.
 
-    Both consumers do it to the same tile and write the same. A few rows at a time: a whole tile
-    would take registers that the products have.
+    Each consumer does it to every other 16 rows, and both wait at the barrier ``cleared``, where
+    they have met ``times`` times. A whole tile at once would take registers that products have.
     """
     ROWS: gl.constexpr = 16
     ALL: gl.constexpr = values.shape[0]
     layout: gl.constexpr = gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0])
     row = gl.arange(0, ROWS, gl.SliceLayout(1, layout))
-    for start in gl.static_range(0, ALL, ROWS):
+    for start in gl.static_range(HALF * ROWS, ALL, 2 * ROWS):
         if start_n + start + ROWS > length:
             rows = values.slice(start, ROWS)
             inside = (row < length - start_n - start)[:, None]
             rows.store(gl.where(inside, rows.load(layout), 0.0).to(values.dtype))
     # Products read shared memory by another way than stores write it.
     fence_async_shared()
+    mbarrier.arrive(cleared, count=1)
+    mbarrier.wait(cleared, times & 1)
 
 
 @gluon.jit
 def _add_values(
-    acc, p, v_ring, turn, start_n, length,
-    STAGES: gl.constexpr, MASKED: gl.constexpr, ACC: gl.constexpr,
+    acc, p, v_ring, turn, start_n, length, times,
+    HALF: gl.constexpr, STAGES: gl.constexpr, MASKED: gl.constexpr, ACC: gl.constexpr,
 ):  # fmt: skip
     """Return ``acc`` + ``p`` V for this turn's tile of values, which is free afterwards."""
-    slots, full, empty = v_ring
+    slots, full, empty, cleared = v_ring
     stage = turn % STAGES
     mbarrier.wait(full.index(stage), (turn // STAGES) & 1)
     # [BLOCK_N, BLOCK_D]
     values = slots.index(stage).reshape([p.shape[1], acc.shape[1]])
-    if MASKED:
-        _clear(values, start_n, length)
+    if MASKED:  # noqa: SIM102 (known when the kernel is compiled, as the next one is not)
+        # Both consumers see the same, so that either both clear or none.
+        if start_n + p.shape[1] > length:
+            _clear(values, start_n, length, cleared, times, HALF)
     weights = gl.convert_layout(p.to(values.dtype), gl.DotOperandLayout(0, ACC, 2))
     # [ROWS, BLOCK_D] += [ROWS, BLOCK_N] x [BLOCK_N, BLOCK_D]
     acc = warpgroup_mma(weights, values, acc)
@@ -192,8 +196,8 @@ def _add_values(
 @gluon.jit
 def _attend(
     acc, l_i, m_i, q, k_ring, v_ring, turn, start_m, start_n, length, qk_scale, w, b,
-    BLOCK_N: gl.constexpr, STAGES: gl.constexpr, MASKED: gl.constexpr, LOGIT: gl.constexpr,
-    LOGITS: gl.constexpr, ACC: gl.constexpr,
+    HALF: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr,
+    MASKED: gl.constexpr, LOGIT: gl.constexpr, LOGITS: gl.constexpr, ACC: gl.constexpr,
 ):  # fmt: skip
     """Take this turn's keys into the running softmax, as `forward` does."""
     ROWS: gl.constexpr = q.shape[0]
@@ -223,7 +227,8 @@ def _attend(
     alpha = gl.exp2(m_i - m_ij)
     l_i = l_i * alpha + gl.sum(p, 1)
     acc = acc * gl.convert_layout(alpha, gl.SliceLayout(1, ACC))[:, None]
-    acc = _add_values(acc, p, v_ring, turn, start_n, length, STAGES, MASKED, ACC)
+    # The ragged tail is the first tile that is cleared, if there is one.
+    acc = _add_values(acc, p, v_ring, turn, start_n, length, 0, HALF, STAGES, MASKED, ACC)
     return acc, l_i, m_ij
 
 
@@ -243,8 +248,8 @@ def _store_rows(result, tile, bag, H, T, D: gl.constexpr, ACC: gl.constexpr):
 
 @gluon.jit
 def _consume(
-    half, q, k_ring, v_ring, out, softmax_out, lse, bag, walk, qk_scale, w, b, H, T,
-    D: gl.constexpr, BLOCK_D: gl.constexpr, PRIOR: gl.constexpr,
+    q, k_ring, v_ring, out, softmax_out, lse, bag, walk, qk_scale, w, b, H, T,
+    HALF: gl.constexpr, D: gl.constexpr, BLOCK_D: gl.constexpr, PRIOR: gl.constexpr,
     ROWS: gl.constexpr, BLOCK_N: gl.constexpr, STAGES: gl.constexpr,
 ):  # fmt: skip
     """Fill ``ROWS`` rows of out and lse, and of softmax_out where it is given."""
@@ -253,24 +258,24 @@ def _consume(
     SUMS: gl.constexpr = gl.SliceLayout(1, LOGITS)
     start_m, length, limit, first, batch, head = bag
     far, count, low, _, full, band_low, band_high = walk
-    start_m += half * ROWS
+    start_m += HALF * ROWS
     acc = gl.full([ROWS, BLOCK_D], 0.0, gl.float32, ACC)
     l_i = gl.full([ROWS], 0.0, gl.float32, SUMS)
     m_i = gl.full([ROWS], -float("inf"), gl.float32, SUMS)
     slots, filled = q
     mbarrier.wait(filled, 0)
     # [ROWS, BLOCK_D]
-    q_tile = slots.index(half).reshape([ROWS, BLOCK_D])
+    q_tile = slots.index(HALF).reshape([ROWS, BLOCK_D])
     for turn in range(far):
         acc, l_i, m_i = _attend(
             acc, l_i, m_i, q_tile, k_ring, v_ring, turn, start_m, 0, length, qk_scale, w, b,
-            BLOCK_N, STAGES, MASKED=False, LOGIT=False, LOGITS=LOGITS, ACC=ACC,
+            HALF, BLOCK_N, STAGES, MASKED=False, LOGIT=False, LOGITS=LOGITS, ACC=ACC,
         )  # fmt: skip
     for turn in range(far, count):
         start_n = gl.where(turn < full, turn - far + low, full) * BLOCK_N
         acc, l_i, m_i = _attend(
             acc, l_i, m_i, q_tile, k_ring, v_ring, turn, start_m, start_n, length, qk_scale, w, b,
-            BLOCK_N, STAGES, MASKED=True, LOGIT=PRIOR == "logit", LOGITS=LOGITS, ACC=ACC,
+            HALF, BLOCK_N, STAGES, MASKED=True, LOGIT=PRIOR == "logit", LOGITS=LOGITS, ACC=ACC,
         )  # fmt: skip
 
     own = (start_m, length, limit, first, batch, head)
@@ -282,7 +287,17 @@ def _consume(
         for start_n in range(band_low, band_high, BLOCK_N):
             prior = _prior(start_m, start_n, w, b, ROWS, BLOCK_N, LOGITS)
             acc = _add_values(
-                acc, prior, v_ring, turn, start_n, length, STAGES, MASKED=True, ACC=ACC
+                acc,
+                prior,
+                v_ring,
+                turn,
+                start_n,
+                length,
+                count - full,
+                HALF,
+                STAGES,
+                MASKED=True,
+                ACC=ACC,
             )
             turn += 1
     _store_rows(out, acc, own, H, T, D, ACC)
@@ -327,7 +342,9 @@ def attention_specialized_sm90(
     k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], BARRIER)
     v_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], BARRIER)
     v_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], BARRIER)
+    cleared = gl.allocate_shared_memory(gl.int64, [1], BARRIER)
     mbarrier.init(q_full, count=1)
+    mbarrier.init(cleared, count=2)
     for stage in gl.static_range(STAGES):
         # The producer fills a stage, both consumers have to leave it.
         mbarrier.init(k_full.index(stage), count=1)
@@ -336,17 +353,17 @@ def attention_specialized_sm90(
         mbarrier.init(v_empty.index(stage), count=2)
     q = (q_slots, q_full)
     k_ring = (k_slots, k_full, k_empty)
-    v_ring = (v_slots, v_full, v_empty)
+    v_ring = (v_slots, v_full, v_empty, cleared)
     # The first is computed by the warps of the launch; the others get warps and registers below.
     gl.warp_specialize(
         [
             (_consume, (
-                0, q, k_ring, v_ring, out, softmax_out, lse, bag, walk, qk_scale, w_head, b_head,
-                H, T, D, BLOCK_D, PRIOR, ROWS, BLOCK_N, STAGES,
+                q, k_ring, v_ring, out, softmax_out, lse, bag, walk, qk_scale, w_head, b_head,
+                H, T, 0, D, BLOCK_D, PRIOR, ROWS, BLOCK_N, STAGES,
             )),
             (_consume, (
-                1, q, k_ring, v_ring, out, softmax_out, lse, bag, walk, qk_scale, w_head, b_head,
-                H, T, D, BLOCK_D, PRIOR, ROWS, BLOCK_N, STAGES,
+                q, k_ring, v_ring, out, softmax_out, lse, bag, walk, qk_scale, w_head, b_head,
+                H, T, 1, D, BLOCK_D, PRIOR, ROWS, BLOCK_N, STAGES,
             )),
             (_produce, (
                 q_tiles, k_tiles, v_tiles, q, k_ring, v_ring, bag, walk, BLOCK_M, BLOCK_N, STAGES,

@@ -1,4 +1,4 @@
-"""Launches of the attention kernels, compiled for sm_80 as they ship, in the PTX interpreter."""
+"""Launches of the attention kernels, compiled as they ship, in the PTX interpreter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention.plan import Choose, plan_backward, plan_forward
 from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 
-from ..emulators.ptx_on_cpu.triton_aot import CompiledKernel, compile_for_sm80
+from ..emulators.ptx_on_cpu.triton_aot import CompiledKernel, compile_for
 
 DTYPES = {
     "bf16": torch.bfloat16,
@@ -73,7 +73,13 @@ def problem(precision: str, head_size: int, longest: int, *, heads: int, layout:
 
 
 def run_both_passes(
-    case: Problem, *, prior: str, precision: str, choose: Choose, assemble: bool = False
+    case: Problem,
+    *,
+    prior: str,
+    precision: str,
+    choose: Choose,
+    assemble: bool = False,
+    architecture: int = 80,
 ) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w and b, and lse.
 
@@ -87,14 +93,14 @@ def run_both_passes(
     forward = plan_forward(
         *qkv, w, b, *case.bags.values(), out, lse, softmax_out, **options, multiprocessors=1
     )
-    _execute(forward, assemble=assemble)
+    _execute(forward, assemble=assemble, architecture=architecture)
     attended = out if softmax_out is None else softmax_out
     grads = [empty_output(case.q) for _ in range(3)]
     backward = plan_backward(
         case.grad_out, *qkv, w, b, attended, lse, *case.bags.values(), *grads,
         need_prior_grad=prior != "none", **options,
     )  # fmt: skip
-    _execute(backward.launches, assemble=assemble, keep=("lse",))
+    _execute(backward.launches, assemble=assemble, keep=("lse",), architecture=architecture)
     return (out, *grads, *backward.prior_grads(), lse)
 
 
@@ -133,10 +139,12 @@ def run_split_forward(
     return out, lse
 
 
-def compile_launch(launch: Launch, *, assemble: bool = False) -> CompiledKernel:
-    """Compile for sm_80 what a launch would run."""
-    return compile_for_sm80(
-        launch.kernel, launch.arguments, launch.constexprs,
+def compile_launch(
+    launch: Launch, *, assemble: bool = False, architecture: int = 80
+) -> CompiledKernel:
+    """Compile what a launch would run."""
+    return compile_for(
+        architecture, launch.kernel, launch.arguments, launch.constexprs,
         num_warps=launch.num_warps, num_stages=launch.num_stages, assemble=assemble,
     )  # fmt: skip
 
@@ -156,11 +164,18 @@ def _options(case: Problem, prior: str, precision: str, choose: Choose) -> dict[
     }
 
 
-def _execute(launches: dict[str, Launch], *, assemble: bool, keep: tuple[str, ...] = ()) -> None:
+def _execute(
+    launches: dict[str, Launch],
+    *,
+    assemble: bool,
+    keep: tuple[str, ...] = (),
+    architecture: int = 80,
+) -> None:
     for launch in launches.values():
         _poison(launch, keep)
         keep = (*keep, "delta", "parts", "part_sums", "band_parts")  # of the first kernel only
-        compile_launch(launch, assemble=assemble)(launch.grid, launch.arguments)
+        kernel = compile_launch(launch, assemble=assemble, architecture=architecture)
+        kernel(launch.grid, launch.arguments)
 
 
 def _poison(launch: Launch, keep: tuple[str, ...]) -> None:

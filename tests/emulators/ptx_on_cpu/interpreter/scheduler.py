@@ -112,7 +112,7 @@ class Scheduler:
             return self._checked(Compiled("collective", ins, make))
         if ins.name not in COLLECTIVES:
             return self._checked(Compiled("step", ins, partial(self._compile_step, ins)))
-        names_no_lanes = ins.name in ("mma", "ldmatrix")
+        names_no_lanes = ins.name in ("mma", "ldmatrix", "stmatrix")
         members = _ALL_LANES if names_no_lanes else m.registers.source(ins.args[-1], "b32")
         make = partial(compile_step, m, ins)
         return self._checked(Compiled("collective", ins, make, guard=guard, members=members))

@@ -1,4 +1,4 @@
-"""mma.sync and ldmatrix move and multiply what the PTX manual's fragment tables say."""
+"""mma.sync, ldmatrix and stmatrix move and multiply what the PTX manual's fragment tables say."""
 
 from __future__ import annotations
 
@@ -124,6 +124,27 @@ def test_ldmatrix_spreads_rows_over_lanes(count, transposed):
     seen = matrices.swapaxes(1, 2) if transposed else matrices
     expected = np.ascontiguousarray(seen).view(np.uint32).reshape(count, 32).T
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_stmatrix_stores_what_ldmatrix_loads(count, transposed):
+    matrices = np.arange(count * 64, dtype=np.uint16).reshape(count, 8, 8)
+    fragments = np.ascontiguousarray(matrices.view(np.uint32).reshape(count, 32).T)
+    out = np.zeros((count, 8, 8), np.uint16)
+    names = ", ".join(f"%r{10 + i}" for i in range(count))
+    loads = " ".join(f"ld.global.b32 %r{10 + i}, [%d2+{4 * i}];" for i in range(count))
+    execute(
+        "mov.u32 %r1, smem; shl.b32 %r2, %t, 4; add.u32 %r2, %r1, %r2;"
+        f"mul.wide.u32 %d2, %t, {4 * count}; add.s64 %d2, %in0, %d2; {loads}"
+        f"stmatrix.sync.aligned.m8n8.x{count}{'.trans' * transposed}.shared.b16 [%r2], {{{names}}};"
+        f"bar.sync 0; setp.ge.u32 %p1, %t, {8 * count}; @%p1 bra STORED;"
+        "ld.shared.v4.b32 {%r3, %r4, %r5, %r6}, [%r2];"
+        "mul.wide.u32 %d1, %t, 16; add.s64 %d1, %in1, %d1;"
+        "st.global.v4.b32 [%d1], {%r3, %r4, %r5, %r6}; STORED:",
+        fragments, out, shared_bytes=512,
+    )  # fmt: skip
+    np.testing.assert_array_equal(out, matrices.swapaxes(1, 2) if transposed else matrices)
 
 
 #: Warp 2 of a block does an mma of ones, fetched by ldmatrix; the others jump over it.

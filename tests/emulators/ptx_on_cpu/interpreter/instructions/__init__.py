@@ -24,7 +24,7 @@ from .integer import with_carry
 from .registry import COMPILERS, unsupported
 
 #: Instructions that a warp's lanes, or a warp's named lanes, execute together.
-COLLECTIVES = {"shfl", "vote", "match", "redux", "mma", "ldmatrix", "elect"}
+COLLECTIVES = {"shfl", "vote", "match", "redux", "mma", "ldmatrix", "stmatrix", "elect"}
 
 
 def compile_step(m: Machine, ins: Instruction) -> Step:

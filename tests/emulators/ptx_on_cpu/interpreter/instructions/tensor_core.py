@@ -1,4 +1,4 @@
-"""mma.sync and ldmatrix. Sums are taken in float64 and rounded once."""
+"""mma.sync, ldmatrix and stmatrix. Sums are taken in float64 and rounded once."""
 
 from __future__ import annotations
 
@@ -114,5 +114,37 @@ def load_matrix(m: Machine, ins: Instruction) -> Step:
             matrices = np.ascontiguousarray(halves).view(np.uint32)
         for i, target in enumerate(targets):
             np.copyto(target, matrices[:, i].reshape(-1), where=where)
+
+    return step
+
+
+@instruction("stmatrix")
+def store_matrix(m: Machine, ins: Instruction) -> Step:
+    """Compile ``stmatrix.m8n8.b16``, which stores what `load_matrix` loads."""
+    count = next((int(part[1:]) for part in ins.op if part in ("x1", "x2", "x4")), None)
+    if count is None or not ins.has("m8n8"):
+        raise unsupported(ins)
+    _require_whole_warps(m, ins)
+    transposed = ins.has("trans")
+    address, W = m.address(ins.args[0]), m.warps
+    sources = [m.registers.source(name, "b32") for name in vector(ins.args[1])]
+    if len(sources) != count:
+        raise unsupported(ins, f"{count} registers expected in {ins.args[1]}")
+    pointing = np.flatnonzero(m.lane < 8 * count)
+
+    def step(where: Mask = True) -> None:
+        threads = pointing if where is True else pointing[where[pointing]]
+        _, offsets = m.place(address()[threads], 16, "shared", threads, ins)
+        matrices = np.empty((W, count, 8, 4), np.uint32)
+        for i, source in enumerate(sources):
+            matrices[:, i] = m.registers.spread(source).reshape(W, 8, 4)
+        if transposed:
+            halves = matrices.view(np.uint16).swapaxes(2, 3)
+            matrices = np.ascontiguousarray(halves).view(np.uint32)
+        rows = np.zeros((W, 32, 4), np.uint32)
+        rows[:, : 8 * count] = matrices.reshape(W, 8 * count, 4)
+        new = rows.reshape(m.threads, 4)[threads]
+        m.check_write(offsets, 16, threads, new.view(np.uint8), ins)
+        m.shared.bytes.view(np.uint32)[(offsets >> 2)[:, None] + np.arange(4)] = new
 
     return step
