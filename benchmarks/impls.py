@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,61 @@ def why_not(op: str, impl: str, *tensors: Tensor) -> list[str]:
         return [f"{op} has no implementation {impl!r} in this version"]
     reasons: list[str] = BACKENDS[op][impl].why_not(*tensors)
     return reasons
+
+
+def why_no_candidate(kind: str, *tensors: Tensor) -> list[str]:
+    """Return why no forward kernel of a kind serves `candidate` for q, k and v; empty if one does.
+
+    ``kind`` is a `Config.kind` that only autotuning tries, "descriptors" or "specialized".
+    """
+    reasons = why_not("locality_attention", "triton", *tensors)
+    if reasons:
+        return reasons
+    from ladnet_fast.kernels.locality_attention.descriptors import describable
+    from ladnet_fast.ops.locality_attention import triton as backend
+
+    q = tensors[0]
+    where = {
+        "architecture": backend._architecture(q.device),
+        "precision": "tf32"
+        if backend._product_precision(q) == "tf32"
+        else backend._DTYPES[q.dtype],
+        "head_size": q.shape[-1],
+    }
+    if not any(_of_kind(kind, prior, **where) for prior in ("additive", "logit", "none")):
+        sizes = f"{where['precision']} and a head size of {where['head_size']}"
+        return [f"no forward kernel of the kind {kind!r} is shipped for this GPU, {sizes}"]
+    return [] if describable(*tensors) else ["q, k or v has no descriptor"]
+
+
+def candidate(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` as it is where the first forward kernel of a kind serves attention."""
+    from ladnet_fast.kernels.locality_attention import configs
+
+    served = configs.offered
+
+    @functools.cache
+    def offered(kernel: str, **where: Any) -> tuple[Any, ...]:
+        given = {name: value for name, value in where.items() if name != "shared_bytes"}
+        first = _of_kind(kind, **given) if kernel == "forward" else ()
+        return (*first, *served(kernel, **where))
+
+    def run(*arguments: Any) -> Any:
+        module: Any = configs
+        module.offered = offered
+        try:
+            return function(*arguments)
+        finally:
+            module.offered = served
+
+    return run
+
+
+def _of_kind(kind: str, prior: str, **where: Any) -> tuple[Any, ...]:
+    from ladnet_fast.kernels.locality_attention import configs
+
+    found = configs.candidates("forward", prior=prior, **where)
+    return tuple(config for config in found if config.kind == kind)
 
 
 def _never(programs: int, key_tiles: int, *, multiprocessors: int) -> int:

@@ -31,6 +31,8 @@ SIDES = {
     "triton": "ladnet_fast (Triton)",
     "triton_no_prior": "ladnet_fast (Triton), no prior",
     "triton_unsplit": "ladnet_fast (Triton), keys not split",
+    "triton_descriptors": "ladnet_fast (Triton), far tiles by descriptors",
+    "triton_specialized": "ladnet_fast (Triton), specialised warps",
     "cuda": "ladnet_fast (CUDA)",
     "captured": "ladnet_fast, captured",
     "sdpa": "SDPA, no prior",

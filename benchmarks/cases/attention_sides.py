@@ -15,6 +15,8 @@ import ladnet_fast.functional as LF
 from .. import impls, peers
 from ..vocabulary import Call, Outputs, Side
 
+#: Forward kernels that only autotuning tries, see `impls.candidate`.
+CANDIDATES = ("descriptors", "specialized")
 #: Peers without any prior.
 _PLAIN = ("sdpa", "sdpa_flash", "sdpa_cudnn")
 
@@ -50,6 +52,8 @@ def _functions(inputs: Inputs, name: str) -> Any:
     kernel, _, rest = name.partition("_")
     if name == "triton_unsplit":
         return impls.unsplit(_own(inputs, kernel, inputs.prior))
+    if rest in CANDIDATES:
+        return impls.candidate(rest, _own(inputs, kernel, inputs.prior))
     if kernel in impls.KERNELS:
         return _own(inputs, kernel, "none" if rest == "no_prior" else inputs.prior)
     if name == "flex_band":
@@ -126,6 +130,10 @@ def _why_not(inputs: Inputs, *, impl: str) -> list[str]:
     return impls.why_not("locality_attention", impl, inputs.q, inputs.k, inputs.v)
 
 
+def _why_no_candidate(inputs: Inputs, *, kind: str) -> list[str]:
+    return impls.why_no_candidate(kind, inputs.q, inputs.k, inputs.v)
+
+
 def _why_not_flash(inputs: Inputs, *, kernels: str) -> list[str]:
     reasons = []
     if inputs.q.device.type != "cuda":
@@ -177,6 +185,15 @@ def make_sides(prepare: Any, *, backward: bool) -> tuple[Side, ...]:
             unsplit,
             own=True,
             why_not=functools.partial(_why_not, impl="triton"),
+        ),
+        *(
+            Side(
+                f"triton_{kind}",
+                functools.partial(prepare, name=f"triton_{kind}"),
+                own=True,
+                why_not=functools.partial(_why_no_candidate, kind=kind),
+            )
+            for kind in CANDIDATES
         ),
         Side("sdpa", functools.partial(prepare, name="sdpa"), target="none"),
         *(

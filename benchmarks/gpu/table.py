@@ -7,11 +7,14 @@ import dataclasses
 import torch
 
 from ..cases import attention, ddl, network, residual_norm, score_head
+from ..cases.attention_sides import CANDIDATES
 from ..vocabulary import Case, Op, subsets
 
 _BF16, _FP16, _FP32 = torch.bfloat16, torch.float16, torch.float32
 _OWN = ("triton", "triton_no_prior")
 _UNSPLIT = "triton_unsplit"
+#: Forward kernels that only autotuning tries, where bags are long.
+_CANDIDATES = tuple(f"triton_{kind}" for kind in CANDIDATES)
 _PLAIN = ("sdpa_flash", "sdpa_cudnn")
 #: Above this length a (T, T) matrix is not worth its memory.
 _LONGEST_MATRIX = 16_384
@@ -97,6 +100,8 @@ def _case(
 
 def _attention(op: Op, T: int) -> Case:
     sides: tuple[str, ...] = (*_OWN, _UNSPLIT, *_PLAIN)
+    if op.name == "attention_forward" and T >= _TYPICAL:
+        sides = (*_OWN, _UNSPLIT, *_CANDIDATES, *_PLAIN)
     if T in _FLEX_LENGTHS:
         sides = (*sides, "flex_band")
     if T <= _LONGEST_MATRIX:

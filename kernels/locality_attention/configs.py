@@ -72,6 +72,13 @@ class Config:
     queries_n: int = 0
     specialized: str = ""
 
+    @property
+    def kind(self) -> str:
+        """One of "plain", "descriptors" and "specialized"; the last two only autotuning tries."""
+        if self.specialized:
+            return "specialized"
+        return "descriptors" if self.descriptors else "plain"
+
     def __str__(self) -> str:
         if self == TWO_LAUNCHES:
             return "-"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import ladnet_fast.functional as LF
 from benchmarks import impls
+from benchmarks.cases.attention_sides import CANDIDATES
 from benchmarks.oracle import blockwise_attention
 from benchmarks.vocabulary import Outputs
 from ladnet_fast.ops import _triton
@@ -92,6 +93,8 @@ def all_problems(sizes: Sizes) -> dict[str, Callable[[torch.device], Problem]]:
     for dtype, layout in itertools.product(sizes.dtypes, LAYOUTS):
         for prior in PRIORS:
             add_attention(dtype, layout, prior)
+    for prior, kind in itertools.product(PRIORS, CANDIDATES):
+        add_attention(sizes.dtypes[0], LAYOUTS[kind == "descriptors"], prior, candidate=kind)
     for head_size in sizes.other_head_sizes:
         add_attention(sizes.dtypes[0], "padded", "additive", head_size)
     # Short bags have kernels of their own in 16 bits.
@@ -121,11 +124,13 @@ def attention_name(
     head_size: int | None = None,
     *,
     tf32: bool = False,
+    candidate: str = "",
 ) -> str:
     """Return what distinguishes the problem that `attention` makes of the same arguments."""
     kind = "tf32" if tf32 else short_name(dtype)
     d = head_size or sizes.head_size
-    return f"{prior}, {layout}, {kind}, {sizes.bags} bags up to {sizes.snippets}, d {d}"
+    name = f"{prior}, {layout}, {kind}, {sizes.bags} bags up to {sizes.snippets}, d {d}"
+    return f"{name}, {candidate}" if candidate else name
 
 
 def attention(
@@ -138,10 +143,13 @@ def attention(
     seed: int = 0,
     *,
     tf32: bool = False,
+    candidate: str = "",
 ) -> Problem:
     """Return bags of every length from 0 on, with a different prior for every head.
 
     ``tf32`` allows products to round float32; the inputs then are such rounded numbers.
+    ``candidate`` is the kind of forward kernel that serves on a GPU, of those that only autotuning
+    tries. On the CPU there is none, and the usual one is checked.
     """
     lengths = ragged_lengths(sizes, 0, seed)
     H, d = sizes.heads, head_size or sizes.head_size
@@ -171,9 +179,10 @@ def attention(
             weights = pad(grad, lengths)
         leaves = [x.detach().requires_grad_() for x in (*given, w, b)]
         with _product_precision("tf32") if tf32 else nullcontext():
-            found = differentiate(
-                lambda *args: LF.locality_attention(*args, **options), leaves, weights
-            )
+            attend: Callable[..., Tensor] = partial(LF.locality_attention, **options)
+            if candidate and device.type == "cuda":
+                attend = impls.candidate(candidate, attend)
+            found = differentiate(attend, leaves, weights)
         return found if layout == "packed" else unpad(found, lengths)
 
     def exact(real: torch.dtype) -> Outputs:
@@ -209,8 +218,10 @@ def attention(
         return budget.at_least_the_values(found, truth)
 
     impl = OWN[device.type]["locality_attention"]
-    name = attention_name(sizes, dtype, layout, prior, head_size, tf32=tf32)
+    name = attention_name(sizes, dtype, layout, prior, head_size, tf32=tf32, candidate=candidate)
     reasons = impls.why_not("locality_attention", impl, q, k, v)
+    if candidate and device.type == "cuda" and not reasons:
+        reasons = impls.why_no_candidate(candidate, q, k, v)
     return Problem("locality_attention", name, dtype, own, exact, scales, reasons)
 
 

@@ -39,17 +39,10 @@ def choice(precision, head_size, kind, candidate=0):
             kernel, prior=prior, architecture=90, precision=precision, head_size=head_size
         )
         if kernel == "forward":
-            found = [config for config in found if kind_of(config) == kind]
-            return found[candidate]
+            return [config for config in found if config.kind == kind][candidate]
         return found[0]
 
     return choose
-
-
-def kind_of(config):
-    if config.specialized:
-        return "specialized"
-    return "descriptors" if config.descriptors else "plain"
 
 
 def launch_of(precision, head_size, prior, candidate, layout, longest):
