@@ -32,6 +32,16 @@ class Launch:
     num_warps: int
     num_stages: int
 
+    def compile(self) -> None:
+        """Compile the kernel for these arguments, or find it in Triton's cache; nothing runs."""
+        self.kernel.warmup(
+            **self.arguments,
+            **self.constexprs,
+            grid=self.grid,
+            num_warps=self.num_warps,
+            num_stages=self.num_stages,
+        )
+
     def run(self) -> None:
         """Launch the kernel; an empty grid launches nothing."""
         if 0 in self.grid:

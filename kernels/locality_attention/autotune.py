@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 import triton
+from triton.compiler.errors import CompilationError
 from triton.runtime.errors import OutOfResources
 
 from ..._files import atomic_write_text, cache_folder
@@ -152,13 +153,15 @@ def _fastest(
         launches = plan(choose)
         measured = _TWO if config == TWO_LAUNCHES else (kernel,)
         try:
-            if config.specialized and not _agrees(
-                launches[kernel], plan(lambda name, kind: candidates(name, kind)[0])
-            ):
+            fault = ""
+            if config.specialized:
+                trusted = plan(lambda name, kind: candidates(name, kind)[0])
+                fault = _fault(launches[kernel], trusted)
+            if fault:
                 log.warning(
-                    "LADNET_AUTOTUNE=1: %s, prior %s, configuration %s: wrong results, so it is "
-                    "left out. Please report it with the GPU and Triton %s",
-                    kernel, prior, config, triton.__version__,
+                    "LADNET_AUTOTUNE=1: %s, prior %s, configuration %s: %s, so it is left out. "
+                    "Please report it with the GPU and Triton %s",
+                    kernel, prior, config, fault, triton.__version__,
                 )  # fmt: skip
                 continue
             times[config] = sum(measure(launches[name].run) for name in measured)
@@ -179,11 +182,16 @@ def _fastest(
 _ROUNDINGS = 4
 
 
-def _agrees(launch: Launch, trusted: Mapping[str, Launch]) -> bool:
-    """Return whether a launch fills its results as the ``trusted`` ones do, which are run first.
+def _fault(launch: Launch, trusted: Mapping[str, Launch]) -> str:
+    """Return what is wrong with a launch that should fill its results as the ``trusted`` ones do.
 
-    Where those are not finite, since inputs are not, nothing is compared.
+    It may not compile with this release of Triton. Where trusted results are not finite, since
+    inputs are not, nothing is compared.
     """
+    try:
+        launch.compile()
+    except (CompilationError, RuntimeError) as error:
+        return f"it does not compile ({error!r})"
     for other in trusted.values():
         other.run()
     results = [launch.arguments[name] for name in ("out", "softmax_out", "lse")]
@@ -198,5 +206,5 @@ def _agrees(launch: Launch, trusted: Mapping[str, Launch]) -> bool:
         compared = e.isfinite()
         largest = e[compared].abs().max() if compared.any() else 0.0
         if not bool(((x - e)[compared].abs() <= tolerance * largest).all()):
-            return False
-    return True
+            return "wrong results"
+    return ""

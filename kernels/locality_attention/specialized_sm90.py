@@ -26,6 +26,9 @@ from .band import band_radius, band_rows, near_tiles
 from .descriptors import describe
 from .tiles import LN_2, LOG2_E, NEVER_SPECIALIZED, sums_base
 
+#: Its name from Triton 3.9 on, and before.
+_copy_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
+
 
 def describe_swizzled(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
     """Return a descriptor as `descriptors.describe` does, with the layout that products read.
@@ -110,9 +113,7 @@ def _fetch(tiles, place, row, ring, turn, STAGES: gl.constexpr):
     # The first round of an "empty" barrier counts as over.
     mbarrier.wait(empty.index(stage), ((turn // STAGES) & 1) ^ 1)
     mbarrier.expect(full.index(stage), tiles.block_type.nbytes)
-    tma.async_copy_global_to_shared(
-        tiles, [batch, head, first + row, 0], full.index(stage), slots.index(stage)
-    )
+    _copy_tile(tiles, [batch, head, first + row, 0], full.index(stage), slots.index(stage))
 
 
 @gluon.jit
@@ -128,7 +129,7 @@ def _produce(
     mbarrier.expect(filled, 2 * q_tiles.block_type.nbytes)
     for half in gl.static_range(2):
         row = first + start_m + half * (BLOCK_M // 2)
-        tma.async_copy_global_to_shared(q_tiles, [batch, head, row, 0], filled, slots.index(half))
+        _copy_tile(q_tiles, [batch, head, row, 0], filled, slots.index(half))
     for turn in range(count):
         behind = gl.where(turn < far, turn + near, gl.where(turn < full, turn - far + low, full))
         row = gl.where(turn < low, turn, behind) * BLOCK_N
