@@ -11,7 +11,7 @@ from ladnet_fast._files import atomic_write_text
 
 from .tools import ROOT
 
-SCHEMA = 6
+SCHEMA = 7
 PATH = ROOT / "docs" / "gpu-resources.json"
 COMMAND = "python -m benchmarks.resources"
 
@@ -111,7 +111,8 @@ _LETTERS = {"mma.sync": "m", "wgmma": "w", "tcgen05": "t"}
 #: And what older compilers made of a row, in a table that has one: mostly the same.
 _OLDER = {"=": "", "": "?"}
 #: Words of a row's name, and what stands in their place in the row that it mostly equals, which
-#: comes before it. Where it does, that word stands for all that the compiler made of it.
+#: comes before it. Where it does, that word stands for all that the compiler made of it; where all
+#: rows of a group do, once for the group, before their hashes.
 _LIKE = {"fp16": "bf16", "sm_110": "sm_100"}
 #: How many words of their names rows of a table share with those that they stand among; one if it
 #: is not said here.
@@ -156,24 +157,43 @@ def _lines(name: str, table: Table) -> str:
     """Return a table as JSON, a line for each row, by the first words of their names.
 
     A column is one value, or a list where the ways of compiling differ; zeros at the end of a row
-    are left out. See `_LIKE` for a row that equals another.
+    are left out. See `_LIKE` for a row that equals another, and for groups of nothing else.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[str, list[Any]]] = {}
     before: Rows = {}
     for key, row in table.rows.items():
         words = key.split(" ")
         shared = min(_SHARED_WORDS.get(name, 1), len(words) - 1)
-        values = json.dumps(_encode(key, row, bool(table.older), before), separators=(",", ":"))
+        values = _encode(key, row, bool(table.older), before)
         before[key] = row
-        line = f" {json.dumps(' '.join(words[shared:]))}:{values}"
-        groups.setdefault(" ".join(words[:shared]), []).append(line)
+        groups.setdefault(" ".join(words[:shared]), {})[" ".join(words[shared:])] = values
     body = ",\n".join(
-        f" {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n }" for key, lines in groups.items()
+        f" {json.dumps(key)}: {_group_lines(key, rows, groups)}" for key, rows in groups.items()
     )
     head = f'"compiler": {json.dumps(table.compiler)}, "ways": {json.dumps(table.ways)}'
     if table.older:
         head += f', "older": {json.dumps(table.older)}'
     return f' {json.dumps(name)}: {{{head}, "rows": {{\n{body}\n }}}}'
+
+
+def _group_lines(
+    key: str, rows: dict[str, list[Any]], groups: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return a group as JSON: the other word and the hashes, if all rows equal others."""
+    for word, other in _like(key).items():
+        rest = next(iter(rows.values()))[3:]  # what an older compiler makes of it
+        alike = all(
+            values[2:] == [word, *rest] and len(values[0]) == len(values[1])
+            for values in rows.values()
+        )
+        if alike and list(rows) == list(groups.get(other, {})):
+            hashes = " ".join(values[0] + values[1] for values in rows.values())
+            return json.dumps([word, hashes, *rest], separators=(",", ":"))
+    lines = (
+        f" {json.dumps(name)}:{json.dumps(values, separators=(',', ':'))}"
+        for name, values in rows.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n }"
 
 
 def _like(name: str) -> dict[str, str]:
@@ -204,10 +224,22 @@ def _encode(name: str, row: Row, has_older: bool, before: Rows) -> list[Any]:
 def _table(compiler: str, ways: list[str], rows: Mapping[str, Any], older: str = "") -> Table:
     decoded: Rows = {}
     for group, kernels in rows.items():
+        if isinstance(kernels, list):
+            kernels = _ungrouped(group, kernels, rows)
         for rest, values in kernels.items():
             name = f"{group} {rest}"
             decoded[name] = _decode(name, values, len(ways), bool(older), decoded)
     return Table(compiler, tuple(ways), decoded, older)
+
+
+def _ungrouped(group: str, found: list[str], rows: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the rows of a group that `_group_lines` has written as a list."""
+    word, hashes, *older = found
+    names = rows[_like(group)[word]]
+    return {
+        rest: [both[: len(both) // 2], both[len(both) // 2 :], word, *older]
+        for rest, both in zip(names, hashes.split(" "), strict=True)
+    }
 
 
 def _decode(name: str, values: list[Any], ways: int, has_older: bool, before: Rows) -> Row:

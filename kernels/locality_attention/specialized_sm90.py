@@ -11,6 +11,8 @@ loops, so the turn t is in stage t % STAGES, in round t // STAGES of its barrier
 The order of the keys, names and all formulas are those of `forward`; keys are never split.
 """
 
+from types import FunctionType
+
 from torch import Tensor
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -22,10 +24,17 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
+from . import bags as _bags
 from .band import band_radius, band_rows, near_tiles
 from .descriptors import describe
 from .tiles import LN_2, LOG2_E, NEVER_SPECIALIZED, sums_base
 
+#: `bags.locate` by Gluon's functions, whose zeros are its own; all other scalars are the same.
+_locate = gluon.jit(
+    FunctionType(
+        _bags.locate.fn.__code__, {**_bags.locate.fn.__globals__, "tl": gl}, _bags.locate.__name__
+    )
+)
 #: Its name from Triton 3.9 on, and before.
 _copy_tile = getattr(tma, "async_load", None) or tma.async_copy_global_to_shared
 
@@ -40,40 +49,6 @@ def describe_swizzled(x: Tensor, rows: int, columns: int) -> TensorDescriptor:
         swizzle_byte_width=128, element_bitwidth=8 * x.element_size(), rank=len(plain.shape)
     )
     return TensorDescriptor(x, plain.shape, plain.strides, plain.block_shape, layout)
-
-
-@gluon.jit
-def _locate(lengths, cu_seqlens, H, T, bags, tiles, BLOCK: gl.constexpr):
-    """Do what `bags.locate` does, whose ``tl.zeros`` Gluon does not know."""
-    program = gl.program_id(0)
-    tile = program % tiles
-    head = program // tiles
-    batch = gl.to_tensor(0)
-    first = gl.to_tensor(0)
-    if cu_seqlens is not None:
-        low = gl.to_tensor(0)
-        high = bags - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            # a scalar, as every load here
-            begins = gl.load(cu_seqlens + middle) // BLOCK + middle
-            low = gl.where(begins <= tile, middle, low)
-            high = gl.where(begins <= tile, high, middle - 1)
-        first = gl.minimum(gl.maximum(gl.load(cu_seqlens + low), 0), T).to(gl.int32)
-        end = gl.minimum(gl.maximum(gl.load(cu_seqlens + low + 1), first), T).to(gl.int32)
-        length = end - first
-        limit = length
-        start = (tile - first // BLOCK - low) * BLOCK
-        start = gl.where(start < 0, length, start)
-    else:
-        batch = head // H
-        head = head % H
-        length = T
-        limit = T
-        if lengths is not None:
-            length = gl.minimum(gl.maximum(gl.load(lengths + batch), 0), T).to(gl.int32)
-        start = tile * BLOCK
-    return start, length, limit, first, batch, head
 
 
 @gluon.jit
@@ -163,6 +138,7 @@ def _clear(values, start_n, length, cleared, times, HALF: gl.constexpr):
     row = gl.arange(0, ROWS, gl.SliceLayout(1, layout))
     for start in gl.static_range(HALF * ROWS, ALL, 2 * ROWS):
         if start_n + start + ROWS > length:
+            # [ROWS, BLOCK_D]
             rows = values.slice(start, ROWS)
             inside = (row < length - start_n - start)[:, None]
             rows.store(gl.where(inside, rows.load(layout), 0.0).to(values.dtype))

@@ -57,7 +57,7 @@ def test_a_row_that_equals_another_names_the_word_that_differs(path):
         "sm_100 fp16 f d64": first,  # before the row of bf16, so it stands for itself
         "sm_100 bf16 f d64": first,
         "sm_100 bf16 g d64": second,
-        "sm_100 fp16 g d64": Row(second.usages, "t", "j"),
+        "sm_100 fp16 g d64": Row(second.usages, "t", "jj"),
         "sm_110 bf16 f d64": Row(first.usages, "u", "k", "-"),
         "sm_110 bf16 g d64": Row(first.usages, "v", "l", "="),
         "sm_110 fp16 g d64": Row(second.usages, "w", "m", "8/0"),
@@ -67,13 +67,13 @@ def test_a_row_that_equals_another_names_the_word_that_differs(path):
     assert rows.read() == {"triton": table}
     text = path.read_text()
     for line in (
-        '"d64":["t","j","bf16","?"]',
-        '"d64":["u","k","sm_100","-"]',
+        '"d64":["t","jj","bf16","?"]',
+        '"sm_110 bf16 f": ["sm_100","uk","-"]',  # all of its group do
         '"d64":["v","l",255,1024,0,"w",8,40,1]',
-        '"d64":["w","m","sm_100","8/0"]',
+        '"sm_110 fp16 g": ["sm_100","wm","8/0"]',
     ):
         assert line in text
-    path.write_text(text.replace('"sm_100","-"', '"sm_90","-"'))
+    path.write_text(text.replace('"sm_100","uk"', '"sm_90","uk"'))
     with pytest.raises(ValueError, match="is no table of this version"):
         rows.read()
 

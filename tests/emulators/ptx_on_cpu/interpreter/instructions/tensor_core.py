@@ -90,14 +90,19 @@ def multiply_accumulate(m: Machine, ins: Instruction) -> Step:
     return step
 
 
-@instruction("ldmatrix")
-def load_matrix(m: Machine, ins: Instruction) -> Step:
-    """Compile ``ldmatrix.m8n8.b16``: lane 8 i + r gives the address of row r of matrix i."""
+def _matrices(m: Machine, ins: Instruction) -> tuple[int, bool]:
+    """Return how many 8 x 8 matrices are moved, and whether they are transposed."""
     count = next((int(part[1:]) for part in ins.op if part in ("x1", "x2", "x4")), None)
     if count is None or not ins.has("m8n8"):
         raise unsupported(ins)
     _require_whole_warps(m, ins)
-    transposed = ins.has("trans")
+    return count, ins.has("trans")
+
+
+@instruction("ldmatrix")
+def load_matrix(m: Machine, ins: Instruction) -> Step:
+    """Compile ``ldmatrix.m8n8.b16``: lane 8 i + r gives the address of row r of matrix i."""
+    count, transposed = _matrices(m, ins)
     address, W = m.address(ins.args[1]), m.warps
     targets = [m.registers.target(name, "b32") for name in vector(ins.args[0])]
     pointing = np.flatnonzero(m.lane < 8 * count)
@@ -121,11 +126,7 @@ def load_matrix(m: Machine, ins: Instruction) -> Step:
 @instruction("stmatrix")
 def store_matrix(m: Machine, ins: Instruction) -> Step:
     """Compile ``stmatrix.m8n8.b16``, which stores what `load_matrix` loads."""
-    count = next((int(part[1:]) for part in ins.op if part in ("x1", "x2", "x4")), None)
-    if count is None or not ins.has("m8n8"):
-        raise unsupported(ins)
-    _require_whole_warps(m, ins)
-    transposed = ins.has("trans")
+    count, transposed = _matrices(m, ins)
     address, W = m.address(ins.args[0]), m.warps
     sources = [m.registers.source(name, "b32") for name in vector(ins.args[1])]
     if len(sources) != count:
