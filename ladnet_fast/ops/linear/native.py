@@ -63,11 +63,11 @@ def pays() -> bool:
 
 
 def least_snippets() -> int:
-    """Return the number of snippets per batch from which on the kernels are faster.
+    """Return the number of snippets per batch from which on `pays` holds.
 
-    Below 1,024, packing the weights and summing the partitions cost more than the faster products
-    save. More processors need more partitions. The processors are counted and not the threads that
-    are set, on which the bits of a result must not depend.
+    Below 1,024, packing the weights and summing the partitions may cost more than the faster
+    products save, which is measured (`rule`). More processors need more partitions. The processors
+    are counted and not the threads that are set, on which the bits of a result must not depend.
     """
     return max(1024, PARTITION_SNIPPETS * min(os.cpu_count() or 1, MAX_PROCESSORS))
 

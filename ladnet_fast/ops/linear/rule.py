@@ -1,10 +1,11 @@
 """Whether the native linear layers pay on this machine: what "auto" follows.
 
-On some machines that is known (`native.pays`). On all others it is measured (`selftest`), once for
-each number of threads, and kept on disk (`remembered`): forward alone, as in scoring, and with the
-backward pass, as in training, for a batch of the least size and for a large one. The native layers
-gain with the size, since they keep in the cache what PyTorch's write to memory between two layers;
-so what wins with the least size serves all, and a large batch is measured where that has lost.
+On some machines that is known for batches of `MIN_SNIPPETS` or more (`native.pays`). Everything else
+is measured (`selftest`), once for each number of threads, and kept on disk (`remembered`): forward
+alone, as in scoring, and with the backward pass, as in training, for batches of three sizes. The
+native layers gain with the size, since they keep in the cache what PyTorch's write to memory between
+two layers, and pack the weights for more snippets; so what wins with a size serves all larger ones,
+and the next size is measured where it has lost, when the first such batch comes.
 
 Nothing is measured, and what is known decides, where torch is asked for deterministic algorithms
 and where the environment variable ``LADNET_SELF_TEST``, read at import, is "off".
@@ -39,7 +40,9 @@ def _check_setting(value: str) -> str:
     return value
 
 
-#: Snippets in a batch from which on the native kernels may win.
+#: Snippets in a batch from which on the native kernels may win: a video of 200 is among them.
+SHORT_SNIPPETS = 192
+#: Snippets in a batch from which on they are known to win on some machines.
 MIN_SNIPPETS = native.least_snippets()
 #: Snippets in the large batch that is measured.
 LARGE_SNIPPETS = 8 * MIN_SNIPPETS
@@ -66,8 +69,8 @@ def serves(snippets: int, training: bool) -> bool:
     """Whether the native kernels are faster than PyTorch's layers for a batch of this size.
 
     Compiled graphs take the answers about the machine for constants. The size becomes a guard, so
-    there is one graph for small batches and one for large ones. An exported graph serves all sizes
-    and may not have a guard.
+    there is one graph for small batches and one for large ones. An exported graph serves all sizes,
+    may not have a guard, and is made as for `MIN_SNIPPETS`.
 
     Parameters
     ----------
@@ -76,11 +79,14 @@ def serves(snippets: int, training: bool) -> bool:
     training : bool
         Whether the call will be differentiated.
     """
-    exporting = _impl.is_exporting()
-    for size in (MIN_SNIPPETS,) if exporting else (MIN_SNIPPETS, LARGE_SNIPPETS):
+    if _impl.is_exporting():
+        return pays(MIN_SNIPPETS, training)
+    if _known and snippets >= MIN_SNIPPETS:
+        return True
+    for size in _sizes():
         if not _may_pay(size, training):
             continue
-        if not exporting and snippets < size:
+        if snippets < size:
             return False
         if pays(size, training):
             return True
@@ -89,12 +95,12 @@ def serves(snippets: int, training: bool) -> bool:
 
 def reason() -> str:
     """Return who serves on this machine, and from what that was decided, as one line."""
-    if _known:
-        return (
-            f"native from {MIN_SNIPPETS} snippets per batch on: known to be faster here; "
-            "LADNET_LINEAR=torch prevents it"
-        )
     why = _why_unmeasured()
+    if why and _known:
+        return (
+            f"native from {MIN_SNIPPETS} snippets per batch on: known to be faster here; for fewer "
+            f"nothing is measured ({why}); LADNET_LINEAR=native or torch overrules it"
+        )
     if why:
         return (
             f"PyTorch: not known to be slower on this processor, and nothing is measured ({why}); "
@@ -104,15 +110,17 @@ def reason() -> str:
     factors = "; ".join(
         f"{size} snippets: {selftest.speedup(found.timings.forward):.2f} forward, "
         f"{selftest.speedup(found.timings.training):.2f} forward and backward"
-        for size in (MIN_SNIPPETS, LARGE_SNIPPETS)
+        for size in _sizes()
+        if not _is_known(size)
         for found in [_measure(size)]
     )
+    known = f"; from {MIN_SNIPPETS} on it is known to be faster here" if _known else ""
     threads = torch.get_num_threads()
     with_threads = "1 thread" if threads == 1 else f"{threads} threads"
     return (
         f"{forward} forward, {training} in training: with {with_threads} the native "
         f"layers were measured to be so many times as fast as PyTorch's: {factors} "
-        f"({selftest.MARGIN} is asked for); LADNET_LINEAR=native or torch overrules it"
+        f"({selftest.MARGIN} is asked for){known}; LADNET_LINEAR=native or torch overrules it"
     )
 
 
@@ -131,22 +139,30 @@ def how_to_repeat() -> str | None:
 @_impl.constant_in_graphs
 def pays(size: int, training: bool) -> bool:
     """Whether the native kernels are faster on this machine, for batches of ``size`` or more."""
-    if _known or _why_unmeasured():
-        return _known
+    if _is_known(size) or _why_unmeasured():
+        return _is_known(size)
     return selftest.native_wins(_measure(size).turns(training))
 
 
 @_impl.constant_in_graphs
 def _may_pay(size: int, training: bool) -> bool:
     """Whether `pays` may be true, told without measuring."""
-    if _known or _why_unmeasured():
-        return _known
+    if _is_known(size) or _why_unmeasured():
+        return _is_known(size)
     found = _measured.get((torch.get_num_threads(), size))
     return found is None or selftest.native_wins(found.turns(training))
 
 
+def _sizes() -> tuple[int, ...]:
+    return SHORT_SNIPPETS, MIN_SNIPPETS, LARGE_SNIPPETS
+
+
+def _is_known(size: int) -> bool:
+    return _known and size >= MIN_SNIPPETS
+
+
 def _least_winner(training: bool) -> str:
-    for size in (MIN_SNIPPETS, LARGE_SNIPPETS):
+    for size in _sizes():
         if pays(size, training):
             return f"native from {size} snippets per batch on"
     return "PyTorch"

@@ -215,6 +215,7 @@ def test_impl_reference_and_use_impl_decide(forced, impl):
 
 def test_a_small_batch_or_a_machine_without_gain_is_pytorchs(monkeypatch):
     monkeypatch.setattr(api, "_choice", "auto")
+    monkeypatch.setattr(rule, "_setting", "off")
     small, large = torch.randn(1, rule.MIN_SNIPPETS - 1, 2), torch.randn(1, rule.MIN_SNIPPETS, 2)
     for pays in (False, True):
         monkeypatch.setattr(rule, "_known", pays)
@@ -289,6 +290,7 @@ def test_a_training_step_compiles_to_one_graph_and_again_for_no_third_length(for
 def test_small_and_large_batches_have_a_graph_each_and_no_third(monkeypatch):
     monkeypatch.setattr(api, "_choice", "auto")
     monkeypatch.setattr(rule, "_known", True)
+    monkeypatch.setattr(rule, "_setting", "off")
     monkeypatch.setattr(rule, "MIN_SNIPPETS", 40)
     _, net = pair(dropout=0.0)
     counter = CompileCounterWithBackend("aot_eager")

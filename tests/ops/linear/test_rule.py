@@ -29,10 +29,11 @@ FASTER, SLOWER = Timings(WINS, WINS), Timings(LOSES, LOSES)
 
 
 class Machine:
-    """A machine whose self-test gives ``timings``, and ``large`` for large batches."""
+    """A machine whose self-test gives these timings for the three sizes."""
 
-    def __init__(self, timings, large):
-        self.timings = {rule.MIN_SNIPPETS: timings, rule.LARGE_SNIPPETS: large or timings}
+    def __init__(self, short, middle, large):
+        sizes = (rule.SHORT_SNIPPETS, rule.MIN_SNIPPETS, rule.LARGE_SNIPPETS)
+        self.timings = dict(zip(sizes, (short, middle, large), strict=True))
         self.asked = 0
 
     def measure(self, snippets):
@@ -47,8 +48,9 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(rule, "_known", False)
     monkeypatch.setattr(rule, "_setting", "on")
 
-    def start(timings, large=None):
-        here = Machine(timings, large)
+    def start(short, middle=None, large=None):
+        middle = middle or short
+        here = Machine(short, middle, large or middle)
         monkeypatch.setattr(selftest, "measure", here.measure)
         monkeypatch.setattr(rule, "_measured", {})
         return here
@@ -61,8 +63,8 @@ def stored(folder):
 
 
 def least_pays():
-    """Return whether a batch of the least size is native in training."""
-    return rule.serves(rule.MIN_SNIPPETS, True)
+    """Return whether a batch of the least size that is measured is native in training."""
+    return rule.serves(rule.SHORT_SNIPPETS, True)
 
 
 # ---- What decides -------------------------------------------------------------------------------
@@ -70,31 +72,32 @@ def least_pays():
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(
-    ("timings", "large", "least"),
+    ("timings", "least", "asked"),
     [
-        (FASTER, None, 1),
-        (FASTER, SLOWER, 1),  # a large batch is not measured where the least one wins
-        (SLOWER, FASTER, 8),
-        (SLOWER, SLOWER, None),
+        ((FASTER, FASTER, FASTER), rule.SHORT_SNIPPETS, 1),
+        ((FASTER, SLOWER, SLOWER), rule.SHORT_SNIPPETS, 1),  # what wins serves all that is larger
+        ((SLOWER, FASTER, SLOWER), rule.MIN_SNIPPETS, 2),
+        ((SLOWER, SLOWER, FASTER), rule.LARGE_SNIPPETS, 3),
+        ((SLOWER, SLOWER, SLOWER), None, 3),
     ],
 )
-def test_an_unknown_machine_follows_what_was_measured(machine, timings, large, least, training):
-    here = machine(timings, large)
-    sizes = [factor * rule.MIN_SNIPPETS + more for factor in (1, 8, 100) for more in (-1, 0)]
+def test_an_unknown_machine_follows_what_was_measured(machine, timings, least, asked, training):
+    here = machine(*timings)
+    factors = (1, 8, 100)
+    sizes = [rule.SHORT_SNIPPETS, *(factor * rule.MIN_SNIPPETS for factor in factors)]
     for _ in range(2):
-        for size in sizes:
-            native = least is not None and size >= least * rule.MIN_SNIPPETS
-            assert rule.serves(size, training) == native
-    assert here.asked == (1 if least == 1 else 2)
+        for size in [size + more for size in sizes for more in (-1, 0)]:
+            assert rule.serves(size, training) == (least is not None and size >= least)
+    assert here.asked == asked
 
 
 def test_scoring_and_training_are_judged_each_by_its_own(machine):
     here = machine(Timings(WINS, LOSES), Timings(LOSES, WINS))
-    assert rule.serves(rule.MIN_SNIPPETS, False)
-    assert not rule.serves(rule.MIN_SNIPPETS, True)
+    assert rule.serves(rule.SHORT_SNIPPETS, False)
+    assert not rule.serves(rule.SHORT_SNIPPETS, True)
     assert here.asked == 1
-    assert rule.serves(rule.LARGE_SNIPPETS, True)
-    assert rule.serves(rule.LARGE_SNIPPETS, False)
+    assert rule.serves(rule.MIN_SNIPPETS, True)
+    assert rule.serves(rule.MIN_SNIPPETS, False)
     assert here.asked == 2
 
 
@@ -112,17 +115,28 @@ def test_a_call_is_training_if_anything_is_differentiated(monkeypatch, grad, req
 
 def test_small_batches_are_pytorchs_and_measure_nothing(machine):
     here = machine(FASTER)
-    assert not rule.serves(rule.MIN_SNIPPETS - 1, True)
+    assert not rule.serves(rule.SHORT_SNIPPETS - 1, True)
     assert here.asked == 0
 
 
-def test_a_known_machine_measures_nothing(machine, monkeypatch):
-    here = machine(SLOWER)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("short", [FASTER, SLOWER])
+def test_a_known_machine_measures_small_batches_alone(machine, monkeypatch, short, training):
+    here = machine(short, SLOWER)
     monkeypatch.setattr(rule, "_known", True)
-    assert least_pays()
-    assert "known to be faster" in rule.reason()
+    assert rule.serves(rule.MIN_SNIPPETS, training)
     assert rule.how_to_repeat() is None
     assert here.asked == 0
+    assert not rule.serves(rule.SHORT_SNIPPETS - 1, training)
+    assert here.asked == 0
+    for snippets in (rule.SHORT_SNIPPETS, rule.MIN_SNIPPETS - 1):
+        assert rule.serves(snippets, training) == (short is FASTER)
+    line = rule.reason()
+    least = rule.SHORT_SNIPPETS if short is FASTER else rule.MIN_SNIPPETS
+    assert line.startswith(f"native from {least} snippets per batch on forward, ")
+    assert f"from {rule.MIN_SNIPPETS} on it is known to be faster here" in line
+    assert here.asked == 1
+    assert len(rule.how_to_repeat().split()) == 2
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -130,10 +144,11 @@ def test_bit_exact_runs_follow_what_is_known(machine, monkeypatch, known):
     here = machine(SLOWER if known else FASTER)
     monkeypatch.setattr(rule, "_known", known)
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
-    assert least_pays() == known
+    assert rule.serves(rule.MIN_SNIPPETS, True) == known
+    assert not rule.serves(rule.MIN_SNIPPETS - 1, False)
     assert here.asked == 0
-    if not known:
-        assert "use_deterministic_algorithms is on" in rule.reason()
+    assert "use_deterministic_algorithms is on" in rule.reason()
+    assert ("known to be faster here" in rule.reason()) == known
 
 
 def test_the_self_test_can_be_switched_off(machine, monkeypatch):
@@ -190,7 +205,7 @@ def test_the_next_process_decides_as_the_first_did(machine, tmp_path):
 
 
 def test_doctor_says_what_was_measured_and_what_repeats_it(machine, monkeypatch, tmp_path):
-    machine(Timings(WINS, LOSES), Timings(LOSES, WINS))
+    machine(SLOWER, Timings(WINS, LOSES), Timings(LOSES, WINS))
     assert rule.how_to_repeat() is None
     line = rule.reason()
     small, large = rule.MIN_SNIPPETS, rule.LARGE_SNIPPETS
@@ -198,6 +213,7 @@ def test_doctor_says_what_was_measured_and_what_repeats_it(machine, monkeypatch,
         f"native from {small} snippets per batch on forward, native from {large} snippets per "
         "batch on in training"
     )
+    assert f"{rule.SHORT_SNIPPETS} snippets: 0.90 forward, 0.90 forward and backward; " in line
     assert f"{small} snippets: 1.30 forward, 0.90 forward and backward; " in line
     assert f"{large} snippets: 0.90 forward, 1.30 forward and backward " in line
     assert "LADNET_LINEAR=" in line
