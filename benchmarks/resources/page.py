@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ladnet_fast._files import atomic_write_text
-from ladnet_fast.kernels.locality_attention.configs import HEAD_SIZES, SHARED_BYTES
+from ladnet_fast.kernels.locality_attention.configs import (
+    HEAD_SIZES,
+    SHARED_BYTES,
+    SHORT_BACKWARD,
+)
 
 from ..templating import environment
 from . import triton_rules
@@ -70,11 +74,13 @@ def _summary(attention: _Usages) -> _Cells:
     longest = [f"longest far loop, {mode}" for mode in triton_rules.LONGEST_FAR_LOOP]
     cells: _Cells = [["", "kernels", "tensor cores", "most shared memory", *longest]]
     for number, limit in SHARED_BYTES.items():
+        usages_of_all: list[Usage] = []
         by_mode: dict[str, list[Usage]] = {}
         for place, usages in attention.items():
             if place.architecture == f"sm_{number}":
-                by_mode.setdefault(place.mode, []).extend(usages)
-        usages_of_all = [usage for usages in by_mode.values() for usage in usages]
+                usages_of_all += usages
+                if place.kernel != SHORT_BACKWARD:  # whose loop holds near tiles too
+                    by_mode.setdefault(place.mode, []).extend(usages)
         kinds = sorted({usage.tensor_cores for usage in usages_of_all} - {""})
         shared = max((usage.shared for usage in usages_of_all), default=0) / 1024
         ratios = (

@@ -10,7 +10,12 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES, SHORT, Config
+from ladnet_fast.kernels.locality_attention.configs import (
+    SHARED_BYTES,
+    SHORT,
+    SHORT_BACKWARD,
+    Config,
+)
 
 from .triton_rows import Maker
 from .triton_rules import problems
@@ -50,13 +55,15 @@ def first_clean(
 ) -> Config | None:
     """Return the first promising configuration without problems, or None after ``limit`` tries.
 
-    It has none however bags lie (`triton_variants.LAYOUTS`), and none in either half of "backward".
+    It has none however bags lie (`triton_variants.LAYOUTS`), and none in either half of a backward
+    pass in one launch.
     """
     maker = Maker({}, lambda line: None)
     for config in promising(kernel, architecture, precision, head_size)[:limit]:
         band = config.block_band if mode in ("additive", "inference", "additive-split") else 0
         config = replace(config, block_band=band)
-        modes = (mode, f"{mode}-queries") if kernel == "backward" else (mode,)
+        halves = (mode, f"{mode}-queries")
+        modes = halves if kernel in ("backward", SHORT_BACKWARD) else (mode,)
         for part, layout in itertools.product(modes, LAYOUTS):
             variant = Variant(kernel, part, architecture, precision, head_size, config)
             usage = maker.usage(variant, layout)
@@ -83,8 +90,8 @@ def promising(kernel: str, architecture: int, precision: str, head_size: int) ->
         return [Config(m, keys, 32, warps, 1) for m, warps in itertools.product(sizes, (4, 8))]
     band = _band(precision, head_size)
     place = (architecture, precision, head_size)
-    if kernel == "backward":
-        return _together(*place, band)
+    if kernel in ("backward", SHORT_BACKWARD):
+        return _together(*place, band if kernel == "backward" else 0)
     ranked = []
     for owned, looped, warps, stages in itertools.product(_SIZES, _SIZES, (4, 8), (3, 2)):
         promise = _promise(_SHAPES[kernel], *place, owned, looped, warps, stages)

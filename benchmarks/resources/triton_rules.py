@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES
+from ladnet_fast.kernels.locality_attention.configs import SHARED_BYTES, SHORT_BACKWARD
 
 from .rows import Usage
 
@@ -80,6 +80,8 @@ def _tensor_cores(variant: Variant) -> str:
 
 
 def _longest_far_loop(variant: Variant) -> float:
+    if variant.kernel == SHORT_BACKWARD:
+        return float("inf")  # its loop holds the near tiles' prior, which others have apart
     mode = variant.mode.removesuffix("-split").removesuffix("-queries")
     longest = LONGEST_FAR_LOOP.get(mode, 1.0)
     if variant.precision == "tf32" and variant.mode == "logit":

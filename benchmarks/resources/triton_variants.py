@@ -22,9 +22,9 @@ from .triton_build import Build
 
 ARCHITECTURES = tuple(configs.SHARED_BYTES)
 #: Which variants of each kernel are compiled. "inference" is the additive forward pass that does
-#: not store the softmax's share; "-split": with split keys, whose parts "combine" joins. The kernel
-#: "backward" is compiled once for a prior, but has a row for the loops of dK and dV, and one for
-#: those of dQ: "-queries".
+#: not store the softmax's share; "-split": with split keys, whose parts "combine" joins. Kernels
+#: named "backward" and "short_backward" are compiled once for a prior, but have a row for the loops
+#: of dK and dV, and one for those of dQ: "-queries".
 MODES = {
     "forward": (
         "none", "additive", "inference", "logit", "none-split", "additive-split", "logit-split",
@@ -32,8 +32,9 @@ MODES = {
     **dict.fromkeys(configs.SHORT, ("none", "additive", "inference", "logit")),
     "combine": ("none", "additive", "inference"),
     "preprocess": ("none", "additive"),
-    "backward": (
-        "none", "additive", "logit", "none-queries", "additive-queries", "logit-queries",
+    **dict.fromkeys(
+        (configs.SHORT_BACKWARD, "backward"),
+        ("none", "additive", "logit", "none-queries", "additive-queries", "logit-queries"),
     ),
     "backward_keys": ("none", "additive", "logit"),
     "backward_queries": ("none", "logit"),
@@ -109,6 +110,8 @@ class Variant:
         """How many loops go over tiles far from the diagonal: logit may have one on either side."""
         if self.kernel in ("combine", "preprocess", *configs.SHORT):
             return 0
+        if self.kernel == configs.SHORT_BACKWARD:  # its one loop, where near tiles are a branch
+            return 1
         return 2 if self.prior == "logit" and not self.config.one_far_loop else 1
 
     @property
@@ -116,6 +119,8 @@ class Variant:
         """How many loops with products come before the far ones: those of dK and dV."""
         if not self.mode.endswith("-queries"):
             return 0
+        if self.kernel == configs.SHORT_BACKWARD:
+            return 1
         # The far loops are as many as its own; then near tiles, and the band.
         return self.far_loops + (2 if self.prior == "additive" else 1)
 
@@ -171,8 +176,9 @@ class Variant:
                 kernel=self.kernel if self.kernel in configs.SHORT else "forward",
             )[self.kernel]  # fmt: skip
         backward = plan_backward(
-            x, x, x, x, w, b, out, lse, *bags, out, out, out, need_prior_grad=True, **options
-        )
+            x, x, x, x, w, b, out, lse, *bags, out, out, out, need_prior_grad=True,
+            kernel=self.kernel if self.kernel == configs.SHORT_BACKWARD else "backward", **options,
+        )  # fmt: skip
         return backward.launches[self.kernel]
 
 

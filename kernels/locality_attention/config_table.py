@@ -27,6 +27,11 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+short_backward   none     -              -              32x32+32w4s2   32x32+32w4s2   -
+short_backward   additive -              -              32x64+32w4s2   32x32+32w4s2   -
+short_backward   additive -              -              32x32+32w4s2   -              -
+short_backward   logit    -              -              32x64+32w4s2   32x32+32w4s2   -
+short_backward   logit    -              -              32x32+32w4s2   -              -
 backward         none     -              -              32x128+64w8s2  128x64+128w8s2 -
 backward         additive -              -              64x128/64+64w8s2 64x64/64+64w4s2 -
 backward         logit    -              -              64x128+64w8s2  64x64+64w4s2   -
@@ -72,6 +77,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w8s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+short_backward   none     -              -              32x32+32w4s2   32x32+32w4s2   -
+short_backward   additive -              -              32x32+32w4s2   32x32+32w4s2   -
+short_backward   logit    -              -              32x32+32w4s2   32x32+32w4s2   -
 backward         none     -              -              64x128+64w8s3  64x64+64w8s2   -
 backward         additive -              -              64x128/64+64w8s3 64x64/64+64w8s2 -
 backward         logit    -              -              32x128+64w8s2  64x64+64w8s2   -
@@ -131,6 +139,10 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w8s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+short_backward   none     -              -              32x64+32w4s2   32x64+32w4s2   -
+short_backward   additive -              -              32x64+32w4s2   32x64+32w4s2   -
+short_backward   additive -              -              64x64+32w4s2   -              -
+short_backward   logit    -              -              32x64+32w4s2   32x64+32w4s2   -
 backward         none     -              -              -              32x64+64w4s2   -
 backward         additive -              -              -              32x64/64+64w4s2 -
 backward         logit    -              -              64x128+64w8s3  32x64+32w4s3   -
@@ -176,7 +188,7 @@ forward          none     -              -              128x64w4s3utp  128x64w8s
 forward          additive 128x128/64w8s3 128x128/64w8s3 128x128/64w8s3 64x128/64w8s2  64x64/32w8s3
 forward          additive -              -              128x64/64w8s3  -              -
 forward          additive -              -              128x128/64w8s3t 128x64/64w8s3t -
-forward          additive -              -              128x64/64w4s3utp -              -
+forward          additive -              -              128x64/64w4s3utp 128x64/64w8s3utp -
 forward          logit    128x128w8s3    128x128w8s3    128x128w8s3    128x64w8s3     64x64w8s3
 forward          logit    -              -              -              128x64w8s3t    -
 forward          logit    -              -              128x64w4s3utp  128x64w8s3utp  -
@@ -187,6 +199,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+short_backward   none     -              -              64x64+64w4s2   32x64+32w4s2   -
+short_backward   additive -              -              64x64+64w4s2   32x64+32w4s2   -
+short_backward   logit    -              -              64x64+64w4s2   32x64+32w4s2   -
 backward         none     -              -              -              64x128+64w8s2  -
 backward         additive -              -              -              32x64/32+32w4s3 -
 backward         logit    -              -              -              64x128+32w8s2  -
@@ -248,6 +263,9 @@ combine          none     16w4s1         16w4s1         16w4s1         16w4s1   
 combine          additive 16w4s1         16w4s1         16w4s1         16w4s1         16w4s1
 preprocess       none     64w4s2         64w4s2         64w4s2         64w4s2         64w4s2
 preprocess       additive 64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2      64/64w4s2
+short_backward   none     -              -              32x32+32w4s2   32x32+32w4s2   -
+short_backward   additive -              -              32x64+32w4s2   32x32+32w4s2   -
+short_backward   logit    -              -              32x32+32w4s2   32x32+32w4s2   -
 backward         none     -              -              64x128+64w8s2  64x64+64w8s2   -
 backward         additive -              -              64x128/64+64w8s2 64x64/64+64w8s2 -
 backward         logit    -              -              32x128+64w8s2  64x64+64w8s2   -

@@ -21,8 +21,12 @@ PRIORS = ("none", "additive", "logit")
 PRECISIONS = ("bf16", "fp16", "tf32", "fp32")
 #: The forward kernels of short bags: their tiles of keys, of which bags have at most the sum.
 SHORT = {"short_128": (128, 0, 0), "short_208": (128, 64, 16)}
+#: The backward kernel of short bags, and how many snippets they have at most, or on average.
+SHORT_BACKWARD = "short_backward"
+SHORT_BACKWARD_SNIPPETS = 256
 KERNELS = (
-    "forward", *SHORT, "combine", "preprocess", "backward", "backward_keys", "backward_queries",
+    "forward", *SHORT, "combine", "preprocess", SHORT_BACKWARD, "backward", "backward_keys",
+    "backward_queries",
 )  # fmt: skip
 #: Compute capabilities with entries of their own, and the shared memory that a program may have.
 SHARED_BYTES = {
@@ -56,7 +60,7 @@ class Config:
     "triton"'s compiler (`specialized`) or by hand in "gluon" (`specialized_sm90`); "" for none.
     Such a one also has ``descriptors``, which q must have too, and ``whole_keys``.
 
-    ``queries_n``, for the backward pass in one launch: the programs of dQ own ``block_n`` rows, as
+    ``queries_n``, for the backward passes in one launch: programs of dQ own ``block_n`` rows, as
     those of dK and dV do, and walk over tiles of ``queries_n`` keys. ``block_m``, ``block_n`` and
     ``block_band`` are those of dK and dV.
     """
@@ -94,6 +98,8 @@ class Config:
 _SPECIALIZED = {"": "", "triton": "p", "gluon": "g"}
 #: What the kernel "backward" has where none is shipped: dK, dV and dQ are computed in two launches.
 TWO_LAUNCHES = Config(0, 0, 0, 0, 0)
+#: Kernels that have no banded product.
+_NO_BAND = ("combine", SHORT_BACKWARD)
 _INTERPRETER = Config(32, 32, 16, 4, 1)
 #: AMD: small tiles and no software pipeline. ``tests/kernels_aot/test_amd.py`` compiles kernels for
 #: gfx942, which take half of its 64 KB of shared memory. Nothing was ever run on an AMD GPU.
@@ -146,7 +152,7 @@ def candidates(
     size = head_class(head_size)
     table = _table()
     family = "16-bit" if precision in ("bf16", "fp16") else precision
-    if kernel in SHORT:
+    if kernel in (*SHORT, SHORT_BACKWARD):
         row = architecture_row(architecture) if isinstance(architecture, int) else 0
         return table.get((row, family, kernel, prior, size), ())
     if (86, family, kernel, prior, size) not in table:
@@ -190,6 +196,32 @@ def forward_kernel(
             found = offered(name, architecture=architecture, shared_bytes=shared_bytes, **where)
             return name if len(found) > 1 else "forward"  # the last one is in no table
     return "forward"
+
+
+def backward_kernel(
+    snippets: int,
+    *,
+    prior: str,
+    architecture: int | str,
+    precision: str,
+    head_size: int,
+    shared_bytes: int | None = None,
+) -> str:
+    """Return which kernel computes the backward pass: "backward", or `SHORT_BACKWARD`.
+
+    Parameters
+    ----------
+    snippets : int
+        T; of packed bags, whose lengths the host does not know, what they have on average.
+
+    Other arguments and errors are those of `offered`.
+    """
+    where: dict[str, Any] = {"prior": prior, "precision": precision, "head_size": head_size}
+    where["architecture"] = architecture
+    if snippets > SHORT_BACKWARD_SNIPPETS or not candidates(SHORT_BACKWARD, **where):
+        return "backward"
+    found = offered(SHORT_BACKWARD, shared_bytes=shared_bytes, **where)
+    return SHORT_BACKWARD if len(found) > 1 else "backward"  # the last one is in no table
 
 
 @cache
@@ -247,8 +279,8 @@ def _without_unused(config: Config, kernel: str, prior: str) -> Config:
         config,
         block_m=16 if kernel == "combine" else config.block_m,
         block_n=_keys(kernel, config),
-        block_band=config.block_band if prior == "additive" and kernel != "combine" else 0,
-        queries_n=config.block_n if kernel == "backward" else 0,
+        block_band=config.block_band if prior == "additive" and kernel not in _NO_BAND else 0,
+        queries_n=config.block_n if kernel in ("backward", SHORT_BACKWARD) else 0,
     )
 
 

@@ -17,13 +17,14 @@ from ..launch import Launch
 from .backward import attention_backward
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
-from .configs import SHORT, Config
+from .configs import SHORT, SHORT_BACKWARD, Config
 from .descriptors import describe
 from .forward import attention_forward
 from .plan_backward import BackwardPlan, plan_backward
 from .planning import Choose, grid_of, launch_of, readable, strides_of, variant_of
 from .preprocess import attention_preprocess
 from .short import attention_short
+from .short_backward import attention_short_backward
 from .specialized import attention_specialized
 from .split import attention_combine
 from .splits import choose_splits
@@ -34,6 +35,7 @@ KERNELS: dict[str, Any] = {
     **dict.fromkeys(SHORT, attention_short),
     "combine": attention_combine,
     "preprocess": attention_preprocess,
+    SHORT_BACKWARD: attention_short_backward,
     "backward": attention_backward,
     "backward_keys": attention_backward_keys,
     "backward_queries": attention_backward_queries,

@@ -13,9 +13,10 @@ from ..launch import Launch
 from .backward import attention_backward
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
-from .configs import TWO_LAUNCHES
+from .configs import SHORT_BACKWARD, TWO_LAUNCHES
 from .planning import Choose, grid_of, launch_of, readable, strides_of, variant_of
 from .preprocess import attention_preprocess
+from .short_backward import attention_short_backward
 
 
 class BackwardPlan(NamedTuple):
@@ -59,6 +60,7 @@ def plan_backward(
     need_prior_grad: bool,
     precision: str,
     choose: Choose,
+    kernel: str = "backward",
 ) -> BackwardPlan:
     """Plan the backward pass; arguments that are not named here as in `plan_forward`.
 
@@ -78,12 +80,38 @@ def plan_backward(
     choose
         As in `plan_forward`. Where it returns `TWO_LAUNCHES` for "backward", dK and dV are one
         launch, "backward_keys", and dQ is another, "backward_queries".
+    kernel : str
+        Which one serves, from `configs.backward_kernel`: "backward", or `configs.SHORT_BACKWARD`,
+        which computes everything in one launch.
     """
     grad_out, q, k, v, attended = (readable(x) for x in (grad_out, q, k, v, attended))
     lse = lse.contiguous()
-    delta = torch.empty_like(lse)
     slopes = need_prior_grad and prior != "none"
     bags = {"lengths": lengths, "cu_seqlens": cu_seqlens}
+    if kernel == SHORT_BACKWARD:
+        config = choose(kernel, prior)
+        tensors = {"q": q, "k": k, "v": v, "grad_out": grad_out, "attended": attended}
+        unit, strides = strides_of(**tensors)
+        grid, sizes = grid_of(q, config.block_n, cu_seqlens)
+        partials = _partials(q, grid) if prior != "none" else None
+        short = launch_of(
+            attention_short_backward,
+            (*grid, 2),
+            config,
+            {
+                **tensors, "w": w, "b": b, "lse": lse,
+                "grad_q": grad_q, "grad_k": grad_k, "grad_v": grad_v, "partials": partials,
+                **bags, **strides, "scale": scale, **sizes,
+            },
+            {
+                **variant_of(q, unit, prior, precision),
+                "BLOCK_M": config.block_m,
+                "BLOCK_N": config.block_n,
+                "QUERIES_N": config.queries_n,
+            },
+        )  # fmt: skip
+        return BackwardPlan({kernel: short}, partials if slopes else None)
+    delta = torch.empty_like(lse)
 
     # dw and db of the additive prior need dP = dO V^T in the band alone, so they are computed here.
     # Those of the logit prior need P as well: the queries' kernel computes them.

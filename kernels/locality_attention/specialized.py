@@ -102,7 +102,9 @@ def attention_specialized(
         low, high = band_rows(start_m, rows, radius, BLOCK_M)
         # Else, without rows, it would begin behind the last one.
         high = tl.where(rows > 0, high, low)
-        for start_n in tl.range(low, high, BLOCK_BAND):
+        # Tiles that are under way to it would cost registers that d > 64 does not leave.
+        STAGES: tl.constexpr = None if BLOCK_D <= 64 else 1
+        for start_n in tl.range(low, high, BLOCK_BAND, num_stages=STAGES):
             # [BLOCK_BAND, BLOCK_D]
             v_tile = load_rows(
                 v_base, start_n, length, v_row, BLOCK_BAND, D, BLOCK_D, MASKED=True

@@ -15,6 +15,7 @@ from benchmarks.gpu.model.band import CUT, Prior
 from benchmarks.gpu.model.timing import Block, Kernel
 from benchmarks.vocabulary import Case
 from ladnet_fast import _native
+from ladnet_fast.kernels.locality_attention import configs
 
 from .conftest import canned
 
@@ -200,7 +201,7 @@ def test_one_launch_is_shipped_only_where_it_is_predicted_to_be_no_slower(d, chi
     shares = []
     for prior in (Prior("additive", 1 / 16, 0.0), Prior("logit", 1 / 16, 0.0), Prior("none")):
         for B, T in ((128, 200), (1, 200), (1, 4096), (1, 16384), (32, 2048)):
-            call = attention.Call(B, 1, T, d, torch.bfloat16, prior, backward=True)
+            call = attention.Call(B, 1, T, d, torch.bfloat16, prior, backward=True, short=False)
             two, one = (
                 sum(
                     timing.time_kernel(kernel, chip).seconds
@@ -212,6 +213,41 @@ def test_one_launch_is_shipped_only_where_it_is_predicted_to_be_no_slower(d, chi
             shares.append(one / two)
     # Where either half is less than a wave nothing is saved, and loops may be 2 % longer.
     assert max(shares) <= 1.02
+
+
+@pytest.mark.parametrize("chip", [A100, H100, B200], ids=lambda chip: f"sm_{chip.architecture}")
+@pytest.mark.parametrize("d", [64, 128])
+def test_the_short_backward_pass_is_predicted_to_be_no_slower_where_it_serves(d, chip):
+    shares = []
+    for prior in (Prior("additive", 1 / 16, 0.0), Prior("logit", 1 / 16, 0.0), Prior("none")):
+        for B, T in ((128, 64), (128, 128), (128, 200), (1, 200), (16, 200), (1, 256), (64, 256)):
+            call = attention.Call(B, 1, T, d, torch.bfloat16, prior, backward=True)
+            launches = [
+                [k for k in attention.kernels(dataclasses.replace(call, short=short), chip)
+                 if "backward" in k.name or k.name == "preprocess"]
+                for short in (True, False)
+            ]  # fmt: skip
+            assert [kernel.name for kernel in launches[0]] == [configs.SHORT_BACKWARD]
+            short, long = (
+                sum(timing.time_kernel(kernel, chip).seconds for kernel in found)
+                for found in launches
+            )
+            shares.append(short / long)
+    assert max(shares) <= 1.02
+
+
+def test_the_short_backward_pass_has_all_seven_products_and_the_prior_of_near_tiles():
+    call = attention.Call(2, 1, 256, 128, torch.bfloat16, Prior("none"), backward=True)
+    plain, flat = (
+        next(k for k in attention.kernels(dataclasses.replace(call, prior=prior), H100)
+             if k.name == configs.SHORT_BACKWARD)
+        for prior in (call.prior, Prior("additive", 0.0, 0.5))
+    )  # fmt: skip
+    values = 2 * 256 * 256
+    assert sum(block.count * block.tensor for block in plain.blocks) == 7 * 2 * values * 128
+    # P twice, once for each half; a flat prior reaches every tile.
+    assert sum(block.count * block.exponentials for block in plain.blocks) == 2 * values
+    assert sum(block.count * block.exponentials for block in flat.blocks) == 4 * values
 
 
 def test_split_keys_are_the_same_work_in_more_blocks_and_parts_that_are_joined():

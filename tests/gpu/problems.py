@@ -97,10 +97,11 @@ def all_problems(sizes: Sizes) -> dict[str, Callable[[torch.device], Problem]]:
         add_attention(sizes.dtypes[0], LAYOUTS[kind == "descriptors"], prior, candidate=kind)
     for head_size in sizes.other_head_sizes:
         add_attention(sizes.dtypes[0], "padded", "additive", head_size)
-    # Short bags have kernels of their own in 16 bits.
-    for snippets, prior in itertools.product((100, 200), PRIORS):
+    # Short bags have kernels of their own in 16 bits; packed ones for the backward pass.
+    short = ((100, "padded"), (200, "padded"), (200, "packed"))
+    for (snippets, layout), prior in itertools.product(short, PRIORS):
         if snippets < sizes.snippets:
-            shorter, given = replace(sizes, snippets=snippets), (sizes.dtypes[0], "padded", prior)
+            shorter, given = replace(sizes, snippets=snippets), (sizes.dtypes[0], layout, prior)
             make = partial(attention, sizes=shorter, dtype=given[0], layout=given[1], prior=prior)
             made.append((f"locality_attention: {attention_name(shorter, *given)}", make))
     for layout, prior in itertools.product(LAYOUTS, PRIORS):

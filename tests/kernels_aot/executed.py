@@ -80,6 +80,7 @@ def run_both_passes(
     choose: Choose,
     assemble: bool = False,
     architecture: int = 80,
+    backward_kernel: str = "backward",
 ) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w and b, and lse.
 
@@ -98,7 +99,7 @@ def run_both_passes(
     grads = [empty_output(case.q) for _ in range(3)]
     backward = plan_backward(
         case.grad_out, *qkv, w, b, attended, lse, *case.bags.values(), *grads,
-        need_prior_grad=prior != "none", **options,
+        need_prior_grad=prior != "none", kernel=backward_kernel, **options,
     )  # fmt: skip
     _execute(backward.launches, assemble=assemble, keep=("lse",), architecture=architecture)
     return (out, *grads, *backward.prior_grads(), lse)

@@ -44,6 +44,9 @@ def is_chosen(variant: Variant) -> bool:
             ("backward_keys", "logit", (80, "bf16", 64)),
             ("backward_keys", "additive", (100, "bf16", 64)),
             ("backward_queries", "none", (100, "bf16", 64)),
+            ("short_backward", "additive", (90, "bf16", 128)),
+            ("short_backward", "logit-queries", (100, "bf16", 64)),
+            ("short_backward", "none", (120, "fp16", 64)),
         )
     )
 

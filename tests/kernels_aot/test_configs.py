@@ -86,6 +86,33 @@ def test_a_kernel_of_short_bags_is_chosen_where_the_table_has_one(kernel):
     assert found == {True, False}
 
 
+def test_the_backward_kernel_of_short_bags_is_chosen_where_the_table_has_one():
+    longest = configs.SHORT_BACKWARD_SNIPPETS
+    served = set()
+    for question in every_question():
+        if question.pop("kernel") != "forward":
+            continue
+        entries = configs.candidates(configs.SHORT_BACKWARD, **question)
+        for entry in entries:
+            blocks = (entry.block_m, entry.block_n, entry.queries_n)
+            assert all(block >= 16 and block.bit_count() == 1 for block in blocks)
+            assert entry.block_band == 0
+            assert not entry.one_far_loop
+        for snippets in (1, longest):
+            chosen = configs.backward_kernel(snippets, **question)
+            assert chosen == (configs.SHORT_BACKWARD if entries else "backward")
+        assert configs.backward_kernel(longest + 1, **question) == "backward"
+        assert configs.backward_kernel(longest, **question, shared_bytes=1024) == "backward"
+        if entries:
+            served.add((question["architecture"], question["precision"]))
+            *others, last = configs.offered(configs.SHORT_BACKWARD, **question)
+            assert tuple(others[: len(entries)]) == entries
+            assert (last.block_m, last.block_n, last.queries_n) == (16, 16, 16)
+    assert (90, "bf16") in served
+    assert not {"hip", "interpreter"} & {architecture for architecture, _ in served}
+    assert {precision for _, precision in served} == {"bf16", "fp16"}
+
+
 @pytest.mark.parametrize(
     ("architecture", "row"),
     [

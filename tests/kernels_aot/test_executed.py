@@ -170,6 +170,32 @@ def test_short_bags(training):
     judge(case, (out, *grads, lse), "additive", "bf16")
 
 
+def short_backward_cases():
+    """Yield every configuration of the short backward pass; dtypes and layouts come in turn."""
+    for (i, size), (k, prior) in itertools.product(enumerate((64, 128)), enumerate(KERNELS)):
+        question = {"prior": prior, "architecture": 80, "precision": "bf16", "head_size": size}
+        for candidate, _ in enumerate(configs.candidates(configs.SHORT_BACKWARD, **question)):
+            precision = ("bf16", "fp16")[(i + k + candidate) % 2]
+            yield precision, size, prior, candidate, LAYOUTS[(i + k + candidate) % 3]
+
+
+@pytest.mark.parametrize(
+    ("precision", "head_size", "prior", "candidate", "layout"), list(short_backward_cases())
+)
+def test_the_backward_pass_of_short_bags(precision, head_size, prior, candidate, layout):
+    # Full tiles and a ragged one for either half.
+    case = problem(precision, head_size, 64 + 13, heads=1, layout=layout)
+    short = choice(precision, head_size, candidate)
+    others = choice(precision, head_size)
+    actual = run_both_passes(
+        case, prior=prior, precision=precision, backward_kernel=configs.SHORT_BACKWARD,
+        choose=lambda kernel, kind: (short if kernel == configs.SHORT_BACKWARD else others)(
+            kernel, kind
+        ),
+    )  # fmt: skip
+    judge(case, actual, prior, precision)
+
+
 def check(precision, head_size, prior, choose, layout, *, assemble=False, splits=1):
     longest = longest_bag(choose, prior)
     heads = 2 if head_size == 16 else 1

@@ -79,6 +79,24 @@ def test_both_passes_are_within_budget(precision, head_size, prior, kind, layout
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("precision", "head_size", "prior", "layout"),
+    [
+        ("bf16", 128, "additive", "packed"),
+        ("fp16", 64, "logit", "padded"),
+        ("bf16", 96, "none", "dense"),
+    ],
+)
+def test_the_backward_pass_of_short_bags_is_within_budget(precision, head_size, prior, layout):
+    torch.manual_seed(head_size)
+    case = problem(precision, head_size, 2 * 64 + 13, heads=1, layout=layout)
+    actual = run_both_passes(
+        case, prior=prior, precision=precision, architecture=90,
+        choose=choice(precision, head_size, "plain"), backward_kernel=configs.SHORT_BACKWARD,
+    )  # fmt: skip
+    assert_results_within_budget(actual, case.inputs, case.grad_out, prior, **case.bags)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     ("precision", "head_size", "prior", "candidate", "layout"),

@@ -97,11 +97,12 @@ def _launches(call: Call, chip: Chip) -> dict[str, Launch]:
         multiprocessors=chip.multiprocessors, splits=call.splits, kernel=kernel, **options,
     )  # fmt: skip
     if call.backward:
+        kernel = configs.backward_kernel(call.T, prior=kind, **where) if call.short else "backward"
         kept = out if attended is None else attended
         grads = (empty_output(q) for _ in range(3))
         found |= plan_backward(
             grad_out, q, k, v, w, b, kept, lse, None, None, *grads,
-            need_prior_grad=kind != "none", **options,
+            need_prior_grad=kind != "none", kernel=kernel, **options,
         ).launches  # fmt: skip
     return found
 
@@ -135,10 +136,10 @@ def _kernel(name: str, launch: Launch, call: Call, chip: Chip) -> Kernel:
             f"the model does not know the kernel {name!r}; say in {__name__}._BLOCKS what a block "
             "of it does"
         )
-    far_loops = [usage.far_loop]
-    if name == "backward":
-        far_loops.append(resources.triton(row.replace(f" {mode} ", f" {mode}-queries ")).far_loop)
-    blocks, saved = _BLOCKS[name](launch, call, *far_loops)
+    loops = [usage]
+    if name in ("backward", configs.SHORT_BACKWARD):
+        loops.append(resources.triton(row.replace(f" {mode} ", f" {mode}-queries ")))
+    blocks, saved = _BLOCKS[name](launch, call, *loops)
     if precision == "fp32":  # no tensor cores: its products are among the instructions
         blocks = [Block(b.count, 0.0, b.exponentials, b.instructions, b.l2_bytes) for b in blocks]
     return Kernel(
@@ -185,7 +186,7 @@ def tensor_bytes(arguments: Mapping[str, Any]) -> float:
 _Found = tuple[list[Block], float]
 
 
-def _split_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+def _split_blocks(launch: Launch, call: Call, usage: Usage) -> _Found:
     """Return the blocks of the forward pass: a tile of queries, and a split of the keys."""
     M, N, D, warps = _sizes(launch)
     splits = launch.arguments.get("splits") or 1
@@ -211,14 +212,15 @@ def _split_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
                     call.B * call.H,
                     tensor=2.0 * M * D * (2 * N * turns + band * steps),
                     exponentials=float(M * (N + 1) * turns + prior_values),
-                    instructions=turns * far_loop * warps + prior_values / 32 * PRIOR_INSTRUCTIONS,
+                    instructions=turns * usage.far_loop * warps
+                    + prior_values / 32 * PRIOR_INSTRUCTIONS,
                     l2_bytes=_row_bytes(call) * (2 * N * turns + band * steps),
                 )
             )
     return _merged(blocks), 4.0 * unused * call.B * call.H * M * D
 
 
-def _short_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+def _short_blocks(launch: Launch, call: Call, usage: Usage) -> _Found:
     """Return the blocks of short bags: a tile of queries, and all keys at once."""
     constant, kind = launch.constexprs, call.prior.kind
     M, D, band = constant["BLOCK_M"], constant["BLOCK_D"], constant["BLOCK_BAND"]
@@ -245,7 +247,7 @@ def _short_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
     return _merged(blocks), 0.0
 
 
-def _combine_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+def _combine_blocks(launch: Launch, call: Call, usage: Usage) -> _Found:
     """Return the blocks that join parts: each reads its rows of them, and writes its own."""
     rows, D = launch.constexprs["ROWS"], launch.constexprs["BLOCK_D"]
     splits = launch.arguments["splits"]
@@ -268,27 +270,27 @@ def _combine_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
     return [block], every - 4.0 * used * call.B * call.H * M * D
 
 
-def _keys_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+def _keys_blocks(launch: Launch, call: Call, usage: Usage) -> _Found:
     """Return the blocks of dK and dV: a tile of keys, and all queries."""
     M, N, D, warps = _sizes(launch)
     kind = launch.constexprs["PRIOR"]
-    return _merged(_loop(launch, call, kind, N, M, 4, far_loop * warps, D)), 0.0
+    return _merged(_loop(launch, call, kind, N, M, 4, usage.far_loop * warps, D)), 0.0
 
 
-def _queries_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+def _queries_blocks(launch: Launch, call: Call, usage: Usage) -> _Found:
     """Return the blocks of dQ: a tile of queries, and all keys."""
     M, N, D, warps = _sizes(launch)
     kind = launch.constexprs["PRIOR"]
-    return _merged(_loop(launch, call, kind, M, N, 3, far_loop * warps, D)), 0.0
+    return _merged(_loop(launch, call, kind, M, N, 3, usage.far_loop * warps, D)), 0.0
 
 
-def _together_blocks(launch: Launch, call: Call, keys: int, queries: int) -> _Found:
+def _together_blocks(launch: Launch, call: Call, keys: Usage, queries: Usage) -> _Found:
     """Return those of dK and dV, and behind them those of dQ, which own as many rows."""
     _, owned, D, warps = _sizes(launch)
     step = launch.constexprs["QUERIES_N"]
     kind = "logit" if launch.constexprs["PRIOR"] == "logit" else "none"
     first, saved = _keys_blocks(launch, call, keys)
-    last = _loop(launch, call, kind, owned, step, 3, queries * warps, D)
+    last = _loop(launch, call, kind, owned, step, 3, queries.far_loop * warps, D)
     return [*first, *_merged(last)], saved
 
 
@@ -314,7 +316,7 @@ def _loop(
         )
 
 
-def _preprocess_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
+def _preprocess_blocks(launch: Launch, call: Call, usage: Usage) -> _Found:
     """Return the blocks of delta; additive: with the shares of dw and db."""
     M, D = launch.constexprs["BLOCK_M"], launch.constexprs["BLOCK_D"]
     additive = launch.constexprs["PRIOR"] == "additive"
@@ -342,12 +344,43 @@ def _preprocess_blocks(launch: Launch, call: Call, far_loop: int) -> _Found:
     return _merged(blocks), unread
 
 
-#: By kernel; called with the launch, the call, and the instructions of a turn of each far loop.
+def _short_backward_blocks(launch: Launch, call: Call, keys: Usage, queries: Usage) -> _Found:
+    """Return those of dK and dV, whose turns read A as well, and behind them those of dQ."""
+    M, owned, D, warps = _sizes(launch)
+    kind = launch.constexprs["PRIOR"]
+    blocks = []
+    for usage, step, products, read in (
+        (keys, M, 4, 3),
+        (queries, launch.constexprs["QUERIES_N"], 3, 2),
+    ):
+        turns = triton.cdiv(call.T, step)
+        for start in range(0, call.T, owned):
+            low, high = call.prior.rows(start, owned, call.T)
+            near = triton.cdiv(high, step) - low // step if high > low else 0
+            near *= kind != "none"
+            # The logit prior of a tile of queries is computed twice: for the logits, and for dw.
+            values = near * owned * step * (1 + (kind == "logit" and products == 3))
+            blocks.append(
+                Block(
+                    call.B * call.H,
+                    tensor=2.0 * owned * D * products * step * turns,
+                    exponentials=float(owned * step * turns + values),
+                    instructions=warps
+                    * ((usage.far_loop - usage.longer) * turns + usage.longer * near),
+                    l2_bytes=_row_bytes(call) * read * step * turns,
+                )
+            )
+    return _merged(blocks), 0.0
+
+
+#: By kernel; called with the launch, the call, and what the kernel takes: of one that has two
+#: halves, for dK with dV and for dQ, what each takes.
 _BLOCKS: dict[str, Callable[..., _Found]] = {
     "forward": _split_blocks,
     **dict.fromkeys(configs.SHORT, _short_blocks),
     "combine": _combine_blocks,
     "preprocess": _preprocess_blocks,
+    configs.SHORT_BACKWARD: _short_backward_blocks,
     "backward": _together_blocks,
     "backward_keys": _keys_blocks,
     "backward_queries": _queries_blocks,

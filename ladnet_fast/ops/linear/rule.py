@@ -1,11 +1,11 @@
 """Whether the native linear layers pay on this machine: what "auto" follows.
 
-On some machines that is known for batches of `MIN_SNIPPETS` or more (`native.pays`). Everything else
-is measured (`selftest`), once for each number of threads, and kept on disk (`remembered`): forward
+On some machines that is known for batches of `MIN_SNIPPETS` or more (`native.pays`). All else is
+measured (`selftest`), once for each number of threads, and kept on disk (`remembered`): forward
 alone, as in scoring, and with the backward pass, as in training, for batches of three sizes. The
-native layers gain with the size, since they keep in the cache what PyTorch's write to memory between
-two layers, and pack the weights for more snippets; so what wins with a size serves all larger ones,
-and the next size is measured where it has lost, when the first such batch comes.
+native layers gain with the size: they keep in the cache what PyTorch's write to memory between two
+layers, and pack the weights for more snippets. So what wins with a size serves all larger ones, and
+the next size is measured where it has lost, when the first such batch comes.
 
 Nothing is measured, and what is known decides, where torch is asked for deterministic algorithms
 and where the environment variable ``LADNET_SELF_TEST``, read at import, is "off".

@@ -8,6 +8,7 @@ would wait for the device, the kernels clamp them into the tensors.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from types import ModuleType
@@ -76,12 +77,13 @@ def backward(
     for name, x in (("grad_out", grad_out), ("attended", attended), ("lse", lse)):
         check_memory(name, x)
     dq, dk, dv = (empty_output(q) for _ in range(3))
+    kernel = _backward_kernel(call)
 
     def plan(choose: Callable[[str, str], Any]) -> Any:
         return _plan().plan_backward(
             grad_out, q, call.k, call.v, *entries[:2], attended, lse, *entries[2:], dq, dk, dv,
             prior=call.prior, scale=call.scale, need_prior_grad=need_prior_grad,
-            precision=_product_precision(q), choose=choose,
+            precision=_product_precision(q), choose=choose, kernel=kernel,
         )  # fmt: skip
 
     with _triton.on_device(q):
@@ -137,6 +139,16 @@ def _forward_kernel(call: Call) -> str:
     from ...kernels.locality_attention import configs
 
     return configs.forward_kernel(call.q.shape[2], prior=call.prior, **_where(call))
+
+
+def _backward_kernel(call: Call) -> str:
+    """Return which kernel computes the backward pass, by the bags' length or their mean."""
+    from ...kernels.locality_attention import configs
+
+    snippets = call.q.shape[2]
+    if call.cu_seqlens is not None:
+        snippets = math.ceil(snippets / max(call.cu_seqlens.shape[0] - 1, 1))
+    return configs.backward_kernel(snippets, prior=call.prior, **_where(call))
 
 
 def _where(call: Call) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from benchmarks.resources.triton_build import Build
 from benchmarks.resources.triton_rows import Maker, measure, row_problems, source_hash
 from benchmarks.resources.triton_rules import problems
 from benchmarks.resources.triton_variants import LAYOUTS
-from ladnet_fast.kernels.locality_attention.configs import Config
+from ladnet_fast.kernels.locality_attention.configs import SHORT_BACKWARD, Config
 
 from .listings import program
 from .triton_examples import CLEAN, VARIANT
@@ -130,6 +130,17 @@ def test_logit_may_be_a_little_longer_and_none_not_at_all():
     assert problems(logit, plainly(far_loop=553, longer=36)) == []
     assert problems(logit, plainly(far_loop=554, longer=37))
     assert problems(dataclasses.replace(VARIANT, mode="none"), plainly(far_loop=518, longer=1))
+
+
+def test_the_loop_of_short_bags_holds_the_prior_of_near_tiles():
+    config = Config(32, 64, 0, 4, 2, queries_n=32)
+    short = dataclasses.replace(VARIANT, kernel=SHORT_BACKWARD, config=config)
+    assert problems(short, plainly(far_loop=700, longer=183)) == []
+    assert problems(short, plainly(far_loop=700, longer=183, local=8))
+    assert (short.far_loops, short.loops_before) == (1, 0)
+    queries = dataclasses.replace(short, mode="logit-queries")
+    assert (queries.far_loops, queries.loops_before) == (1, 1)
+    assert queries.without_prior().mode == "none-queries"
 
 
 def test_ieee_has_no_tensor_cores_and_preprocess_without_a_prior_no_products():

@@ -10,7 +10,11 @@ from torch import Tensor
 
 from ladnet_fast.kernels.launch import Launch
 from ladnet_fast.kernels.locality_attention import plan
-from ladnet_fast.kernels.locality_attention.configs import TWO_LAUNCHES, Config
+from ladnet_fast.kernels.locality_attention.configs import (
+    SHORT_BACKWARD,
+    TWO_LAUNCHES,
+    Config,
+)
 from ladnet_fast.ops.locality_attention.layout import empty_lse, empty_output
 from tests.ops.locality_attention.budget import assert_results_within_budget
 from tests.ops.locality_attention.cases import prior_tensors, random_qkv
@@ -73,10 +77,12 @@ def both_passes(
     splits: int = 1,
     kernel: str = "forward",
     one_launch: bool = False,
+    backward: str = "backward",
 ) -> tuple[Tensor | None, ...]:
     """Return out, the gradients of q, k, v, w, b, and lse of the Triton kernels.
 
     With ``one_launch``, for which ``config`` has ``queries_n``, one launch computes dK, dV and dQ.
+    ``kernel`` and ``backward`` are what `plan_forward` and `plan_backward` call ``kernel``.
     """
     out, lse, softmax_out = forward_pass(
         q, k, v, w, b, prior=prior, scale=scale, lengths=lengths, cu_seqlens=cu_seqlens,
@@ -86,9 +92,10 @@ def both_passes(
     back = plan.plan_backward(
         grad_out, q, k, v, w, b, out if softmax_out is None else softmax_out, lse,
         lengths, cu_seqlens, *grads, need_prior_grad=need_prior_grad and prior != "none",
-        **_options(q, prior, scale, config, one_launch),
+        **_options(q, prior, scale, config, one_launch), kernel=backward,
     )  # fmt: skip
     assert ("backward" in back.launches) == one_launch
+    assert (SHORT_BACKWARD in back.launches) == (backward == SHORT_BACKWARD)
     _run(back.launches, *grads, back.partials)
     return (out, *grads, *back.prior_grads(), lse)
 
