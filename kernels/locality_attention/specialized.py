@@ -4,8 +4,8 @@ In the far loop some warps copy tiles, one starts products, some compute the sof
 rescale the sum. Triton's compiler parts them (``warp_specialize``); in the interpreter and without
 it the loop is an ordinary one. Two things differ from `forward`, and keys are never split:
 
-- The near tiles and the ragged tail come first. With a loop with products behind the specialised
-  one the compiler refuses. So keys are added in another order, and results differ by roundings.
+- The near tiles and the ragged tail come first: with their loop behind the specialised one the
+  compiler refuses. So keys are added in another order, and results differ by roundings.
 - Far tiles before and behind the near ones go through one loop, whose turns skip the near ones: the
   warp that copies computes which tile it is, and has the time.
 """
