@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cpu/attention_tile.h"
+#include "cpu/transpose.h"
 
 namespace ladnet::LADNET_ISA {
 namespace {
@@ -58,17 +59,12 @@ void product(const float* left, int64_t left_panels, const float* right, int64_t
 template <int64_t kWidth>
 LADNET_INLINE void pack_transposed(const float* const* rows, int64_t count, int64_t depth,
                                    float* to) {
-  if (count == kWidth) {
-    const float* row[kWidth];
-    for (int64_t i = 0; i < kWidth; ++i) row[i] = rows[i];
-    for (int64_t k = 0; k < depth; ++k) {
-      for (int64_t i = 0; i < kWidth; ++i) to[k * kWidth + i] = row[i][k];
-    }
-    return;
-  }
-  memset(to, 0, static_cast<size_t>(depth * kWidth) * sizeof(float));
-  for (int64_t i = 0; i < count; ++i) {
-    for (int64_t k = 0; k < depth; ++k) to[k * kWidth + i] = rows[i][k];
+  const float* row[kWidth];
+  for (int64_t i = 0; i < kWidth; ++i) row[i] = rows[i < count ? i : 0];
+  transpose<float, kWidth, false>(row, depth, 1.0f, to);
+  if (count == kWidth) return;
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t i = count; i < kWidth; ++i) to[k * kWidth + i] = 0.0f;
   }
 }
 
