@@ -1,9 +1,10 @@
 """Timing of several sides in turn.
 
 The order rotates from round to round, so that no side always follows the same one, and a slow
-moment of the machine hits all sides of a round alike. Each sample comes after an untimed call of
+moment of the machine hits all sides of a round alike. Each sample comes after untimed calls of
 the same side, as in a loop of its user: a side that allocates gigabytes leaves caches cold behind
-it, and memory that a hypervisor has taken back, which the next side would pay for.
+it, and memory that a hypervisor takes back, for which it may stop a thread of the next side ten
+milliseconds later.
 
 Sides that are far behind leave early: a ratio of ten is certain after few rounds, and what they
 would take is spent on the sides that a few per cent set apart.
@@ -43,6 +44,8 @@ class Plan:
     """Calls of every side before the first round; the first compiles what is compiled lazily."""
     sample_seconds: float = 0.005
     """A sample repeats a quick call until it takes about this long."""
+    settle_seconds: float = 0.02
+    """Untimed calls come before each sample for so long; one at least."""
 
 
 FULL = Plan(min_rounds=3, close_rounds=15)
@@ -80,9 +83,17 @@ def interleaved(
                     break
             first = turn % max(1, len(names))
             for name in names[first:] + names[:first]:
-                sides[name]()  # what the side before left behind in caches and memory is gone
+                _settle(sides[name], plan.settle_seconds)
                 samples[name].append(clock(sides[name], repeats[name]))
     return samples
+
+
+def _settle(call: Timed, seconds: float) -> None:
+    """Call until what the side before has left behind in caches and memory is gone."""
+    end = time.perf_counter() + seconds
+    call()
+    while time.perf_counter() < end:
+        call()
 
 
 def _close(samples: Mapping[str, list[float]]) -> list[str]:

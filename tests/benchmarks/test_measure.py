@@ -8,6 +8,7 @@ import gc
 
 import pytest
 
+from benchmarks import measure
 from benchmarks.measure import Plan, interleaved
 
 
@@ -26,7 +27,9 @@ class CountingClock:
 
 def test_all_sides_of_a_round_run_and_the_first_one_rotates():
     clock = CountingClock(1.0)
-    plan = Plan(seconds=0, min_rounds=3, max_rounds=3, warm_up=1, sample_seconds=0.5)
+    plan = Plan(
+        seconds=0, min_rounds=3, max_rounds=3, warm_up=1, sample_seconds=0.5, settle_seconds=0
+    )
     samples = interleaved({"a": lambda: "a", "b": lambda: "b", "c": lambda: "c"}, plan, clock)
     assert samples == {"a": [1.0] * 3, "b": [1.0] * 3, "c": [1.0] * 3}
     assert "".join(clock.order) == "abc" + "abc" + "bca" + "cab"
@@ -40,7 +43,15 @@ def test_sides_that_are_far_behind_leave_after_their_rounds():
         order.append(call())
         return speed[order[-1]]
 
-    plan = Plan(seconds=0, min_rounds=2, close_rounds=4, max_rounds=9, warm_up=1, sample_seconds=0)
+    plan = Plan(
+        seconds=0,
+        min_rounds=2,
+        close_rounds=4,
+        max_rounds=9,
+        warm_up=1,
+        sample_seconds=0,
+        settle_seconds=0,
+    )
     sides = {name: functools.partial(str, name) for name in speed}
     samples = interleaved(sides, plan, clock)
     assert {name: len(seconds) for name, seconds in samples.items()} == {"a": 4, "b": 4, "c": 2}
@@ -64,7 +75,9 @@ def test_every_sample_follows_an_untimed_call_of_its_own_side():
         return 1.0
 
     sides = {name: functools.partial(happened.append, name) for name in "ab"}
-    interleaved(sides, Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1), clock)
+    interleaved(
+        sides, Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, settle_seconds=0), clock
+    )
     assert "".join(happened) == "(a)(b)" + "a(a)b(b)" + "b(b)a(a)"
 
 
@@ -89,3 +102,20 @@ def test_garbage_collection_waits_and_comes_back_even_after_an_error():
         interleaved({"a": lambda: None}, Plan(warm_up=1), clock)
     assert seen == [True, False]
     assert gc.isenabled()
+
+
+def test_untimed_calls_go_on_until_the_side_before_has_left_nothing_behind(monkeypatch):
+    now, timed = [0.0], []
+
+    def call():
+        now[0] += 0.25
+
+    def clock(call, repeats):
+        timed.append(now[0])
+        return 1.0
+
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    plan = Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, settle_seconds=0.6)
+    interleaved({"a": call}, plan, clock)
+    # Three calls, the least that take 0.6 s, and then a sample, whose clock calls nothing here.
+    assert timed == [0.0, 0.75, 1.5]
