@@ -44,12 +44,14 @@ class Plan:
     """Calls of every side before the first round; the first compiles what is compiled lazily."""
     sample_seconds: float = 0.005
     """A sample repeats a quick call until it takes about this long."""
-    settle_seconds: float = 0.02
+    settle_seconds: float = 0.0
     """Untimed calls come before each sample for so long; one at least."""
 
 
-FULL = Plan(min_rounds=3, close_rounds=15)
-QUICK = Plan(seconds=1.5, min_rounds=3, close_rounds=3, max_rounds=20, warm_up=1)
+FULL = Plan(min_rounds=3, close_rounds=15, settle_seconds=0.02)
+QUICK = Plan(
+    seconds=1.5, min_rounds=3, close_rounds=3, max_rounds=20, warm_up=1, settle_seconds=0.02
+)
 
 
 def cpu_clock(call: Timed, repeats: int) -> float:

@@ -45,15 +45,7 @@ def _prepare(case: str, threads: int, sides: list[str]) -> tuple[dict[str, Any],
     torch.set_num_threads(threads)
     known = registry.find(case)
     known = dataclasses.replace(known, sides=tuple(s for s in sides if s in known.sides))
-    once = Plan(
-        seconds=0,
-        min_rounds=1,
-        close_rounds=0,
-        close_seconds=0,
-        max_rounds=1,
-        warm_up=1,
-        settle_seconds=0,
-    )
+    once = Plan(seconds=0, min_rounds=1, close_rounds=0, close_seconds=0, max_rounds=1, warm_up=1)
     rows = runner.run_case(known, plan=once, threads=threads, memory=False)
     silent = {row.side: row.reason for row in rows if row.status != "ok"}
     inputs = known.op.build(known, torch.device("cpu"))

@@ -38,32 +38,21 @@ class Sizes:
 
 FULL = Sizes(
     name="full",
-    plan=Plan(
-        seconds=1.0,
-        min_rounds=10,
-        max_rounds=100,
-        warm_up=3,
-        sample_seconds=0.002,
-        settle_seconds=0,
-    ),
+    plan=Plan(seconds=1.0, min_rounds=10, max_rounds=100, warm_up=3, sample_seconds=0.002),
     matrix=8192,
     copy_bytes=2**30,
     check_seconds=60.0,
 )
 QUICK = Sizes(
     name="quick",
-    plan=Plan(
-        seconds=0.3, min_rounds=5, max_rounds=30, warm_up=2, sample_seconds=0.001, settle_seconds=0
-    ),
+    plan=Plan(seconds=0.3, min_rounds=5, max_rounds=30, warm_up=2, sample_seconds=0.001),
     matrix=4096,
     copy_bytes=2**28,
     check_seconds=10.0,
 )
 TINY = Sizes(
     name="tiny",
-    plan=Plan(
-        seconds=0.0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0.0, settle_seconds=0
-    ),
+    plan=Plan(seconds=0.0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0.0),
     matrix=64,
     copy_bytes=2**16,
     check_seconds=60.0,

@@ -170,58 +170,42 @@ def candidates(
     return table[(architecture_row(architecture), family, kernel, prior, size)]
 
 
-def forward_kernel(
-    snippets: int,
-    *,
-    prior: str,
-    architecture: int | str,
-    precision: str,
-    head_size: int,
-    shared_bytes: int | None = None,
-) -> str:
+def forward_kernel(snippets: int, **where: Any) -> str:
     """Return which kernel computes the forward pass: "forward", or the one of `SHORT` that fits.
 
     Parameters
     ----------
     snippets : int
         T: no bag has more.
-
-    Other arguments and errors are those of `offered`.
+    where
+        The other arguments of `offered`, which raises the same errors.
     """
-    where: dict[str, Any] = {"prior": prior, "precision": precision, "head_size": head_size}
     for name, tiles in SHORT.items():  # the shortest first
         if snippets <= sum(tiles):
-            if not candidates(name, architecture=architecture, **where):
-                break
-            found = offered(name, architecture=architecture, shared_bytes=shared_bytes, **where)
-            return name if len(found) > 1 else "forward"  # the last one is in no table
+            return name if _fits(name, **where) else "forward"
     return "forward"
 
 
-def backward_kernel(
-    snippets: int,
-    *,
-    prior: str,
-    architecture: int | str,
-    precision: str,
-    head_size: int,
-    shared_bytes: int | None = None,
-) -> str:
+def backward_kernel(snippets: int, **where: Any) -> str:
     """Return which kernel computes the backward pass: "backward", or `SHORT_BACKWARD`.
 
     Parameters
     ----------
     snippets : int
         T; of packed bags, whose lengths the host does not know, what they have on average.
-
-    Other arguments and errors are those of `offered`.
+    where
+        The other arguments of `offered`, which raises the same errors.
     """
-    where: dict[str, Any] = {"prior": prior, "precision": precision, "head_size": head_size}
-    where["architecture"] = architecture
-    if snippets > SHORT_BACKWARD_SNIPPETS or not candidates(SHORT_BACKWARD, **where):
+    if snippets > SHORT_BACKWARD_SNIPPETS or not _fits(SHORT_BACKWARD, **where):
         return "backward"
-    found = offered(SHORT_BACKWARD, shared_bytes=shared_bytes, **where)
-    return SHORT_BACKWARD if len(found) > 1 else "backward"  # the last one is in no table
+    return SHORT_BACKWARD
+
+
+def _fits(kernel: str, **where: Any) -> bool:
+    """Return whether the table has a kernel of short bags there that fits the shared memory."""
+    asked = {name: value for name, value in where.items() if name != "shared_bytes"}
+    # The last one that is offered is in no table.
+    return bool(candidates(kernel, **asked)) and len(offered(kernel, **where)) > 1
 
 
 @cache

@@ -13,7 +13,7 @@ from ..launch import Launch
 from .backward import attention_backward
 from .backward_keys import attention_backward_keys
 from .backward_queries import attention_backward_queries
-from .configs import SHORT_BACKWARD, TWO_LAUNCHES
+from .configs import SHORT_BACKWARD, TWO_LAUNCHES, Config
 from .planning import Choose, grid_of, launch_of, readable, strides_of, variant_of
 from .preprocess import attention_preprocess
 from .short_backward import attention_short_backward
@@ -89,27 +89,13 @@ def plan_backward(
     slopes = need_prior_grad and prior != "none"
     bags = {"lengths": lengths, "cu_seqlens": cu_seqlens}
     if kernel == SHORT_BACKWARD:
-        config = choose(kernel, prior)
         tensors = {"q": q, "k": k, "v": v, "grad_out": grad_out, "attended": attended}
-        unit, strides = strides_of(**tensors)
-        grid, sizes = grid_of(q, config.block_n, cu_seqlens)
-        partials = _partials(q, grid) if prior != "none" else None
-        short = launch_of(
-            attention_short_backward,
-            (*grid, 2),
-            config,
-            {
-                **tensors, "w": w, "b": b, "lse": lse,
-                "grad_q": grad_q, "grad_k": grad_k, "grad_v": grad_v, "partials": partials,
-                **bags, **strides, "scale": scale, **sizes,
-            },
-            {
-                **variant_of(q, unit, prior, precision),
-                "BLOCK_M": config.block_m,
-                "BLOCK_N": config.block_n,
-                "QUERIES_N": config.queries_n,
-            },
-        )  # fmt: skip
+        others = {"w": w, "b": b, "lse": lse, **bags}
+        grads = {"grad_q": grad_q, "grad_k": grad_k, "grad_v": grad_v}
+        config = choose(kernel, prior)
+        short, partials = _short(
+            tensors, {**others, **grads}, config, cu_seqlens, prior, scale, precision
+        )
         return BackwardPlan({kernel: short}, partials if slopes else None)
     delta = torch.empty_like(lse)
 
@@ -189,6 +175,35 @@ def plan_backward(
     else:
         launches |= {"backward": _together(keys, queries)}
     return BackwardPlan(launches, stored if slopes and kind == "logit" else partials)
+
+
+def _short(
+    tensors: dict[str, Tensor],
+    others: dict[str, Tensor | None],
+    config: Config,
+    cu_seqlens: Tensor | None,
+    prior: str,
+    scale: float,
+    precision: str,
+) -> tuple[Launch, Tensor | None]:
+    """Return the launch that does everything, and its partials; ``tensors`` have strides."""
+    q = tensors["q"]
+    unit, strides = strides_of(**tensors)
+    grid, sizes = grid_of(q, config.block_n, cu_seqlens)
+    partials = _partials(q, grid) if prior != "none" else None
+    launch = launch_of(
+        attention_short_backward,
+        (*grid, 2),
+        config,
+        {**tensors, **others, "partials": partials, **strides, "scale": scale, **sizes},
+        {
+            **variant_of(q, unit, prior, precision),
+            "BLOCK_M": config.block_m,
+            "BLOCK_N": config.block_n,
+            "QUERIES_N": config.queries_n,
+        },
+    )
+    return launch, partials
 
 
 def _together(keys: Launch, queries: Launch) -> Launch:

@@ -54,17 +54,15 @@ def _keys(
         # [BLOCK_N, BLOCK_M] = [BLOCK_N, BLOCK_D] x [BLOCK_D, BLOCK_M]
         exponent = tl.dot(k, tl.trans(q), input_precision=PRECISION) * (scale * LOG2_E)
         near = (start_m < high) & (start_m + BLOCK_M > low)
-        if PRIOR == "logit":  # noqa: SIM102 -- this one when it is compiled, the next when it runs
-            if near:
-                prior, _, _ = prior_tile(start_n, start_m, w, b, BLOCK_N, BLOCK_M)
-                exponent += prior * LOG2_E
+        if PRIOR == "logit" and near:
+            prior, _, _ = prior_tile(start_n, start_m, w, b, BLOCK_N, BLOCK_M)
+            exponent += prior * LOG2_E
         pT = tl.exp2(exponent - lse[None, :])
         weights = pT
-        if PRIOR == "additive":  # noqa: SIM102
-            if near:
-                # G is symmetric. Where there is no query it is no 0, but the rows of dO are.
-                prior, _, _ = prior_tile(start_n, start_m, w, b, BLOCK_N, BLOCK_M)
-                weights = pT + prior
+        if PRIOR == "additive" and near:
+            # G is symmetric. Where there is no query it is no 0, but the rows of dO are.
+            prior, _, _ = prior_tile(start_n, start_m, w, b, BLOCK_N, BLOCK_M)
+            weights = pT + prior
         # [BLOCK_M, BLOCK_D] each
         do = load_rows(do_base, start_m, length, do_row, BLOCK_M, D, BLOCK_D, MASKED=True)
         a = load_rows(a_base, start_m, length, a_row, BLOCK_M, D, BLOCK_D, MASKED=True)
@@ -114,22 +112,20 @@ def _queries(
         exponent = tl.dot(q, tl.trans(k), input_precision=PRECISION) * (scale * LOG2_E)
         dp = tl.dot(do, tl.trans(v), input_precision=PRECISION)
         near = (start_n < high) & (start_n + BLOCK_N > low)
-        if PRIOR == "logit":  # noqa: SIM102
-            if near:
-                prior, _, _ = prior_tile(start_m, start_n, w, b, BLOCK_M, BLOCK_N)
-                exponent += prior * LOG2_E
+        if PRIOR == "logit" and near:
+            prior, _, _ = prior_tile(start_m, start_n, w, b, BLOCK_M, BLOCK_N)
+            exponent += prior * LOG2_E
         p = tl.exp2(exponent - lse[:, None])
         p = tl.where((start_n + tl.arange(0, BLOCK_N) < length)[None, :], p, 0.0)
         ds = p * (dp - delta[:, None])
-        if PRIOR != "none":  # noqa: SIM102
-            if near:
-                # The logit prior's again: kept from above it would cost registers.
-                prior, argument, distance2 = prior_tile(start_m, start_n, w, b, BLOCK_M, BLOCK_N)
-                # dG; additive: 0 outside of the bag, where rows of dO and of V were loaded as 0.
-                slope = ds if PRIOR == "logit" else dp
-                more_w, more_b = prior_slopes(slope, prior, argument, distance2)
-                dw += more_w
-                db += more_b
+        if PRIOR != "none" and near:
+            # The logit prior's again: kept from above it would cost registers.
+            prior, argument, distance2 = prior_tile(start_m, start_n, w, b, BLOCK_M, BLOCK_N)
+            # dG; additive: 0 outside of the bag, where rows of dO and of V were loaded as 0.
+            slope = ds if PRIOR == "logit" else dp
+            more_w, more_b = prior_slopes(slope, prior, argument, distance2)
+            dw += more_w
+            db += more_b
         # [BLOCK_M, BLOCK_D] += [BLOCK_M, BLOCK_N] x [BLOCK_N, BLOCK_D]
         dq = tl.dot(ds.to(k.dtype), k, dq, input_precision=PRECISION)
     # Over a bag of one snippet the softmax is constant: dq is exactly 0, and so are dw and db of

@@ -12,9 +12,7 @@ from typer.testing import CliRunner
 from benchmarks import cli, compare, registry
 from benchmarks.measure import Plan
 
-ONE_ROUND = Plan(
-    seconds=0, min_rounds=1, close_rounds=1, max_rounds=1, sample_seconds=0, settle_seconds=0
-)
+ONE_ROUND = Plan(seconds=0, min_rounds=1, close_rounds=1, max_rounds=1, sample_seconds=0)
 HERE = compare.Tree(compare.ROOT, compare.ROOT)
 CASE = registry.find("attention_forward/additive/B1-H1-T200-d128/float32")
 

@@ -27,9 +27,7 @@ class CountingClock:
 
 def test_all_sides_of_a_round_run_and_the_first_one_rotates():
     clock = CountingClock(1.0)
-    plan = Plan(
-        seconds=0, min_rounds=3, max_rounds=3, warm_up=1, sample_seconds=0.5, settle_seconds=0
-    )
+    plan = Plan(seconds=0, min_rounds=3, max_rounds=3, warm_up=1, sample_seconds=0.5)
     samples = interleaved({"a": lambda: "a", "b": lambda: "b", "c": lambda: "c"}, plan, clock)
     assert samples == {"a": [1.0] * 3, "b": [1.0] * 3, "c": [1.0] * 3}
     assert "".join(clock.order) == "abc" + "abc" + "bca" + "cab"
@@ -43,15 +41,7 @@ def test_sides_that_are_far_behind_leave_after_their_rounds():
         order.append(call())
         return speed[order[-1]]
 
-    plan = Plan(
-        seconds=0,
-        min_rounds=2,
-        close_rounds=4,
-        max_rounds=9,
-        warm_up=1,
-        sample_seconds=0,
-        settle_seconds=0,
-    )
+    plan = Plan(seconds=0, min_rounds=2, close_rounds=4, max_rounds=9, warm_up=1, sample_seconds=0)
     sides = {name: functools.partial(str, name) for name in speed}
     samples = interleaved(sides, plan, clock)
     assert {name: len(seconds) for name, seconds in samples.items()} == {"a": 4, "b": 4, "c": 2}
@@ -75,9 +65,7 @@ def test_every_sample_follows_an_untimed_call_of_its_own_side():
         return 1.0
 
     sides = {name: functools.partial(happened.append, name) for name in "ab"}
-    interleaved(
-        sides, Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, settle_seconds=0), clock
-    )
+    interleaved(sides, Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1), clock)
     assert "".join(happened) == "(a)(b)" + "a(a)b(b)" + "b(b)a(a)"
 
 

@@ -14,7 +14,7 @@ from benchmarks.measure import Plan
 CASES = registry.all_cases()
 TINY = list({case.tiny().key: case.tiny() for case in CASES}.values())
 #: No timing here: a clock that calls once and returns a constant.
-ONCE = Plan(seconds=0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0, settle_seconds=0)
+ONCE = Plan(seconds=0, min_rounds=1, max_rounds=1, warm_up=1, sample_seconds=0)
 
 
 def still(call, repeats):

@@ -13,7 +13,7 @@ from benchmarks.measure import Plan
 from benchmarks.vocabulary import Case, Cost, Op, Side
 from benchmarks.worker import WorkerError
 
-PLAN = Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, sample_seconds=0, settle_seconds=0)
+PLAN = Plan(seconds=0, min_rounds=2, max_rounds=2, warm_up=1, sample_seconds=0)
 calls = []
 
 
