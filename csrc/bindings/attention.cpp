@@ -5,7 +5,6 @@
 #include "bindings/choices.h"
 #include "bindings/methods.h"
 #include "bindings/tensors.h"
-#include "cpu/buffer.h"
 
 namespace attention = ladnet::attention;
 namespace python = ladnet::python;
@@ -154,16 +153,12 @@ class Plain {
            (tensor.read(object, depth_) && fits(tensor) && place(tensor, result));
   }
 
-  // (B, H, T), contiguous, of the sums' dtype. None is memory of the call's own.
+  // (B, H, T), contiguous, of the sums' dtype, or None.
   template <class Pointer>  // void* or const void*
   bool read_lse(Pointer* result) {
     PyObject* const object = call_.next();
-    if (object == Py_None) {
-      own_lse_ = ladnet::Buffer(ladnet::buffer_bytes(static_cast<int64_t>(size_of(real())),
-                                                     problem.batches, problem.heads, problem.T));
-      *result = own_lse_.as<void>();
-      return true;
-    }
+    *result = nullptr;
+    if (object == Py_None) return true;
     PlainTensor tensor;
     if (!tensor.read(object, depth_) || tensor.rank != 3 || !tensor.is(real())) return false;
     const int64_t sizes[] = {problem.batches, problem.heads, problem.T};
@@ -231,9 +226,14 @@ class Plain {
   }
 
   python::Call& call_;
-  ladnet::Buffer own_lse_;
   PlainTensor::Depth depth_ = PlainTensor::kShape;
 };
+
+PyObject* longest_without_sums(python::Call& call) {
+  const ladnet::Dtype dtype = python::dtype(call, "dtype");
+  call.finish();
+  return PyLong_FromLongLong(attention::longest_without_sums(dtype));
+}
 
 PyObject* fit(python::Call& call) {
   Plain plain(call);
@@ -259,7 +259,7 @@ PyObject* backward_of_tensors(python::Call& call) {
   Plain plain(call);
   attention::BackwardTensors tensors{};
   bool is_plain = plain.read_inputs(PlainTensor::kMemory, &tensors) && plain.read_rest() &&
-                  plain.read(&tensors.grad_out) && plain.read(&tensors.attended) &&
+                  plain.read(&tensors.grad_out) && plain.read_optional(&tensors.attended) &&
                   plain.read_lse(&tensors.lse);
   plain.expect_results();
   is_plain = is_plain && plain.read(&tensors.grad_q) && plain.read(&tensors.grad_k) &&
@@ -282,6 +282,9 @@ void ladnet::python::add_attention(Methods& methods) {
   methods.push_back(method<backward>(
       "attention_backward",
       "Fill the gradients; those of w and b only if their pointers are not null."));
+  methods.push_back(method<longest_without_sums>(
+      "attention_longest_without_sums",
+      "Up to how many snippets a bag's backward pass needs neither attended nor lse."));
   methods.push_back(method<know_tensors>(
       "know_tensors", "Say which classes are torch's, and which functions describe them."));
   methods.push_back(method<fit>(
@@ -296,5 +299,6 @@ void ladnet::python::add_attention(Methods& methods) {
   methods.push_back(method<backward_of_tensors>(
       "attention_backward_of_tensors",
       "The same as attention_backward, for (q, k, v, w, b, prior, lengths, cu_seqlens, scale, "
-      "threads, grad_out, attended, lse, grad_q, grad_k, grad_v, grad_w, grad_b)."));
+      "threads, grad_out, attended or None, lse or None, grad_q, grad_k, grad_v, grad_w, "
+      "grad_b)."));
 }

@@ -41,12 +41,14 @@ struct ForwardTensors {
   Tensor q, k, v;
   Tensor out;
   Tensor softmax_out;  // optional
-  void* lse;           // (B, H, T), contiguous
+  void* lse;           // (B, H, T), contiguous; optional
 };
 
 struct BackwardTensors {
   Tensor grad_out, q, k, v;
-  Tensor attended;  // softmax_out for the additive prior, else out
+  // softmax_out for the additive prior, else out; null, and lse too, where no bag is longer than
+  // longest_without_sums.
+  Tensor attended;
   const void* lse;
   Tensor grad_q, grad_k, grad_v;
   void* grad_w;  // (H,), null where not wanted
@@ -56,5 +58,9 @@ struct BackwardTensors {
 // Rows of padding become 0 in every result, lse included.
 void forward(const Problem& problem, const ForwardTensors& tensors);
 void backward(const Problem& problem, const BackwardTensors& tensors);
+
+// Up to how many snippets the backward pass computes a bag's softmax anew, and reads nothing that
+// the forward pass has left.
+int64_t longest_without_sums(Dtype dtype);
 
 }  // namespace ladnet::attention

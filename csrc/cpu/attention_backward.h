@@ -36,15 +36,18 @@ class BackwardRun {
   }
 
   static void pack_queries(const BackwardHead& head, int64_t first, int64_t last) {
-    const Real factor = static_cast<Real>(head.scale * kLog2E);
     for (int64_t panel = first; panel < last; ++panel) {
-      const int64_t at = panel * head.d * kRows;
-      pack_panel<kRows>(head.q, head.length, head.d, panel, factor,
-                        static_cast<Real*>(head.queries) + at);
-      pack_panel<kRows>(head.grad_out, head.length, head.d, panel, Real(1),
-                        static_cast<Real*>(head.grads) + at);
+      pack_query_panel(head, panel);
       pack_sums(head, panel);
     }
+  }
+
+  static void pack_query_panel(const BackwardHead& head, int64_t panel) {
+    const int64_t at = panel * head.d * kRows;
+    pack_panel<kRows>(head.q, head.length, head.d, panel, static_cast<Real>(head.scale * kLog2E),
+                      static_cast<Real*>(head.queries) + at);
+    pack_panel<kRows>(head.grad_out, head.length, head.d, panel, Real(1),
+                      static_cast<Real*>(head.grads) + at);
   }
 
   // lse and delta of the queries of a panel.
@@ -159,8 +162,7 @@ class BackwardRun {
       for (int64_t c = 0; c < last - first; ++c) {
         for (int64_t p = 0; p < panels; ++p) {
           const int64_t at = p * kRows * kStride + c * kWide;
-          slopes_tile<2, false>(q + p, first + c, scratch.probabilities + at, scratch.slopes + at,
-                                by_w_b);
+          slopes_tile(q + p, first + c, scratch.probabilities + at, scratch.slopes + at);
         }
       }
       for_columns<Real>(padded, [&](auto width, int64_t column) {
@@ -184,29 +186,19 @@ class BackwardRun {
                 });
   }
 
-  // P and dS / scale between the queries of `panel` and the keys of `key_tile`, or the first half
-  // of them. With kWithPrior what is left of P is P + G, whose product with dO is all of dV.
-  template <int kVectors, bool kWithPrior>
-  void slopes_tile(int64_t panel, int64_t key_tile, Real* probabilities, Real* slopes,
-                   double sums[2]) {
-    constexpr int kWidth = kVectors * kLanes<Real>;
+  // P and dS / scale between the queries of `panel` and the keys of `key_tile`.
+  void slopes_tile(int64_t panel, int64_t key_tile, Real* probabilities, Real* slopes) {
+    constexpr int kVectors = 2;
     const int64_t at = panel * kRows * head.d, key_at = key_tile * head.d * kWide;
     const int64_t i0 = panel * kRows, j0 = key_tile * kWide;
-    const bool near = head.band.radius >= 0 && j0 - (i0 + kRows - 1) <= head.band.radius &&
-                      i0 - (j0 + kWide - 1) <= head.band.radius;
-    const bool logit = head.prior == Prior::kLogit;
+    const bool near = is_near(i0, j0), logit = head.prior == Prior::kLogit;
 
     Accumulators<Real, kVectors> tile;
     set_zero<Real, kVectors>(tile);
     add_product<Format, 1, kRows>(tile, static_cast<const Real*>(head.queries) + at,
                                   static_cast<const Real*>(head.keys) + key_at, kWide, head.d);
     if (logit && near) {
-      const Real* gain = static_cast<const Real*>(head.band.gain_log2) + (j0 - i0);
-      LADNET_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        LADNET_UNROLL
-        for (int h = 0; h < kVectors; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
-      }
+      add_gain<Real, kVectors>(tile, static_cast<const Real*>(head.band.gain_log2) + (j0 - i0));
     }
     const Real* lse = static_cast<const Real*>(head.lse_log2) + i0;
     LADNET_UNROLL
@@ -223,7 +215,7 @@ class BackwardRun {
     const bool wanted = head.prior_gradient && near;
     if (wanted && !logit) {
       store_tile<Real, kVectors>(tile, slopes, kStride);
-      add_prior_gradient<kVectors>(slopes, j0 - i0, sums);
+      add_prior_gradient<kVectors>(slopes, j0 - i0, by_w_b);
       load_tile<Real, kVectors>(tile, slopes, kStride);
     }
     const Real* delta = static_cast<const Real*>(head.delta) + i0;
@@ -235,34 +227,30 @@ class BackwardRun {
         store(slopes + at_h, load(probabilities + at_h) * (tile[i][h] - broadcast(delta[i])));
       }
     }
-    if (kWithPrior && head.prior == Prior::kAdditive && near) {
-      const Real* gain = static_cast<const Real*>(head.band.gain) + (j0 - i0);
-      LADNET_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        LADNET_UNROLL
-        for (int h = 0; h < kVectors; ++h) {
-          Real* to = probabilities + i * kStride + h * kLanes<Real>;
-          store(to, load(to) + load(gain - i + h * kLanes<Real>));
-        }
-      }
-    }
     if (__builtin_expect(head.length == 1, 0)) {
       // The softmax of one logit is constant, so dS is 0; by a product, so that a NaN stays.
-      for (int h = 0; h < kWidth; ++h) slopes[h] *= Real(0);
+      for (int h = 0; h < kWide; ++h) slopes[h] *= Real(0);
     }
     if (wanted && logit) {
       // Keys beyond the end have probabilities here. No product reads them, but this sum would.
-      for (int i = 0; i < kRows && j0 + kWidth > head.length; ++i) {
-        for (int64_t j = head.length - j0; j < kWidth; ++j) slopes[i * kStride + j] = 0;
+      for (int i = 0; i < kRows && j0 + kWide > head.length; ++i) {
+        for (int64_t j = head.length - j0; j < kWide; ++j) slopes[i * kStride + j] = 0;
       }
-      add_prior_gradient<kVectors>(slopes, j0 - i0, sums);
+      add_prior_gradient<kVectors>(slopes, j0 - i0, by_w_b);
     }
+  }
+
+  // Whether the prior counts between the queries of the panel from i0 and the keys of a tile from
+  // j0.
+  bool is_near(int64_t i0, int64_t j0) const {
+    return head.band.radius >= 0 && j0 - (i0 + kRows - 1) <= head.band.radius &&
+           i0 - (j0 + kWide - 1) <= head.band.radius;
   }
 
   // sum over a tile of dG dG/dw and dG dG/db, where `grads` holds dG (additive: dP, logit: dS).
   template <int kVectors>
   __attribute__((noinline)) void add_prior_gradient(const Real* grads, int64_t distance,
-                                                    double sums[2]) {
+                                                    double sums[2]) const {
     Vec<Real> by_w = broadcast(Real(0)), by_b = broadcast(Real(0));
     const Real* slope_w = static_cast<const Real*>(head.band.slope_w) + distance;
     const Real* slope_b = static_cast<const Real*>(head.band.slope_b) + distance;

@@ -79,11 +79,13 @@ BandTables::BandTables(double w, double b, int64_t length, int64_t margin,
 
   const double log2e = 1.4426950408889634;
   for (int64_t d = 0; d <= reach; ++d) {
-    // Squared in floating point: an integer square would overflow for long videos.
+    // Squared in floating point: an integer square would overflow for long videos. Beyond the
+    // radius tiles read zeros.
+    const bool counts = d <= band_.radius;
     const double d2 = static_cast<double>(d) * static_cast<double>(d);
     const double exponent = w * d2 + b;
-    const double G = std::exp(-std::fabs(exponent));
-    const double by_b = exponent > 0 ? -G : exponent < 0 ? G : 0 * exponent;
+    const double G = counts ? std::exp(-std::fabs(exponent)) : 0.0;
+    const double by_b = !counts ? 0.0 : exponent > 0 ? -G : exponent < 0 ? G : 0 * exponent;
     for (const int64_t at : {d, -d}) {
       if (gain != nullptr) put(gain, needs.gain_type, at, G);
       if (gain_low != nullptr) {

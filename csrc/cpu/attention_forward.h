@@ -226,25 +226,20 @@ class ForwardBlock {
   void attend(int64_t p, int64_t first, int64_t c) {
     Accumulators<Real, kVectors> tile;
     set_zero<Real, kVectors>(tile);
-    add_product<Format, kPack, kPack * kRows>(tile, scratch.queries + p * kRows * depth,
-                                              keys + (first + c) * depth * kWide, kWide * kPack,
-                                              depth / kPack);
     const int64_t i0 = (task.first_panel + p) * kRows, j0 = (first + c) * kWide;
+    add_product_of<Format, kPack, kPack * kRows>(
+        task.length - i0, tile, scratch.queries + p * kRows * depth,
+        keys + (first + c) * depth * kWide, kWide * kPack, depth / kPack);
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       LADNET_UNROLL
       for (int h = 0; h < kVectors; ++h) tile[i][h] = Storage::to_logits(tile[i][h], factor);
     }
     if (task.prior == Prior::kLogit && is_near(i0, j0)) {
-      const Real* gain = static_cast<const Real*>(task.band.gain_log2) + (j0 - i0);
-      LADNET_UNROLL
-      for (int i = 0; i < kRows; ++i) {
-        LADNET_UNROLL
-        for (int h = 0; h < kVectors; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
-      }
+      add_gain<Real, kVectors>(tile, static_cast<const Real*>(task.band.gain_log2) + (j0 - i0));
     }
     if (__builtin_expect(j0 + kVectors * kLanes<Real> > task.length, 0)) {
-      hide_padding<kVectors>(tile, task.length - j0);
+      hide_padding<Real, kVectors>(tile, task.length - j0);
     }
 
     Element* probabilities = scratch.probabilities + p * kRows * kStride + c * kWide;
@@ -284,19 +279,6 @@ class ForwardBlock {
            i0 - (j0 + kWide - 1) <= task.band.radius;
   }
 
-  // Keys from `valid` on do not exist.
-  template <int kVectors>
-  LADNET_INLINE void hide_padding(Accumulators<Real, kVectors>& tile, int64_t valid) {
-    Real mask[kVectors * kLanes<Real>];
-    for (int j = 0; j < kVectors * kLanes<Real>; ++j)
-      mask[j] = j < valid ? Real(0) : -Real(INFINITY);
-    LADNET_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      LADNET_UNROLL
-      for (int h = 0; h < kVectors; ++h) tile[i][h] += load(mask + h * kLanes<Real>);
-    }
-  }
-
   // Raises m of the rows whose logits exceed their limit, and scales what they have so far: sums,
   // outputs, which the first block has none of, and the first `done` probabilities of this block.
   template <int kVectors>
@@ -330,20 +312,26 @@ class ForwardBlock {
     return scratch.out + p * kRows * padded + kRows * column;
   }
 
-  // Adds the values of `count` keys from key j0 on; those of the first block overwrite.
+  // Adds the values of `count` keys from key j0 on; those of the first block overwrite. Where a row
+  // of probabilities is several blocks long, each is a sum of its own.
   template <int kVectors>
   void gather(int64_t p, int64_t column, int64_t j0, int64_t count) {
     constexpr int kWidth = kVectors * kLanes<Real>;
-    Accumulators<Real, kVectors> tile;
+    const int64_t rows = task.length - (task.first_panel + p) * kRows;
     Real* out = out_tile(p, column);
-    set_zero<Real, kVectors>(tile);
-    add_product<Format, kStride, kPack>(tile, scratch.probabilities + p * kRows * kStride,
-                                        values + j0 / kPack * task.values.stride + column * kPack,
-                                        task.values.stride, (count + kPack - 1) / kPack);
-    if (j0 == 0) {
-      store_tile<Real, kVectors>(tile, out, kWidth);
-    } else {
-      add_tile<Real, kVectors>(tile, out, kWidth);
+    for (int64_t at = 0; at < count; at += Storage::kBlock) {
+      const int64_t keys = lesser(Storage::kBlock, count - at);
+      Accumulators<Real, kVectors> tile;
+      set_zero<Real, kVectors>(tile);
+      add_product_of<Format, kStride, kPack>(
+          rows, tile, scratch.probabilities + p * kRows * kStride + at,
+          values + (j0 + at) / kPack * task.values.stride + column * kPack, task.values.stride,
+          (keys + kPack - 1) / kPack);
+      if (j0 + at == 0) {
+        store_tile<Real, kVectors>(tile, out, kWidth);
+      } else {
+        add_tile<Real, kVectors>(tile, out, kWidth);
+      }
     }
   }
 
@@ -354,7 +342,7 @@ class ForwardBlock {
       const int64_t row = p * kRows + i;
       const Real total = sum<Real>(load(scratch.sums + row * kLanes<Real>));
       inverse[i] = 1 / total;
-      if (i0 + i < task.length) {
+      if (task.lse != nullptr && i0 + i < task.length) {
         static_cast<Real*>(task.lse)[i0 + i] =
             static_cast<Real>((scratch.shift[row] + log2(double(total))) * kLn2);
       }

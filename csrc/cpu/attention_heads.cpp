@@ -1,6 +1,8 @@
 #include "cpu/attention_heads.h"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 namespace ladnet::attention {
 namespace {
@@ -22,8 +24,19 @@ BackwardHeads::BackwardHeads(const Problem& problem, const BackwardTensors& tens
   const bool logit = problem.prior == Prior::kLogit;
   bands_ = list_bands(problem, segments_, kernels_.rows + kernels_.columns,
                       {problem.prior == Prior::kAdditive, logit, prior_gradient_, real, real});
+  for (const Segment& segment : segments_) {
+    const bool is_left = tensors.lse != nullptr && tensors.attended.data != nullptr;
+    if (!is_left && segment.bag.length > longest_without_sums(problem.dtype)) {
+      throw std::invalid_argument("a bag of " + std::to_string(segment.bag.length) +
+                                  " snippets needs what the forward pass leaves: attended and lse");
+    }
+  }
   // To short bags' probabilities any prior is added.
   toeplitz_.emplace(problem, segments_, bands_, kShort + 1, tensors.v, &tensors.grad_out);
+}
+
+int64_t longest_without_sums(Dtype dtype) {
+  return backward_kernels(dtype).recomputes_sums ? kShort : 0;
 }
 
 bool BackwardHeads::is_short(int64_t length) const {

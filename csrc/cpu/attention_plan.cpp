@@ -51,6 +51,7 @@ ConstRows rows_of(const Problem& problem, const Tensor& tensor, const Segment& s
 }
 
 char* lse_of(const Problem& problem, const void* lse, const Segment& segment) {
+  if (lse == nullptr) return nullptr;
   const int64_t at = (segment.bag.batch * problem.heads + segment.head) * problem.T;
   return static_cast<char*>(const_cast<void*>(lse)) +
          (at + segment.bag.first) * real_bytes(problem.dtype);

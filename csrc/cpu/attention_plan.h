@@ -38,7 +38,8 @@ inline Band band_of(const std::vector<BandTables>& bands, const Segment& segment
 ConstRows rows_of(const Problem& problem, const Tensor& tensor, const Segment& segment);
 MutableRows mutable_rows_of(const Problem& problem, const Tensor& tensor, const Segment& segment);
 
-// Where the segment begins in a contiguous (B, H, T) tensor of the accumulation type.
+// Where the segment begins in a contiguous (B, H, T) tensor of the accumulation type; null for
+// none.
 char* lse_of(const Problem& problem, const void* lse, const Segment& segment);
 
 // Writes zeros to the rows of batch entry `batch` of `tensors` that belong to no bag, and to those

@@ -76,6 +76,28 @@ LADNET_INLINE void store_tile(const Accumulators<Real, kVectors>& tile, Real* to
   }
 }
 
+// tile[i][j] += gain[j - i], for a table over the distance.
+template <class Real, int kVectors>
+LADNET_INLINE void add_gain(Accumulators<Real, kVectors>& tile, const Real* gain) {
+  LADNET_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    LADNET_UNROLL
+    for (int h = 0; h < kVectors; ++h) tile[i][h] += load(gain - i + h * kLanes<Real>);
+  }
+}
+
+// Columns from `valid` on do not exist: their logits become -infinity.
+template <class Real, int kVectors>
+LADNET_INLINE void hide_padding(Accumulators<Real, kVectors>& tile, int64_t valid) {
+  Real mask[kVectors * kLanes<Real>];
+  for (int j = 0; j < kVectors * kLanes<Real>; ++j) mask[j] = j < valid ? Real(0) : -Real(INFINITY);
+  LADNET_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    LADNET_UNROLL
+    for (int h = 0; h < kVectors; ++h) tile[i][h] += load(mask + h * kLanes<Real>);
+  }
+}
+
 // to += tile. Products over a block start from zero and are added up afterwards: a sum in two
 // levels rounds less than one long chain.
 template <class Real, int kVectors>
@@ -90,10 +112,10 @@ LADNET_INLINE void add_tile(const Accumulators<Real, kVectors>& tile, Real* to, 
   }
 }
 
-// tile[i][j] += sum_k a[i][k] b[k][j], where a[i][k] lies at a + i * kRowStep + k * kDepthStep and
-// row k of b at b + k * b_stride (in elements; with pairs, k counts pairs). The steps of a are
-// constants, so that every broadcast is an addressing mode.
-template <class Format, int kRowStep, int kDepthStep, int kVectors>
+// tile[i][j] += sum_k a[i][k] b[k][j] for its first kCount rows, where a[i][k] lies at
+// a + i * kRowStep + k * kDepthStep and row k of b at b + k * b_stride (in elements; with pairs, k
+// counts pairs). The steps of a are constants, so that every broadcast is an addressing mode.
+template <class Format, int kRowStep, int kDepthStep, int kVectors, int kCount = kRows>
 LADNET_INLINE void add_product(Accumulators<typename Format::Real, kVectors>& tile,
                                const typename Format::Element* a, const typename Format::Element* b,
                                int64_t b_stride, int64_t depth) {
@@ -103,7 +125,7 @@ LADNET_INLINE void add_product(Accumulators<typename Format::Real, kVectors>& ti
     LADNET_UNROLL
     for (int h = 0; h < kVectors; ++h) columns[h] = Format::load_columns(b + h * kStep);
     LADNET_UNROLL
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < kCount; ++i) {
       const typename Format::Register row = Format::load_row(a + i * kRowStep);
       LADNET_UNROLL
       for (int h = 0; h < kVectors; ++h) {
@@ -112,6 +134,23 @@ LADNET_INLINE void add_product(Accumulators<typename Format::Real, kVectors>& ti
     }
     a += kDepthStep;
     b += b_stride;
+  }
+}
+
+// The same where only the first `rows` rows are wanted, in thirds of a tile: the last panel of a
+// short bag is a good part of its work.
+template <class Format, int kRowStep, int kDepthStep, int kVectors>
+LADNET_INLINE void add_product_of(int64_t rows, Accumulators<typename Format::Real, kVectors>& tile,
+                                  const typename Format::Element* a,
+                                  const typename Format::Element* b, int64_t b_stride,
+                                  int64_t depth) {
+  constexpr int kThird = kRows / 3;
+  if (__builtin_expect(rows > 2 * kThird, 1)) {
+    add_product<Format, kRowStep, kDepthStep>(tile, a, b, b_stride, depth);
+  } else if (rows > kThird) {
+    add_product<Format, kRowStep, kDepthStep, kVectors, 2 * kThird>(tile, a, b, b_stride, depth);
+  } else {
+    add_product<Format, kRowStep, kDepthStep, kVectors, kThird>(tile, a, b, b_stride, depth);
   }
 }
 

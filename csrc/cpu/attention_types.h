@@ -37,8 +37,8 @@ struct Operand {
 };
 
 // Tables over the signed distance j - i of one head; each pointer is at distance 0. Beyond `radius`
-// the prior is below the rounding of every result; the tables reach a tile further. radius < 0: no
-// prior anywhere.
+// the prior is below the rounding of every result; the tables reach a tile further, with zeros.
+// radius < 0: no prior anywhere.
 struct Band {
   int64_t radius = -1;
   const void* gain = nullptr;       // G, in the element type of the forward or backward product
@@ -72,7 +72,7 @@ struct ForwardTask {
   Operand values;
   MutableRows out;
   MutableRows softmax_out;
-  void* lse;
+  void* lse;            // null where it is not wanted
   int64_t first_panel;  // in units of kRows query rows
   int64_t panels;
   void* scratch;
@@ -107,7 +107,7 @@ struct BackwardHead {
   Band band;
   FarPrior far;
   ConstRows q, k, v, grad_out;
-  ConstRows attended;  // A = softmax(S) V
+  ConstRows attended;  // A = softmax(S) V; like lse null where the sums are computed anew
   const void* lse;
   MutableRows grad_q, grad_k, grad_v;
   // Panels, filled by pack_queries and pack_keys.
@@ -151,6 +151,7 @@ struct BackwardKernels {
   // After that was done for all queries: writes panels of `rows` rows of one gradient.
   void (*multiply)(const BackwardHead& head, Gradient gradient, int64_t first, int64_t last,
                    void* scratch) = nullptr;
+  bool recomputes_sums = false;  // fill_matrices reads neither lse nor attended
 };
 
 // ---- Wide priors -------------------------------------------------------------------------------

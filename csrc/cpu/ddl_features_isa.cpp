@@ -59,7 +59,7 @@ __attribute__((noinline)) Row<A> measure_unusual(const F* x, const Rows& rows, A
     store(copy + c, scaled);
     squares = multiply_add(scaled, scaled, squares);
   }
-  const A total = sum_row<A>(squares);
+  const A total = sum<A>(squares);
   if (total == A(0)) return {copy, copy, {A(1), A(0)}};
   return {copy, copy, {scale, inverse_root(total)}};
 }
@@ -87,7 +87,7 @@ LADNET_INLINE A sum_of_squares(const F* x, int64_t width, A* copy) {
     store(copy + whole, a);
     odd = multiply_add(a, a, odd);
   }
-  return sum_row<A>(even + odd);
+  return sum<A>(even + odd);
 }
 
 // The rows around the current one, measured several at a time: a square root and a division wait
@@ -180,7 +180,7 @@ LADNET_INLINE A squared_distance(const Row<A>& row, const Row<A>& next, int64_t 
   }
   if (c < whole) add(row.whole + c, next.whole + c, even);
   if (whole < width) add(row.copy + whole, next.copy + whole, odd);
-  return sum_row<A>(even + odd);
+  return sum<A>(even + odd);
 }
 
 // df of two neighbours.
@@ -241,7 +241,7 @@ LADNET_INLINE void gradient_row(const Row<Accumulation<F>>& previous,
   if (c < whole) measure(c, x_before, x, x_after, even);
   if (whole < width) measure(whole, previous.copy, x_end, next.copy, odd);
 
-  const A along = sum_row<A>(even + odd) * inverse;
+  const A along = sum<A>(even + odd) * inverse;
   const auto gradient = [&](int64_t at, const A* from) {
     return load(pull + at) - load(from + at) * along;
   };

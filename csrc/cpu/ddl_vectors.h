@@ -22,27 +22,6 @@ LADNET_INLINE void store_row(F* to, V from) {
   for (int i = 0; i < int(sizeof(V) / sizeof(from[0])); ++i) store_to(to + i, from[i]);
 }
 
-// Sum of the lanes, halves first: the order of simd.h's sum, without the way through memory.
-template <class A, int kCount, class V>
-LADNET_INLINE A sum_lanes(V v) {
-  if constexpr (kCount == 2) {
-    return v[0] + v[1];
-  } else if constexpr (kCount == 4 && sizeof(A) == 4) {
-    return (v[0] + v[2]) + (v[1] + v[3]);
-  } else {
-    typedef A Half __attribute__((vector_size(kCount / 2 * sizeof(A))));
-    Half low;
-    Half high;
-    memcpy(&low, &v, sizeof(Half));
-    memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(Half), sizeof(Half));
-    return sum_lanes<A, kCount / 2>(low + high);
-  }
-}
-template <class A>
-LADNET_INLINE A sum_row(Vec<A> v) {
-  return sum_lanes<A, kLanes<A>>(v);
-}
-
 // The last `count` elements of a row, zeros behind.
 template <class A, class F>
 LADNET_INLINE Vec<A> load_end(const F* from, int64_t count) {

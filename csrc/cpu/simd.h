@@ -142,24 +142,31 @@ LADNET_INLINE VecD maximum(VecD a, VecD b) {
 #endif
 }
 
-template <class Real>
-LADNET_INLINE Real sum(Vec<Real> a) {
-  // Halves are added, as a tree: the same order for every compiler.
-  Real lane[kLanes<Real>];
-  memcpy(lane, &a, sizeof(a));
-  for (int half = kLanes<Real> / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+// All lanes joined two by two, halves first, as a tree: the same order for every compiler.
+template <class Real, int kCount, class V, class Join>
+LADNET_INLINE Real join_lanes(V v, Join join) {
+  if constexpr (kCount == 2) {
+    return join(v[0], v[1]);
+  } else if constexpr (kCount == 4 && sizeof(Real) == 4) {
+    return join(join(v[0], v[2]), join(v[1], v[3]));
+  } else {
+    typedef Real Half __attribute__((vector_size(kCount / 2 * sizeof(Real))));
+    Half low, high;
+    memcpy(&low, &v, sizeof(Half));
+    memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(Half), sizeof(Half));
+    return join_lanes<Real, kCount / 2>(join(low, high), join);
   }
-  return lane[0];
 }
 
 template <class Real>
+LADNET_INLINE Real sum(Vec<Real> a) {
+  return join_lanes<Real, kLanes<Real>>(a, [](auto x, auto y) { return x + y; });
+}
+
+// The largest lane that is a number.
+template <class Real>
 LADNET_INLINE Real largest(Vec<Real> a) {
-  Real lane[kLanes<Real>];
-  memcpy(lane, &a, sizeof(a));
-  Real most = lane[0];
-  for (int i = 1; i < kLanes<Real>; ++i) most = lane[i] > most ? lane[i] : most;
-  return most;
+  return join_lanes<Real, kLanes<Real>>(a, [](auto x, auto y) { return y > x ? y : x; });
 }
 
 // ---- Comparisons: gathered with |, asked once with any() ---------------------------------------

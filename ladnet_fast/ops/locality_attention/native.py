@@ -7,6 +7,7 @@ trusts: a call's shapes, dtypes and values have been checked, its memory is here
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,12 +63,21 @@ def why_not(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
 
 
 def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return ``(out, lse, softmax_out)`` in the operator's layout; rows of padding are 0 in all."""
+    """Return ``(out, lse, softmax_out)`` in the operator's layout; rows of padding are 0 in all.
+
+    ``softmax_out`` is 0 where `longest_without_sums` says that `backward` does not read it.
+    """
     cpu: Any = _native.cpu  # there, or `why_not` would have said so
     q = call.q
     out, lse = empty_output(q), empty_lse(q)
-    softmax_out = empty_output(q) if call.training and call.prior == "additive" else None
-    if cpu.attention_forward_of_tensors(*_given(call), out, softmax_out, lse):
+    softmax_out = wanted = None
+    if call.training and call.prior == "additive":
+        softmax_out = wanted = empty_output(q)
+        if q.shape[2] <= longest_without_sums(q.dtype):
+            # Nobody reads it; the operator's schema has it for every length.
+            softmax_out.zero_()
+            wanted = None
+    if cpu.attention_forward_of_tensors(*_given(call), out, wanted, lse):
         return out, lse, softmax_out
     copies: list[Tensor] = []
     cpu.attention_forward(
@@ -76,7 +86,7 @@ def forward(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
         k=_rows("k", call.k, copies),
         v=_rows("v", call.v, copies),
         out=_described(out),
-        softmax_out=_NO_TENSOR if softmax_out is None else _described(softmax_out),
+        softmax_out=_NO_TENSOR if wanted is None else _described(wanted),
         lse=lse.data_ptr(),
     )
     return out, lse, softmax_out
@@ -118,15 +128,21 @@ def backward(
     return dq, dk, dv, dw, db
 
 
+@functools.cache
+def longest_without_sums(dtype: torch.dtype) -> int:
+    """Return up to how many snippets a bag's backward pass reads nothing that forward has left."""
+    cpu: Any = _native.cpu
+    return int(cpu.attention_longest_without_sums(dtype=_DTYPES[dtype]))
+
+
 def _given(call: Call) -> tuple[Any, ...]:
     """Return what both functions of tensors begin with."""
     q, k, v, w, b, lengths, cu_seqlens, prior, scale, _, _ = call
-    return q, k, v, w, b, prior, lengths, cu_seqlens, scale, threads_for(q)
+    return q, k, v, w, b, prior, lengths, cu_seqlens, scale, threads_for(*q.shape)
 
 
-def threads_for(q: Tensor) -> int:
+def threads_for(B: int, H: int, T: int, d: int) -> int:
     """Return how many threads have enough to do; the results have the same bits for any number."""
-    B, H, T, d = q.shape
     return min(torch.get_num_threads(), max(1, B * H * T * T * d // LEAST_WORK))
 
 
@@ -143,7 +159,7 @@ def _problem(cpu: Any, call: Call, copies: list[Tensor]) -> Any:
         offsets=0 if offsets is None else offsets.shape[0],
         w=_address("prior_w", call.w, copies),
         b=_address("prior_b", call.b, copies),
-        threads=threads_for(call.q),
+        threads=threads_for(*call.q.shape),
     )
 
 

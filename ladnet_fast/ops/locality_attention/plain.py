@@ -8,6 +8,7 @@ check before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .. import _impl, _operator
 from .._bags import Bags
 from . import native
 from .layout import empty_lse, empty_output
-from .schema import Call, attention_backward
+from .schema import Call, attention_backward, attention_forward
 
 _NO_BAGS = (None, None)
 _OURS = ("auto", native.NAME)
@@ -52,19 +53,21 @@ def attend(
         or torch.is_autocast_enabled("cpu")
         or _operator.is_observed()
         or not cpu.attention_fit(q, k, v, w, b, prior)
-        or q.shape[3] > native.MAX_HEAD_SIZE
     ):
         return None
+    B, H, T, d = q.shape
+    if d > native.MAX_HEAD_SIZE:
+        return None
     if bags is not None:
-        bags.check_fits("q", q, q.shape[2])
+        bags.check_fits("q", q, T)
     if scale is None:
-        scale = q.shape[3] ** -0.5
+        scale = d**-0.5
     elif type(scale) is not float or not -FLOAT32_MAX <= scale <= FLOAT32_MAX:
         return None
     if prior == "none":
         w = b = None
     lengths, cu_seqlens = _NO_BAGS if bags is None else bags[2:]
-    options = (prior, lengths, cu_seqlens, scale)
+    options = (prior, lengths, cu_seqlens, scale, native.threads_for(B, H, T, d))
     if torch.is_grad_enabled() and (
         q.requires_grad
         or k.requires_grad
@@ -72,13 +75,16 @@ def attend(
         or getattr(w, "requires_grad", False)
         or getattr(b, "requires_grad", False)
     ):
-        trained: Tensor | None = _Attention.apply(q, k, v, w, b, options)
+        trained: Tensor | None = _apply(q, k, v, w, b, options)
         return trained
-    out = empty_output(q)
-    is_done = cpu.attention_forward_of_tensors(
-        q, k, v, w, b, *options, native.threads_for(q), out, None, None
-    )
+    out = _new_like(q)(q)
+    is_done = cpu.attention_forward_of_tensors(q, k, v, w, b, *options, out, None, None)
     return out if is_done else None
+
+
+def _new_like(q: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the fastest function that allocates a result of q's shape."""
+    return torch.empty_like if q.shape[1] == 1 and q.is_contiguous() else empty_output
 
 
 class _Attention(torch.autograd.Function):
@@ -88,14 +94,17 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> Tensor | None:
         *inputs, options = given
         q = inputs[0]
-        out, lse = empty_output(q), empty_lse(q)
-        softmax_out = torch.empty_like(out) if options[0] == "additive" else None
+        new = _new_like(q)
+        out = new(q)
+        attended = lse = None
+        if q.shape[2] > native.longest_without_sums(q.dtype):
+            attended, lse = (new(q) if options[0] == "additive" else out), empty_lse(q)
         cpu: Any = _native.cpu
         if not cpu.attention_forward_of_tensors(
-            *inputs, *options, native.threads_for(q), out, softmax_out, lse
+            *inputs, *options, out, None if attended is out else attended, lse
         ):
             return None
-        ctx.save_for_backward(*inputs, out if softmax_out is None else softmax_out, lse)
+        ctx.save_for_backward(*inputs, attended, lse)
         ctx.set_materialize_grads(False)
         ctx.options = options
         return out
@@ -106,28 +115,36 @@ class _Attention(torch.autograd.Function):
         if grad_out is None:
             return (None,) * 6
         q, k, v, w, b, attended, lse = ctx.saved_tensors
-        prior, lengths, cu_seqlens, scale = ctx.options
+        options = ctx.options
         need = ctx.needs_input_grad
-        need_prior_grad = prior != "none" and (need[3] or need[4])
+        need_prior_grad = w is not None and (need[3] or need[4])
         if not (torch.is_grad_enabled() or _operator.is_observed()):
-            # As `attended` lies what `layout.empty_output` makes.
-            empty = torch.empty_like
-            dq, dk, dv = empty(attended), empty(attended), empty(attended)
+            new = _new_like(q)
+            dq, dk, dv = new(q), new(q), new(q)
             dw = db = None
             if need_prior_grad:
-                dw, db = empty(w), empty(b)
+                dw, db = torch.empty_like(w), torch.empty_like(b)
             if grad_out.dim() == 4 and grad_out.stride(3) != 1:  # as of a sum: one number for all
                 grad_out = grad_out.contiguous()
             cpu: Any = _native.cpu
             if cpu.attention_backward_of_tensors(
-                q, k, v, w, b, *ctx.options, native.threads_for(q),
-                grad_out, attended, lse, dq, dk, dv, dw, db,
-            ):  # fmt: skip
+                q, k, v, w, b, *options, grad_out, attended, lse, dq, dk, dv, dw, db
+            ):
                 return dq, dk, dv, dw, db, None
         # A gradient that does not lie as the kernels need it; or the operator has to be seen, and
         # to refuse a second derivative.
+        prior, lengths, cu_seqlens, scale, _ = options
         call = Call(q, k, v, w, b, lengths, cu_seqlens, prior, scale, True, native.NAME)
+        if attended is None:  # which the operator's schema has, though the kernels need no such
+            with torch.no_grad():
+                out, lse, softmax_out = attention_forward(call)
+            attended = softmax_out if prior == "additive" else out
         dq, dk, dv, dw, db = attention_backward(
             grad_out, call, attended, attended, lse, need_prior_grad
         )
         return (dq, dk, dv, *((dw, db) if need_prior_grad else (None, None)), None)
+
+
+# Function.apply asks first whether torch.func has wrapped the arguments, which `attend` has asked
+# already, and what it costs is a tenth of a short bag's call.
+_apply = super(torch.autograd.Function, _Attention).apply

@@ -65,7 +65,8 @@ def attention_forward(call: Call) -> tuple[Tensor, Tensor, Tensor]:
 
     ``out`` (B, H, T, d) as `layout.empty_output` lays it out, ``lse`` (B, H, T), and the
     softmax's share of ``out`` when ``training`` with the additive prior, else an empty tensor: the
-    backward pass needs <dO, A>, and A = out - G V would lose digits. Only ``out`` has a derivative;
+    backward pass needs <dO, A>, and A = out - G V would lose digits (native kernels compute it anew
+    where bags are short, and leave zeros). Only ``out`` has a derivative;
     `api` detaches what else it hands out.
     """
     out, lse, softmax_out = BACKENDS[call.impl].forward(call)

@@ -35,6 +35,27 @@ def test_every_length_is_within_budget(T, prior):
     _check(1, 1, T, 16, torch.float32, prior)
 
 
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_every_number_of_rows_of_a_last_tile_is_within_budget(dtype, prior):
+    for T in range(1, 38):
+        _check(1, 1, T, 8, dtype, prior)
+
+
+@pytest.mark.skipif(not _native.reads_tensors, reason="torch before 2.10 is read by pointers")
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_a_long_bag_is_refused_without_what_forward_leaves(dtype):
+    T = native.longest_without_sums(dtype) + 1
+    q, k, v, grad_out, dq, dk, dv = (torch.zeros(1, 1, T, 4, dtype=dtype) for _ in range(7))
+    lse = torch.zeros(1, 1, T, dtype=dtype)
+    for attended, sums in ((None, None), (None, lse), (q, None)):
+        with pytest.raises(ValueError, match=f"a bag of {T} snippets needs .* attended and lse"):
+            _native.cpu.attention_backward_of_tensors(
+                q, k, v, None, None, "none", None, None, 1.0, 1,
+                grad_out, attended, sums, dq, dk, dv, None, None,
+            )  # fmt: skip
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("d", [1, 16, 17, 32, 64, 80, 100, 128, 200, 255, 256])
 def test_every_head_size_is_within_budget(d, dtype):
@@ -221,7 +242,7 @@ def test_the_number_of_threads_is_that_of_torch(monkeypatch, by_pointers):
 def test_a_thread_has_enough_to_do(monkeypatch, B, H, T, d, threads):
     monkeypatch.setattr(native, "LEAST_WORK", 2**19)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert native.threads_for(torch.empty(B, H, T, d)) == threads
+    assert native.threads_for(B, H, T, d) == threads
 
 
 @WAYS

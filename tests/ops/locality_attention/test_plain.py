@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ladnet_fast.functional as LF
 from ladnet_fast import _native, use_impl
 from ladnet_fast.ops._bags import Bags
-from ladnet_fast.ops.locality_attention import attend, definition, plain, schema
+from ladnet_fast.ops.locality_attention import attend, definition, native, plain, schema
 
 from .cases import prior_tensors, random_qkv
 
@@ -70,6 +70,34 @@ def test_it_has_the_bits_of_the_operator(operators, layout, prior, dtype, grads)
         assert torch.equal(x, y)
         assert x.stride() == y.stride()
     assert operators == ["attention_forward", "attention_backward"][: 1 + (len(actual) > 1)]
+
+
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+@pytest.mark.parametrize("longer", [0, 1])
+def test_of_short_bags_only_the_inputs_are_kept(prior, longer):
+    most = native.longest_without_sums(torch.float32)
+    assert most > 200
+    inputs = [x.requires_grad_() for x in tensors(1, 1, most + longer, 8)]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        LF.locality_attention(*inputs, prior=prior)
+    assert len(kept) == (3 if prior == "none" else 5) + 2 * longer
+
+
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+def test_a_graph_of_gradients_of_a_short_bag_refuses_a_second_derivative(operators, prior):
+    inputs = [x.requires_grad_() for x in tensors(1, 2, 20, 8)]
+    out = LF.locality_attention(*inputs, prior=prior)
+    wanted = inputs if prior != "none" else inputs[:3]
+    grad_out = torch.randn_like(out)
+    expected = torch.autograd.grad(out, wanted, grad_out, retain_graph=True)
+    assert not operators
+    grads = torch.autograd.grad(out, wanted, grad_out, create_graph=True)
+    assert operators == ["attention_forward", "attention_backward"]
+    for x, y in zip(grads, expected, strict=True):
+        assert torch.equal(x, y)
+    with pytest.raises(RuntimeError, match="second derivative"):
+        grads[0].sum().backward()
 
 
 def test_a_dense_call_and_parameters_are_plain(operators):
