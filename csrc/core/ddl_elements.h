@@ -142,7 +142,7 @@ LADNET_HOST_DEVICE A row_scale(Key<A> largest) {
 // The gradient of the row itself is (pull - <u, pull> u) / |x|. The product <u, pull> has to be
 // measured: from df it would follow as g df, but u is of length 1 up to rounding only, and for rows
 // that are nearly parallel that rounding is as large as the pull. V is a number or a vector of
-// them.
+// them. (The CPU's kernels have u - v of every step at hand, and measure the products with it.)
 template <class V, class A>
 LADNET_HOST_DEVICE V dynamics_pull(V u_prev, V u, V u_next, A g_prev, A g_next) {
   return (u - u_prev) * g_prev + (u - u_next) * g_next;

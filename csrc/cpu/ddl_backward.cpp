@@ -15,7 +15,7 @@ template <class A>
 void combine_score_grads(int64_t snippets, int threads, const A* grad_terms, const A* score_grads,
                          A* grad_scores) {
   const ScoreKernels<A>& kernels = score_kernels_for<A>();
-  parallel_for(divide_up(snippets, kCombineChunk), threads, [&](int64_t chunk, int) {
+  parallel_owned(divide_up(snippets, kCombineChunk), threads, [&](int64_t chunk, int) {
     const int64_t begin = chunk * kCombineChunk;
     const A* const first = score_grads + begin;
     const A* const rows[3] = {first, first + snippets, first + 2 * snippets};
@@ -35,10 +35,11 @@ void differentiate_features(const Batch& batch, A grad_alignment, A eps, int thr
 
   const int64_t chunk_rows = gradient.rows_per_chunk();
   const int64_t slopes_size = round_up(chunk_rows + 1, kRowMultiple);
-  const int64_t scratch_size = checked_product(kScratchRows, plan.padded_width()) + slopes_size;
+  const int64_t scratch_size =
+      checked_product(window_rows(plan.padded_width()), plan.padded_width()) + slopes_size;
   const Buffer scratch(buffer_bytes(sizeof(A), scratch_size, threads));
   const std::vector<Chunk> chunks = plan.chunks(chunk_rows);
-  parallel_for(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
+  parallel_owned(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
     const Chunk& chunk = chunks[size_t(item)];
     const Bag& bag = plan.bags()[size_t(chunk.bag)];
     const int64_t offset = plan.offset(bag);

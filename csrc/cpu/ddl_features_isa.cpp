@@ -1,7 +1,8 @@
 // Losses, the part that reads the features: dynamics of neighbouring rows and their gradient.
 //
 // Compiled once per instruction set. A row comes from memory once, and is still in the first-level
-// cache when its neighbour needs it.
+// cache when its neighbour and its gradient need it. What bounds these loops are loads and stores:
+// each goes over several rows at once, whose neighbours stay in registers.
 
 #include "cpu/ddl_isa.h"
 #include "cpu/ddl_vectors.h"
@@ -20,10 +21,7 @@ struct AccumulationOf<double> {
 template <class F>
 using Accumulation = typename AccumulationOf<F>::type;
 
-template <class A, class B>
-constexpr bool kSame = false;
-template <class A>
-constexpr bool kSame<A, A> = true;
+static_assert(kRowGroup == 8);
 
 constexpr int64_t kCacheLine = 64;
 
@@ -31,93 +29,327 @@ constexpr int64_t kCacheLine = 64;
 // and the bursts in which rows are measured disturb it.
 constexpr int64_t kPrefetchBytes = 16 << 10;
 
+#define LADNET_INLINE_LAMBDA __attribute__((always_inline))
+
+// Loops over a group become vector instructions if they are still loops when the compiler looks for
+// such.
+#if defined(__clang__)
+#define LADNET_KEEP_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define LADNET_KEEP_LOOP _Pragma("GCC unroll 1")
+#endif
+
+// Rows that a loop goes over at once: as many as there are registers for.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kBlock = 4;
+#else
+constexpr int kBlock = 2;
+#endif
+
 // A row with what it takes to bring it to length 1. Whole vectors are read at `whole`, which is the
 // row itself or, where that would mean converting it again, its copy in scratch; what is behind the
 // last whole vector always lies in the copy, with zeros behind.
 template <class A>
 struct Row {
   const A* whole;
-  A* copy;
-  RowNorm<A> norm;
+  const A* copy;
+  A inverse;
+  A factor;  // of the gradient of u, to make it that of x
 };
 
-// A row whose squares overflow, vanish or are not finite: scaled into the copy, then measured.
-template <class F, class A>
-__attribute__((noinline)) Row<A> measure_unusual(const F* x, const Rows& rows, A* copy) {
-  Key<A> largest = 0;
-  for (int64_t c = 0; c < rows.padded; ++c) {
-    copy[c] = c < rows.width ? load_as<A>(x[c]) : A(0);
-    const Key<A> bits = bit_cast<Key<A>>(copy[c]) & FloatBits<A>::kMagnitude;
-    largest = bits > largest ? bits : largest;
-  }
-  const A not_a_number = key_value<A>(FloatBits<A>::kMagnitude);
-  if (largest >= FloatBits<A>::kInfinity) return {copy, copy, {A(1), not_a_number}};
-  const A scale = row_scale<A>(largest);
-  Vec<A> squares{};
-  for (int64_t c = 0; c < rows.padded; c += kLanes<A>) {
-    const Vec<A> scaled = load(copy + c) * scale;
-    store(copy + c, scaled);
-    squares = multiply_add(scaled, scaled, squares);
-  }
-  const A total = sum<A>(squares);
-  if (total == A(0)) return {copy, copy, {A(1), A(0)}};
-  return {copy, copy, {scale, inverse_root(total)}};
-}
-
-// Sum of the squares of a row; fills the part of the copy that Row promises.
-template <class F, class A>
-LADNET_INLINE A sum_of_squares(const F* x, int64_t width, A* copy) {
+// What adds up to |x|^2; fills the part of the copy that Row promises.
+template <class A, class F>
+LADNET_INLINE Vec<A> square(const F* x, int64_t width, A* copy) {
   constexpr int L = kLanes<A>;
   const int64_t whole = width / L * L;
-  Vec<A> even{};
-  Vec<A> odd{};
-  const auto add = [&](int64_t c, Vec<A>& squares) {
+  Vec<A> even{}, odd{};
+  const auto add = [&](int64_t c, Vec<A>& squares) LADNET_INLINE_LAMBDA {
     const Vec<A> a = load_row<A>(x + c);
     if constexpr (!kSame<F, A>) store(copy + c, a);
     squares = multiply_add(a, a, squares);
   };
   int64_t c = 0;
-  for (; c + 2 * L <= whole; c += 2 * L) {
+  for (; c + 4 * L <= whole; c += 4 * L) {
     add(c, even);
     add(c + L, odd);
+    add(c + 2 * L, even);
+    add(c + 3 * L, odd);
   }
-  if (c < whole) add(c, even);
+  for (; c < whole; c += L) add(c, even);
   if (whole < width) {
     const Vec<A> a = load_end<A>(x + whole, width - whole);
     store(copy + whole, a);
     odd = multiply_add(a, a, odd);
   }
-  return sum<A>(even + odd);
+  return even + odd;
 }
 
-// The rows around the current one, measured several at a time: a square root and a division wait
-// for the whole sum before them, and meanwhile the processor can work on other rows.
-template <class F>
+// Calls work(c, count, unit) for each vector of a row, c its first element, `count` of which exist;
+// unit(c, i) are the elements of row i brought to length 1.
+template <class A, int kCount, class Work>
+LADNET_INLINE void for_vectors(const Row<A>* const (&rows)[kCount], int64_t width,
+                               const Work& work) {
+  constexpr int L = kLanes<A>;
+  const int64_t whole = width / L * L;
+  // Locals: the compiler must assume that a store changes what a row holds.
+  const A* from[kCount];
+  Vec<A> inverse[kCount];
+  LADNET_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    from[i] = rows[i]->whole;
+    inverse[i] = broadcast(rows[i]->inverse);
+  }
+  const auto unit = [&](int64_t c, int i)
+                        LADNET_INLINE_LAMBDA { return load(from[i] + c) * inverse[i]; };
+  for (int64_t c = 0; c < whole; c += L) work(c, L, unit);
+  if (whole == width) return;
+  LADNET_UNROLL
+  for (int i = 0; i < kCount; ++i) from[i] = rows[i]->copy;
+  work(whole, width - whole, unit);
+}
+
+// Of the steps between kSteps + 1 rows, with u their unit vectors and e = u_next - u: what adds up
+// to |e|^2 and, with kPulls, to <u, e>.
+template <class A, bool kPulls, int kSteps>
+LADNET_INLINE void measure_steps(const Row<A>* const (&rows)[kSteps + 1], int64_t width,
+                                 Vec<A>* lengths, Vec<A>* along) {
+  Vec<A> squares[kSteps] = {}, products[kSteps] = {};
+  for_vectors<A>(rows, width, [&](int64_t c, int64_t, const auto& unit) LADNET_INLINE_LAMBDA {
+    Vec<A> u = unit(c, 0);
+    LADNET_UNROLL
+    for (int i = 0; i < kSteps; ++i) {
+      const Vec<A> next = unit(c, i + 1), e = next - u;
+      squares[i] = multiply_add(e, e, squares[i]);
+      if constexpr (kPulls) products[i] = multiply_add(u, e, products[i]);
+      u = next;
+    }
+  });
+  LADNET_UNROLL
+  for (int i = 0; i < kSteps; ++i) {
+    lengths[i] = squares[i];
+    along[i] = products[i];
+  }
+}
+
+// What the gradient of a row is made of: so much of e of the step before, less so much of e of the
+// step after and of u.
+template <class A>
+struct Pull {
+  A before;
+  A after;
+  A along;
+};
+
+// The gradients of kCount rows, the first and the last of `rows` being their neighbours.
+template <class F, bool kStream, int kCount, class A>
+LADNET_INLINE void write_gradients(const Row<A>* const (&rows)[kCount + 2], const Pull<A>* pulls,
+                                   int64_t width, F* out) {
+  Vec<A> before[kCount], after[kCount], along[kCount];
+  LADNET_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    before[i] = broadcast(pulls[i].before);
+    after[i] = broadcast(-pulls[i].after);
+    along[i] = broadcast(-pulls[i].along);
+  }
+  for_vectors<A>(rows, width, [&](int64_t c, int64_t count, const auto& unit) LADNET_INLINE_LAMBDA {
+    Vec<A> u = unit(c, 1), e = u - unit(c, 0);
+    LADNET_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      const Vec<A> next = unit(c, i + 2), e_next = next - u;
+      const Vec<A> gradient =
+          multiply_add(e, before[i], multiply_add(e_next, after[i], u * along[i]));
+      F* const to = out + i * width + c;
+      if (count < kLanes<A>) {
+        store_end(to, gradient, count);
+      } else if constexpr (kStream) {
+        store_streaming(to, gradient);
+      } else {
+        store_row<A>(to, gradient);
+      }
+      u = next;
+      e = e_next;
+    }
+  });
+}
+
+// A row whose squares overflow, vanish or are not finite: scaled into `to`, then measured.
+template <class F, class A>
+__attribute__((noinline)) RowNorm<A> measure_unusual(const F* x, const Rows& rows, A* to) {
+  Key<A> largest = 0;
+  for (int64_t c = 0; c < rows.padded; ++c) {
+    to[c] = c < rows.width ? load_as<A>(x[c]) : A(0);
+    const Key<A> bits = bit_cast<Key<A>>(to[c]) & FloatBits<A>::kMagnitude;
+    largest = bits > largest ? bits : largest;
+  }
+  const A not_a_number = key_value<A>(FloatBits<A>::kMagnitude);
+  if (largest >= FloatBits<A>::kInfinity) return {A(1), not_a_number};
+  const A scale = row_scale<A>(largest);
+  Vec<A> squares{};
+  for (int64_t c = 0; c < rows.padded; c += kLanes<A>) {
+    const Vec<A> scaled = load(to + c) * scale;
+    store(to + c, scaled);
+    squares = multiply_add(scaled, scaled, squares);
+  }
+  const A total = sum<A>(squares);
+  if (total == A(0)) return {A(1), A(0)};
+  return {scale, inverse_root(total)};
+}
+
+// What was measured of the steps from row `from` on, one after another. Entries beyond `count` mean
+// nothing.
+template <class A>
+struct Steps {
+  int64_t from = 0;
+  int count = 0;
+  A lengths[kRowGroup];  // |e|^2
+  A before[kRowGroup];   // the rows' inverse norms
+  A after[kRowGroup];
+
+  // df of all entries.
+  void find_dynamics(A* dynamics) const {
+    LADNET_KEEP_LOOP
+    for (int i = 0; i < kRowGroup; ++i) {
+      const bool zeros = (before[i] == A(0)) | (after[i] == A(0));
+      const A at_zero = zero_row_dynamics(before[i], after[i]);
+      const A df = clamped_dynamics(lengths[i]);
+      dynamics[i] = zeros ? at_zero : df;
+    }
+  }
+};
+
+// The rows around the current one and the steps between them, a group at a time. A root, a division
+// and a slope each wait for a whole sum: so the norms of a group are measured before the steps of
+// the group ahead of it, and nothing that was measured is used at once. With kPulls also what the
+// gradient needs.
+template <class F, bool kPulls>
 class Window {
  public:
   using A = Accumulation<F>;
 
-  // Rows from `first` on, none at or behind `end`.
+  // Rows from `first` on, none at or behind `end`. Memory of scratch: window_rows rows.
   Window(const Rows& rows, int64_t first, int64_t end, A* scratch)
       : rows_(rows),
         scratch_(scratch),
-        measured_(first),
+        first_(first),
+        taken_(first),
         end_(end),
-        group_(rows.padded >= kWideRow ? 1 : kRowGroup),
-        ahead_(1 + kPrefetchBytes / (1 + rows.width * int64_t(sizeof(F)))) {}
-
-  // Row t; those of t - 1 and t - 2 are still there.
-  const Row<A>& at(int64_t t) {
-    if (t >= measured_) measure_group();
-    prefetch(t);
-    return row_[t % kWindowRows];
+        group_(row_group(rows.padded)),
+        ring_(window_rows(rows.padded) - 1),
+        ahead_(1 + kPrefetchBytes / (1 + rows.width * int64_t(sizeof(F)))) {
+    measure(first);
   }
 
-  // A row that `at` was called for before.
-  const Row<A>& earlier(int64_t t) const { return row_[t % kWindowRows]; }
+  // Whether all steps were taken.
+  bool is_at_end() const { return taken_ == end_; }
 
-  // The first row that was not measured yet.
-  int64_t measured() const { return measured_; }
+  // Takes the steps to the next rows.
+  Steps<A> advance() {
+    const int count = int(count_from(taken_));
+    finish_norms(count);
+    const int64_t begin = taken_ > first_ ? taken_ - 1 : first_;
+    taken_ += count;
+    measure(taken_);
+
+    Steps<A> result;
+    result.from = begin;
+    result.count = int(taken_ - 1 - begin);
+    Vec<A> lengths[kRowGroup], along[kRowGroup];
+    int i = 0;
+    for (; i + kBlock <= result.count; i += kBlock) take<kBlock>(begin + i, lengths + i, along + i);
+    for (; i < result.count; ++i) take<1>(begin + i, lengths + i, along + i);
+    for (; i < kRowGroup; ++i) lengths[i] = along[i] = broadcast(A(0));
+    sum_eight<A>(lengths, result.lengths);
+    for (i = 0; i < result.count; ++i) {
+      result.before[i] = row_[place(begin + i)].inverse;
+      result.after[i] = row_[place(begin + i + 1)].inverse;
+    }
+    for (; i < kRowGroup; ++i) result.before[i] = result.after[i] = A(1);
+    if constexpr (kPulls) {
+      A products[kRowGroup];
+      sum_eight<A>(along, products);
+      for (i = 0; i < result.count; ++i) {
+        begin_along_[place(begin + i)] = products[i];
+        end_along_[place(begin + i)] = products[i] + result.lengths[i];
+      }
+    }
+    return result;
+  }
+
+  // The gradients of `count` rows from t on. slopes[i] is that of the step before row t + i,
+  // slopes[i + 1] of the step after it; 0 where the bag, of `length` rows, has none.
+  template <bool kStream>
+  void write_rows(int64_t t, int count, int64_t length, const A* slopes, F* out) const {
+    int i = 0;
+    for (; i + kBlock <= count; i += kBlock) {
+      write<kStream, kBlock>(t + i, length, slopes + i, out + i * rows_.width);
+    }
+    for (; i < count; ++i) write<kStream, 1>(t + i, length, slopes + i, out + i * rows_.width);
+  }
+
+ private:
+  // Measures the squares of the group that begins at row t.
+  void measure(int64_t t) {
+    const int64_t count = count_from(t);
+    Vec<A> squares[kRowGroup];
+    int i = 0;
+    for (; i < count; ++i) {
+      prefetch(t + i);
+      squares[i] = square<A>(data(t + i), rows_.width, copy(t + i));
+    }
+    for (; i < kRowGroup; ++i) squares[i] = broadcast(A(1));
+    sum_eight<A>(squares, squares_);
+  }
+  int64_t count_from(int64_t t) const { return end_ - t < group_ ? end_ - t : group_; }
+
+  // Makes rows of the group whose squares were measured last.
+  void finish_norms(int count) {
+    A inverses[kRowGroup];
+    int unusual = 0;
+    LADNET_KEEP_LOOP
+    for (int i = 0; i < kRowGroup; ++i) {
+      unusual += !is_safe_norm(squares_[i]);
+      inverses[i] = inverse_root(squares_[i]);
+    }
+    for (int i = 0; i < count; ++i) {
+      const int64_t t = taken_ + i;
+      Row<A>& row = row_[place(t)];
+      row = {copy(t), copy(t), inverses[i], inverses[i]};
+      if constexpr (kSame<F, A>) row.whole = data(t);
+    }
+    if (__builtin_expect(unusual == 0, 1)) return;
+    for (int i = 0; i < count; ++i) {
+      if (is_safe_norm(squares_[i])) continue;
+      const int64_t t = taken_ + i;
+      const RowNorm<A> norm = measure_unusual<F, A>(data(t), rows_, copy(t));
+      row_[place(t)] = {copy(t), copy(t), norm.inverse, norm.inverse * norm.scale};
+    }
+  }
+
+  template <int kSteps>
+  void take(int64_t t, Vec<A>* lengths, Vec<A>* along) const {
+    const Row<A>* rows[kSteps + 1];
+    for (int i = 0; i <= kSteps; ++i) rows[i] = &row_[place(t + i)];
+    measure_steps<A, kPulls, kSteps>(rows, rows_.width, lengths, along);
+  }
+
+  template <bool kStream, int kCount>
+  void write(int64_t t, int64_t length, const A* slopes, F* out) const {
+    const Row<A>* rows[kCount + 2];
+    for (int i = 0; i < kCount; ++i) rows[i + 1] = &row_[place(t + i)];
+    // At the ends of a bag the row stands in for its missing neighbour.
+    rows[0] = t > 0 ? &row_[place(t - 1)] : rows[1];
+    rows[kCount + 1] = t + kCount < length ? &row_[place(t + kCount)] : rows[kCount];
+    Pull<A> pulls[kCount];
+    for (int i = 0; i < kCount; ++i) {
+      const int64_t at = t + i;
+      const A before = slopes[i] * rows[i + 1]->factor, after = slopes[i + 1] * rows[i + 1]->factor;
+      // <u, pull>; see ddl.md.
+      const A along = (at > 0 ? before * end_along_[place(at - 1)] : A(0)) -
+                      (at + 1 < length ? after * begin_along_[place(at)] : A(0));
+      pulls[i] = {before, after, along};
+    }
+    write_gradients<F, kStream, kCount>(rows, pulls, rows_.width, out);
+  }
 
   // Fetches what lies far ahead of row t.
   void prefetch(int64_t t) const {
@@ -128,147 +360,84 @@ class Window {
     for (int64_t byte = 0; byte < size; byte += kCacheLine) __builtin_prefetch(bytes + byte);
   }
 
- private:
-  void measure_group() {
-    const int count = end_ - measured_ < group_ ? int(end_ - measured_) : group_;
-    A squares[kRowGroup];
-    for (int i = 0; i < count; ++i) {
-      squares[i] = sum_of_squares(data(measured_ + i), rows_.width, copy(measured_ + i));
-    }
-    for (int i = 0; i < count; ++i) {
-      const int64_t t = measured_ + i;
-      Row<A>& row = row_[t % kWindowRows];
-      if (!is_safe_norm(squares[i])) {
-        row = measure_unusual<F, A>(data(t), rows_, copy(t));
-        continue;
-      }
-      row = {copy(t), copy(t), {A(1), inverse_root(squares[i])}};
-      if constexpr (kSame<F, A>) row.whole = data(t);
-    }
-    measured_ += count;
-  }
-
   const F* data(int64_t t) const { return static_cast<const F*>(rows_.data) + t * rows_.stride; }
-  A* copy(int64_t t) const { return scratch_ + t % kWindowRows * rows_.padded; }
+  int64_t place(int64_t t) const { return t & ring_; }
+  A* copy(int64_t t) const { return scratch_ + place(t) * rows_.padded; }
 
   const Rows rows_;
   A* const scratch_;
-  int64_t measured_;
+  const int64_t first_;
+  int64_t taken_;  // the first row to which no step was taken yet
   const int64_t end_;
-  const int group_;
+  const int64_t group_;
+  const int64_t ring_;  // mask
   const int64_t ahead_;
-  Row<A> row_[kWindowRows];
+  A squares_[kRowGroup];  // of the rows from taken_ on
+  Row<A> row_[kMostWindowRows];
+  A begin_along_[kMostWindowRows];  // of a step: <u, e>
+  A end_along_[kMostWindowRows];    // <u_next, e>, which is <u, e> + |e|^2
 };
-
-// |u - v|^2 of two rows at length 1.
-template <class A>
-LADNET_INLINE A squared_distance(const Row<A>& row, const Row<A>& next, int64_t width) {
-  constexpr int L = kLanes<A>;
-  const int64_t whole = width / L * L;
-  const A inverse = row.norm.inverse;
-  const A inverse_next = next.norm.inverse;
-  Vec<A> even{};
-  Vec<A> odd{};
-  const auto add = [&](const A* x, const A* y, Vec<A>& squares) {
-    const Vec<A> difference = load(x) * inverse - load(y) * inverse_next;
-    squares = multiply_add(difference, difference, squares);
-  };
-  int64_t c = 0;
-  for (; c + 2 * L <= whole; c += 2 * L) {
-    add(row.whole + c, next.whole + c, even);
-    add(row.whole + c + L, next.whole + c + L, odd);
-  }
-  if (c < whole) add(row.whole + c, next.whole + c, even);
-  if (whole < width) add(row.copy + whole, next.copy + whole, odd);
-  return sum<A>(even + odd);
-}
-
-// df of two neighbours.
-template <class A>
-LADNET_INLINE A step_dynamics(const Row<A>& row, const Row<A>& next, int64_t width) {
-  const bool zeros = (row.norm.inverse == A(0)) | (next.norm.inverse == A(0));
-  return zeros ? zero_row_dynamics(row.norm.inverse, next.norm.inverse)
-               : clamped_dynamics(squared_distance(row, next, width));
-}
 
 template <class F>
 void dynamics(const Rows& rows, int64_t begin, int64_t end, Accumulation<F>* out,
               Accumulation<F>* scratch) {
+  using A = Accumulation<F>;
   if (begin >= end) return;
-  Window<F> window(rows, begin, end + 1, scratch);
-  window.at(begin);
-  for (int64_t t = begin; t < end; ++t) {
-    const Row<Accumulation<F>>& next = window.at(t + 1);
-    out[t] = step_dynamics(window.earlier(t), next, rows.width);
+  Window<F, false> window(rows, begin, end + 1, scratch);
+  Steps<A> last;
+  const auto write = [&] {
+    A dynamics[kRowGroup];
+    last.find_dynamics(dynamics);
+    for (int i = 0; i < last.count; ++i) out[last.from + i] = dynamics[i];
+  };
+  while (!window.is_at_end()) {
+    const Steps<A> steps = window.advance();
+    if (last.count > 0) write();
+    last = steps;
   }
+  write();
 }
 
-// The gradient of one row between its neighbours; `pull` is scratch.
-template <class F, bool kStream>
-LADNET_INLINE void gradient_row(const Row<Accumulation<F>>& previous,
-                                const Row<Accumulation<F>>& row, const Row<Accumulation<F>>& next,
-                                Accumulation<F> slope_before, Accumulation<F> slope_after,
-                                int64_t width, F* out, Accumulation<F>* pull) {
+// The gradient of rows begin .. end - 1. find_slopes(steps, slopes) fills the slopes of all entries
+// of steps, which come in the bag's order from step begin - 1 on.
+template <class F, bool kStream, class FindSlopes>
+LADNET_INLINE void gradient_rows(const Rows& rows, int64_t length, int64_t begin, int64_t end,
+                                 F* out, Accumulation<F>* scratch, const FindSlopes& find_slopes) {
   using A = Accumulation<F>;
-  constexpr int L = kLanes<A>;
-  const int64_t whole = width / L * L;
-  const A scale = row.norm.inverse * row.norm.scale;
-  const A g_before = slope_before * scale;
-  const A g_after = slope_after * scale;
-  const A inverse_before = previous.norm.inverse;
-  const A inverse = row.norm.inverse;
-  const A inverse_after = next.norm.inverse;
-  Vec<A> even{};
-  Vec<A> odd{};
-  const auto measure = [&](int64_t at, const A* before, const A* here, const A* after,
-                           Vec<A>& along) {
-    const Vec<A> u = load(here + at) * inverse;
-    const Vec<A> each = dynamics_pull(load(before + at) * inverse_before, u,
-                                      load(after + at) * inverse_after, g_before, g_after);
-    store(pull + at, each);
-    along = multiply_add(u, each, along);
-  };
-  // Locals: the compiler must assume that a store into scratch changes what `row` holds.
-  const A* const x_before = previous.whole;
-  const A* const x = row.whole;
-  const A* const x_after = next.whole;
-  const A* const x_end = row.copy;
-  int64_t c = 0;
-  for (; c + 2 * L <= whole; c += 2 * L) {
-    measure(c, x_before, x, x_after, even);
-    measure(c + L, x_before, x, x_after, odd);
-  }
-  if (c < whole) measure(c, x_before, x, x_after, even);
-  if (whole < width) measure(whole, previous.copy, x_end, next.copy, odd);
-
-  const A along = sum<A>(even + odd) * inverse;
-  const auto gradient = [&](int64_t at, const A* from) {
-    return load(pull + at) - load(from + at) * along;
-  };
-  for (c = 0; c < whole; c += L) {
-    if constexpr (kStream) {
-      store_streaming(out + c, gradient(c, x));
-    } else {
-      store_row(out + c, gradient(c, x));
-    }
-  }
-  if (whole < width) store_end(out + whole, gradient(whole, x_end), width - whole);
-}
-
-template <class F, bool kStream>
-void gradient_rows(const Rows& rows, int64_t length, int64_t begin, int64_t end,
-                   const Accumulation<F>* slopes, F* out, Accumulation<F>* scratch) {
-  using A = Accumulation<F>;
-  const int64_t width = rows.width;
   const int64_t first = begin > 0 ? begin - 1 : 0;
-  Window<F> window(rows, first, end < length ? end + 1 : length, scratch + rows.padded);
-  for (int64_t t = first; t <= begin; ++t) window.at(t);
-  for (int64_t t = begin; t < end; ++t, out += width) {
-    // At the ends of a bag the row stands in for its missing neighbour, whose slope is 0.
-    const Row<A>& next = window.at(t + 1 < length ? t + 1 : t);
-    gradient_row<F, kStream>(window.earlier(t > 0 ? t - 1 : t), window.earlier(t), next,
-                             slopes[t - begin], slopes[t - begin + 1], width, out, scratch);
+  Window<F, true> window(rows, first, end < length ? end + 1 : length, scratch);
+  int64_t t = begin;
+  Steps<A> last;
+  A slopes[kRowGroup + 2] = {};  // that of the step to row t, and of the last steps
+  // A row follows when the step from it has been taken.
+  const auto write_rows = [&](int extra) {
+    // The step to row `begin` has no row to follow.
+    const int skipped = last.from < begin && last.count > 0 ? 1 : 0;
+    const int count = last.count - skipped + extra;
+    window.template write_rows<kStream>(t, count, length, slopes + skipped, out);
+    t += count;
+    out += count * rows.width;
+    slopes[0] = slopes[last.count];
+  };
+  while (!window.is_at_end()) {
+    const Steps<A> steps = window.advance();
+    write_rows(0);
+    find_slopes(steps, slopes + 1);
+    last = steps;
   }
+  slopes[last.count + 1] = A(0);
+  write_rows(end == length ? 1 : 0);
+}
+
+template <class F, bool kStream>
+void gradient_of_slopes(const Rows& rows, int64_t length, int64_t begin, int64_t end,
+                        const Accumulation<F>* given, F* out, Accumulation<F>* scratch) {
+  gradient_rows<F, kStream>(rows, length, begin, end, out, scratch,
+                            [&](const auto& steps, Accumulation<F>* slopes) {
+                              for (int i = 0; i < steps.count; ++i) {
+                                slopes[i] = given[steps.from + i - begin + 1];
+                              }
+                            });
 }
 
 // Dynamics and gradient in one pass, each as the pass of its own computes it.
@@ -277,44 +446,21 @@ void both_rows(const Rows& rows, int64_t length, int64_t begin, int64_t end,
                const AlignmentScores<Accumulation<F>>& alignment, Accumulation<F>* dynamics, F* out,
                Accumulation<F>* scratch) {
   using A = Accumulation<F>;
-  const int64_t width = rows.width;
-  const int64_t first = begin > 0 ? begin - 1 : 0;
-  Window<F> window(rows, first, end < length ? end + 1 : length, scratch + rows.padded);
-  for (int64_t t = first; t <= begin; ++t) window.at(t);
-  const auto slope = [&](int64_t t, A df) {
-    const A ds = magnitude(alignment.scores[t] - alignment.scores[t + 1]);
-    return alignment.weight * alignment_slope(ds, df, alignment.eps);
-  };
-  // slopes[i] is that of step t - 1 + i, 0 where the bag has no such step.
-  A slopes[kRowGroup + 2];
-  slopes[0] = A(0);
-  if (first < begin) {
-    slopes[0] = slope(first, step_dynamics(window.earlier(first), window.earlier(begin), width));
-  }
-  // A slope waits for a whole sum and a division, a row for its slopes: all steps between the rows
-  // that were measured together come first.
-  for (int64_t t = begin; t < end;) {
-    window.at(t + 1 < length ? t + 1 : t);
-    const int64_t measured = window.measured();
-    const int64_t ready = measured == length ? length : measured - 1;
-    const int64_t stop = ready < end ? ready : end;
-    for (int64_t i = t; i < stop; ++i) {
-      A& after = slopes[i - t + 1];
-      after = A(0);
-      if (i + 1 == length) continue;
-      dynamics[i] = step_dynamics(window.earlier(i), window.earlier(i + 1), width);
-      after = slope(i, dynamics[i]);
-    }
-    for (int64_t i = t; i < stop; ++i, out += width) {
-      window.prefetch(i);
-      const A* const around = slopes + (i - t);
-      gradient_row<F, kStream>(window.earlier(i > 0 ? i - 1 : i), window.earlier(i),
-                               window.earlier(i + 1 < length ? i + 1 : i), around[0], around[1],
-                               width, out, scratch);
-    }
-    slopes[0] = slopes[stop - t];
-    t = stop;
-  }
+  gradient_rows<F, kStream>(
+      rows, length, begin, end, out, scratch, [&](const auto& steps, A* slopes) {
+        A df[kRowGroup], changes[kRowGroup] = {};
+        steps.find_dynamics(df);
+        for (int i = 0; i < steps.count; ++i) {
+          const int64_t t = steps.from + i;
+          changes[i] = alignment.scores[t] - alignment.scores[t + 1];
+          if (t >= begin) dynamics[t] = df[i];
+        }
+        LADNET_KEEP_LOOP
+        for (int i = 0; i < kRowGroup; ++i) {
+          slopes[i] =
+              alignment.weight * alignment_slope(magnitude(changes[i]), df[i], alignment.eps);
+        }
+      });
 }
 
 // Whether rows may be streamed: that needs every vector aligned, so every row too.
@@ -330,12 +476,12 @@ void gradient(const Rows& rows, int64_t length, int64_t begin, int64_t end,
   F* const to = static_cast<F*>(out);
   if constexpr (kSame<F, Accumulation<F>>) {
     if (stream && may_stream<F>(rows, out)) {
-      gradient_rows<F, true>(rows, length, begin, end, slopes, to, scratch);
+      gradient_of_slopes<F, true>(rows, length, begin, end, slopes, to, scratch);
       finish_streaming();
       return;
     }
   }
-  gradient_rows<F, false>(rows, length, begin, end, slopes, to, scratch);
+  gradient_of_slopes<F, false>(rows, length, begin, end, slopes, to, scratch);
 }
 
 template <class F>

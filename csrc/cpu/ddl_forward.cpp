@@ -23,10 +23,11 @@ constexpr int64_t kFinishChunk = 4096;
 template <class A>
 void measure_dynamics(const Batch& batch, const Plan& plan, int threads, A* dynamics) {
   const FeatureKernels<A>& kernels = feature_kernels_for<A>(batch.dtype);
-  const int64_t scratch_size = checked_product(kScratchRows, plan.padded_width());
+  const int64_t scratch_size =
+      checked_product(window_rows(plan.padded_width()), plan.padded_width());
   const Buffer scratch(buffer_bytes(sizeof(A), scratch_size, threads));
   const std::vector<Chunk> chunks = plan.chunks(plan.rows_per_chunk());
-  parallel_for(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
+  parallel_owned(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
     const Chunk& chunk = chunks[size_t(item)];
     const Bag& bag = plan.bags()[size_t(chunk.bag)];
     A* const out = dynamics + plan.offset(bag);
@@ -44,10 +45,11 @@ void measure_and_differentiate(const Batch& batch, const Plan& plan, A eps, A gr
   const FeatureKernels<A>& kernels = feature_kernels_for<A>(batch.dtype);
   const A* const scores = static_cast<const A*>(batch.scores);
   const FeatureGradient gradient(batch, plan, threads, grad_features);
-  const int64_t scratch_size = checked_product(kScratchRows, plan.padded_width());
+  const int64_t scratch_size =
+      checked_product(window_rows(plan.padded_width()), plan.padded_width());
   const Buffer scratch(buffer_bytes(sizeof(A), scratch_size, threads));
   const std::vector<Chunk> chunks = plan.chunks(gradient.rows_per_chunk());
-  parallel_for(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
+  parallel_owned(int64_t(chunks.size()), threads, [&](int64_t item, int thread) {
     const Chunk& chunk = chunks[size_t(item)];
     const Bag& bag = plan.bags()[size_t(chunk.bag)];
     const int64_t offset = plan.offset(bag);
@@ -117,7 +119,7 @@ std::vector<BagScores<A>> choose_all(const Plan& plan, const A* scores, const bo
         choose(scores + plan.offset(bag), bag.length, labels[i], options, team, room);
   };
   for (int64_t i : long_bags) choose_in(i, threads, keys);
-  parallel_for(int64_t(bags.size()), threads, [&](int64_t i, int thread) {
+  parallel_owned(int64_t(bags.size()), threads, [&](int64_t i, int thread) {
     if (bags[size_t(i)].length <= kLongBag) choose_in(i, 1, keys + thread * longest_short);
   });
   return chosen;
@@ -164,7 +166,7 @@ void forward_as(const Batch& batch, const bool* labels, const Options& options, 
   const std::vector<Chunk> chunks = plan.chunks(kFinishChunk);
   std::vector<double> alignment(chunks.size(), 0.0);
   const ScoreKernels<A>& kernels = score_kernels_for<A>();
-  parallel_for(int64_t(chunks.size()), threads, [&](int64_t item, int) {
+  parallel_owned(int64_t(chunks.size()), threads, [&](int64_t item, int) {
     const Chunk& chunk = chunks[size_t(item)];
     const BagSlopes<A>& bag = slopes[size_t(chunk.bag)];
     const int64_t offset = plan.offset(plan.bags()[size_t(chunk.bag)]);

@@ -18,15 +18,20 @@ struct Rows {
   int64_t padded;    // elements in a row of scratch: width rounded up to kRowMultiple
 };
 
-// Rows that are measured together, one at a time where a row is so wide that more would leave the
+// Rows that are measured together, fewer where they are so wide that more would leave the
 // first-level cache.
 constexpr int kRowGroup = 8;
-constexpr int64_t kWideRow = 1024;
+constexpr int64_t row_group(int64_t padded) {
+  return padded <= 256 ? kRowGroup : padded <= 512 ? 4 : padded < 1024 ? 2 : 1;
+}
 
-// The feature kernels need this many rows of scratch, each `padded` long and aligned to a vector:
-// a group, the two rows before it and, backward, the pull on one row.
-constexpr int kWindowRows = kRowGroup + 2;
-constexpr int kScratchRows = kWindowRows + 1;
+// Three groups and the two rows before them: one that is measured, one whose steps are, and one
+// whose gradient is written. A power of two. The feature kernels need as many rows of scratch, each
+// `padded` long and aligned to a vector.
+constexpr int kMostWindowRows = 4 * kRowGroup;
+constexpr int64_t window_rows(int64_t padded) {
+  return row_group(padded) == 1 ? 8 : 4 * row_group(padded);
+}
 
 // Elements in the widest vector of any type and instruction set.
 constexpr int64_t kRowMultiple = 16;

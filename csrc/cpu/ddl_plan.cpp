@@ -11,7 +11,7 @@ namespace ladnet::ddl {
 namespace {
 
 // Gradients of this size or more are large.
-constexpr int64_t kLargeBytes = 16 << 20;
+constexpr int64_t kLargeBytes = 8 << 20;
 
 constexpr int64_t kHugePage = 2 << 20;
 

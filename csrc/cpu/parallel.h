@@ -116,4 +116,11 @@ void parallel_phases(const Phase (&phases)[kPhases], int threads, const Work& wo
   });
 }
 
+// One phase of owned items: for passes over data that the caches hold from the pass before.
+template <class Work>
+void parallel_owned(int64_t items, int threads, const Work& work) {
+  parallel_phases({{items, true}}, threads,
+                  [&](int, int64_t item, int thread) { work(item, thread); });
+}
+
 }  // namespace ladnet
