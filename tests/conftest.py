@@ -41,6 +41,7 @@ KINDS = {
     "kernels": "emulator",
     "kernels_aot": "aot",
     "ops/ddl_loss/emulated": "emulator",
+    "ops/locality_attention/test_native_amx.py": "build",
     "ops/residual_norm/test_machine_code.py": "aot",
     "ops/score_head/test_ptx.py": "emulator",
     "packaging": "build",

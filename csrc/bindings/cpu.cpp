@@ -32,7 +32,12 @@ PyObject* available_instruction_sets(python::Call& call) {
 
 PyObject* has_bf16_dot(python::Call& call) {
   call.finish();
-  return PyBool_FromLong(ladnet::has_bf16_dot());
+  return PyBool_FromLong(ladnet::bf16_products() != ladnet::Bf16Products::kWiden);
+}
+
+PyObject* bf16_products(python::Call& call) {
+  call.finish();
+  return python::text(ladnet::name_of(ladnet::bf16_products()));
 }
 
 }  // namespace
@@ -60,6 +65,8 @@ PyMODINIT_FUNC PyInit__cpu() {
       method<has_bf16_dot>(
           "has_bf16_dot",
           "Whether the processor has an instruction for bf16 products, which is then used."),
+      method<bf16_products>("bf16_products",
+                            "How attention multiplies bf16, a name that LADNET_BF16 accepts."),
   };
   python::add_attention(methods);
   python::add_ddl(methods);

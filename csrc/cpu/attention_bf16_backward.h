@@ -9,14 +9,20 @@
 namespace ladnet::LADNET_ISA {
 namespace {
 
-class BackwardPairs : PairTiles {
+template <class Format>
+class BackwardPairs : PairTiles<Format> {
+  using Base = PairTiles<Format>;
+  using Base::head, Base::padded, Base::query_panels, Base::kKeys, Base::kQueries, Base::kStride,
+      Base::kWide;
+  using typename Base::Element, typename Base::Fp32, typename Base::Storage;
+
  public:
   static constexpr attention::BackwardKernels table() {
     attention::BackwardKernels kernels = Fp32::table();
     kernels.scratch_bytes = &scratch_bytes;
     kernels.widen_rows = &pack_pair_rows;
-    kernels.pack_queries = &pack_queries;
-    kernels.pack_keys = &pack_keys;
+    kernels.pack_queries = &Base::pack_queries;
+    kernels.pack_keys = &Base::pack_keys;
     kernels.run = &BackwardPairs::run;
     return kernels;
   }
@@ -78,7 +84,7 @@ class BackwardPairs : PairTiles {
   };
 
   BackwardPairs(const BackwardHead& h, float* grad_q, void* memory)
-      : PairTiles(h), scratch(h.d, static_cast<char*>(memory)), grad_queries(grad_q) {}
+      : Base(h), scratch(h.d, static_cast<char*>(memory)), grad_queries(grad_q) {}
 
   // Keys of panels first .. last - 1, few enough to stay in cache.
   void keys_block(int64_t first, int64_t last) {
@@ -91,18 +97,18 @@ class BackwardPairs : PairTiles {
     // Blocks of equal size: a last one of a few rows would cost almost as much as a full one.
     constexpr int64_t kPanels = kQueries / kRows;
     const int64_t blocks = (query_panels + kPanels - 1) / kPanels;
-    const int64_t block = (query_panels + blocks - 1) / blocks;
+    const int64_t block = round_to((query_panels + blocks - 1) / blocks, Storage::kPanels);
     for (int64_t q = 0; q < query_panels; q += block) {
       const int64_t panels = lesser(block, query_panels - q), q0 = q * kRows;
       const int64_t pairs = (lesser(panels * kRows, head.length - q0) + 1) / 2;
       memset(scratch.row_parts, 0, static_cast<size_t>(panels * kRows) * sizeof(VecF));
       for (int64_t c = 0; c < last - first; ++c) {
         for (int64_t p = 0; p < panels; ++p) {
-          const int64_t at = p * kRows * kStride, column = c * kWide;
-          slopes_tile<2>(
+          const int64_t i = p * kRows, j = c * kWide, at = Storage::place(i, j);
+          this->template slopes_tile<2>(
               q + p, first + c,
-              {scratch.probabilities + at + 2 * column, scratch.slopes + at + 2 * column,
-               scratch.slope_rows + at + column, scratch.row_parts + p * kRows * kLanes<float>},
+              {scratch.probabilities + at, scratch.slopes + at,
+               scratch.slope_rows + i * kStride + j, scratch.row_parts + i * kLanes<float>},
               by_w_b);
         }
       }
@@ -126,7 +132,7 @@ class BackwardPairs : PairTiles {
     }
     Fp32::finish_keys(head, scratch, padded, k0, keys, key_tiles,
                       [&](auto width, float* tile, int64_t column, int64_t j0) {
-                        add_prior<decltype(width)::value>(tile, column, j0);
+                        this->template add_prior<decltype(width)::value>(tile, column, j0);
                       });
   }
 
@@ -136,9 +142,9 @@ class BackwardPairs : PairTiles {
                       const attention::Operand& right, int64_t q0, int64_t pairs) {
     Accumulators<float, kVectors> tile;
     set_zero<float, kVectors>(tile);
-    add_product<Bf16Pairs, 2, 2 * kStride>(
-        tile, left + 2 * r * kRows,
-        static_cast<const Element*>(right.data) + q0 * padded + 2 * column, 2 * padded, pairs);
+    Storage::add_column_product(tile, left + Storage::place(0, r * kRows),
+                                static_cast<const Element*>(right.data) + q0 * padded + 2 * column,
+                                2 * padded, pairs);
     add_tile<float, kVectors>(tile, tiles + r * kRows * padded + kRows * column,
                               kVectors * kLanes<float>);
   }
@@ -148,11 +154,12 @@ class BackwardPairs : PairTiles {
   void add_by_rows(int64_t panel, int64_t p, int64_t column, int64_t k0, int64_t pairs) {
     Accumulators<float, kVectors> tile;
     set_zero<float, kVectors>(tile);
-    add_product<Bf16Pairs, kStride, 2>(
+    add_product<Format, kStride, 2>(
         tile, scratch.slope_rows + p * kRows * kStride,
         static_cast<const Element*>(head.key_rows.data) + k0 * padded + 2 * column, 2 * padded,
         pairs);
-    subtract_mean<kVectors>(tile, scratch.row_sums + p * kRows, scratch.mean_key + column);
+    this->template subtract_mean<kVectors>(tile, scratch.row_sums + p * kRows,
+                                           scratch.mean_key + column);
     add_tile<float, kVectors>(tile, grad_queries + panel * kRows * padded + kRows * column,
                               kVectors * kLanes<float>);
   }

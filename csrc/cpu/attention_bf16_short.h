@@ -11,12 +11,16 @@
 namespace ladnet::LADNET_ISA {
 namespace {
 
-class ShortPairs : PairTiles {
-  static_assert(kKeys % kRows == 0 && kKeys % kWide == 0);
+template <class Format>
+class ShortPairs : PairTiles<Format> {
+  using Base = PairTiles<Format>;
+  using Base::head, Base::padded, Base::kKeys, Base::kQueries, Base::kStride, Base::kWide;
+  using typename Base::Element, typename Base::Places, typename Base::Storage;
+  static_assert(kStride * sizeof(Element) >= sizeof(VecF));
 
  public:
   static constexpr attention::BackwardKernels table() {
-    attention::BackwardKernels kernels = BackwardPairs::table();
+    attention::BackwardKernels kernels = BackwardPairs<Format>::table();
     kernels.matrix_bytes = &matrix_bytes;
     kernels.fill_matrices = &fill_matrices;
     kernels.multiply = &multiply;
@@ -27,20 +31,11 @@ class ShortPairs : PairTiles {
   // The planner sets aside twice the same: for P and the sums of the rows of dS, and for dS in both
   // ways.
   static int64_t matrix_bytes(int64_t length) {
-    return 2 * matrix_elements(length) * static_cast<int64_t>(sizeof(Element));
-  }
-  static int64_t block_elements(int64_t length) {
-    return (length + kRows - 1) / kRows * kRows * kStride;
-  }
-  // Products by columns read up to a tile beyond the last key. A vector for each row fits in what P
-  // leaves of its share, since kStride is more.
-  static int64_t matrix_elements(int64_t length) {
-    static_assert(kStride * sizeof(Element) >= sizeof(VecF));
-    return (length + kKeys - 1) / kKeys * block_elements(length) + round_to(2 * kRows, 32);
+    return 2 * Storage::bag_elements(length) * static_cast<int64_t>(sizeof(Element));
   }
 
   static void fill_matrices(const BackwardHead& head, int64_t first, int64_t last) {
-    pack_queries(head, first, last);
+    Base::pack_queries(head, first, last);
     const ShortPairs work(head, nullptr);
     memset(work.row_parts + first * kRows * kLanes<float>, 0,
            static_cast<size_t>((last - first) * kRows) * sizeof(VecF));
@@ -49,14 +44,15 @@ class ShortPairs : PairTiles {
     for (int64_t c = 0; c * kWide < head.length; ++c) {
       const int64_t block = c * kWide / kKeys, column = c * kWide % kKeys;
       for (int64_t p = first; p < last; ++p) {
-        const int64_t at = block * block_elements(head.length) + p * kRows * kStride;
-        const Places to = {work.probabilities + at + 2 * column, work.slopes + at + 2 * column,
-                           work.slope_rows + at + column,
+        const int64_t at = Storage::place_in_bag(head.length, p * kRows, c * kWide);
+        const int64_t row_at = block * Storage::block_elements(head.length) + p * kRows * kStride;
+        const Places to = {work.probabilities + at, work.slopes + at,
+                           work.slope_rows + row_at + column,
                            work.row_parts + p * kRows * kLanes<float>};
         if (head.length - c * kWide > kLanes<float>) {
-          work.slopes_tile<2>(p, c, to, sums[p]);
+          work.template slopes_tile<2>(p, c, to, sums[p]);
         } else {
-          work.slopes_tile<1>(p, c, to, sums[p]);
+          work.template slopes_tile<1>(p, c, to, sums[p]);
         }
       }
     }
@@ -68,22 +64,22 @@ class ShortPairs : PairTiles {
     const float scale = static_cast<float>(head.scale);
     switch (gradient) {
       case Gradient::kValues:
-        return work.by_columns<true>(work.probabilities, head.grad_rows, first, last, 1.0f,
-                                     head.grad_v);
+        return work.template by_columns<true>(work.probabilities, head.grad_rows, first, last, 1.0f,
+                                              head.grad_v);
       case Gradient::kKeys:
-        return work.by_columns<false>(work.slopes, head.query_rows, first, last, scale,
-                                      head.grad_k);
+        return work.template by_columns<false>(work.slopes, head.query_rows, first, last, scale,
+                                               head.grad_k);
       case Gradient::kQueries:
         return work.by_rows(first, last, scale, head.grad_q);
     }
   }
 
   ShortPairs(const BackwardHead& h, void* memory)
-      : PairTiles(h),
+      : Base(h),
         probabilities(static_cast<Element*>(h.probabilities)),
-        row_parts(reinterpret_cast<float*>(probabilities + matrix_elements(h.length))),
+        row_parts(reinterpret_cast<float*>(probabilities + Storage::bag_elements(h.length))),
         slopes(static_cast<Element*>(h.slopes)),
-        slope_rows(slopes + matrix_elements(h.length)),
+        slope_rows(slopes + Storage::bag_elements(h.length)),
         tiles(static_cast<float*>(memory)) {}
 
   // Behind the tiles; only for multiply.
@@ -94,30 +90,30 @@ class ShortPairs : PairTiles {
   template <bool kValues>
   void by_columns(const Element* left, const attention::Operand& right, int64_t first, int64_t last,
                   float factor, const MutableRows& to) const {
-    constexpr int64_t kPanels = kKeys / kRows;
     const bool prior = kValues && head.prior == Prior::kAdditive && head.band.radius >= 0;
     multiply_panels(
         first, last, kQueries, factor, right, to,
         [&](auto& tile, int64_t panel, int64_t q0, const Element* rows, int64_t pairs) {
-          const Element* from = left + panel / kPanels * block_elements(head.length) +
-                                q0 * kStride + 2 * (panel % kPanels) * kRows;
-          add_product<Bf16Pairs, 2, 2 * kStride>(tile, from, rows, 2 * padded, pairs);
+          const Element* from = left + Storage::place_in_bag(head.length, q0, panel * kRows);
+          Storage::add_column_product(tile, from, rows, 2 * padded, pairs);
         },
         [&](auto width, int64_t panel, int64_t column, float* out) {
-          if (prior) add_prior<decltype(width)::value>(out, column, panel * kRows);
+          if (prior) {
+            this->template add_prior<decltype(width)::value>(out, column, panel * kRows);
+          }
         });
   }
 
   // Gradients of the queries of panels first .. last - 1: rows of dS times rows of keys less the
   // mean key.
   void by_rows(int64_t first, int64_t last, float factor, const MutableRows& to) const {
-    average_keys(mean_key());
+    this->average_keys(mean_key());
     multiply_panels(
         first, last, kKeys, factor, head.key_rows, to,
         [&](auto& tile, int64_t panel, int64_t k0, const Element* rows, int64_t pairs) {
-          const Element* from =
-              slope_rows + k0 / kKeys * block_elements(head.length) + panel * kRows * kStride;
-          add_product<Bf16Pairs, kStride, 2>(tile, from, rows, 2 * padded, pairs);
+          const Element* from = slope_rows + k0 / kKeys * Storage::block_elements(head.length) +
+                                panel * kRows * kStride;
+          add_product<Format, kStride, 2>(tile, from, rows, 2 * padded, pairs);
         },
         [&](auto width, int64_t panel, int64_t column, float* out) {
           constexpr int kVectors = decltype(width)::value;
@@ -127,7 +123,7 @@ class ShortPairs : PairTiles {
           }
           Accumulators<float, kVectors> tile;
           load_tile<float, kVectors>(tile, out, kVectors * kLanes<float>);
-          subtract_mean<kVectors>(tile, sums, mean_key() + column);
+          this->template subtract_mean<kVectors>(tile, sums, mean_key() + column);
           store_tile<float, kVectors>(tile, out, kVectors * kLanes<float>);
         });
   }

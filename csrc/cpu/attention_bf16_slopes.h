@@ -16,21 +16,85 @@
 namespace ladnet::LADNET_ISA {
 namespace {
 
-class PairTiles {
- protected:
+// Blocks of P and dS, and where their rows lie.
+template <class Format>
+struct PairBlocks {
   using Element = uint16_t;
-  using Fp32 = BackwardRun<float>;
   static constexpr int kWide = kColumns<float>;
   static constexpr int kQueries = 192;
   static constexpr int kKeys = 192;
-  // Rows are not a power of two apart: they would share cache sets.
-  static constexpr int kStride = kKeys + 16;
+  static constexpr int kStride = kKeys + Format::kGap;
+  static_assert(kKeys % kRows == 0 && kKeys % kWide == 0);
 
-  // Where P and dS / scale of a tile go; (i, j) is query i and key j, from the tile's first on.
+  // Rows of all queries of a bag, for a block of its keys.
+  static int64_t block_elements(int64_t length) {
+    return (length + kRows - 1) / kRows * kRows * kStride;
+  }
+};
+
+// What a format needs beyond products: how queries are packed, and how P and dS are stored where
+// their columns are a left operand.
+template <class Format>
+struct BackwardFormat;
+
+// In pairs of queries: within a block (i, j) lies at i / 2 * 2 * kStride + 2 j + i % 2.
+template <>
+struct BackwardFormat<Bf16Pairs> : PairBlocks<Bf16Pairs> {
+  // Blocks of queries are a multiple of so many panels, if there are as many.
+  static constexpr int kPanels = 1;
+
+  static void pack_panel(const ConstRows& stored, int64_t length, int64_t d, int64_t panel,
+                         Element* to) {
+    pack_pair_panel<kRows>(stored, length, d, panel, to);
+  }
+
+  // Of the even query i and of key j in their block, and in a short bag with all its blocks.
+  static int64_t place(int64_t i, int64_t j) { return i * kStride + 2 * j; }
+  static int64_t place_in_bag(int64_t length, int64_t i, int64_t j) {
+    return j / kKeys * block_elements(length) + place(i, j % kKeys);
+  }
+  // Products by columns read up to a tile beyond the last key.
+  static int64_t bag_elements(int64_t length) {
+    return (length + kKeys - 1) / kKeys * block_elements(length) + round_to(2 * kRows, 32);
+  }
+
+  // A tile rounded to bf16.
+  template <int kVectors>
+  LADNET_INLINE void store_columns(const Accumulators<float, kVectors>& tile, Element* to) {
+    LADNET_UNROLL
+    for (int i = 0; i < kRows; i += 2) {
+      LADNET_UNROLL
+      for (int h = 0; h < kVectors; ++h) {
+        const __m512i pairs = pair_up(tile[i][h], tile[i + 1][h]);
+        memcpy(to + i * kStride + 2 * h * kLanes<float>, &pairs, sizeof(pairs));
+      }
+    }
+  }
+
+  // tile += kRows columns, from a place on, times rows of queries.
+  template <int kVectors>
+  LADNET_INLINE void add_column_product(Accumulators<float, kVectors>& tile, const Element* a,
+                                        const Element* b, int64_t b_stride, int64_t pairs) {
+    add_product<Bf16Pairs, 2, 2 * kStride>(tile, a, b, b_stride, pairs);
+  }
+};
+
+template <class Format>
+class PairTiles {
+ protected:
+  using Storage = BackwardFormat<Format>;
+  using Element = typename Storage::Element;
+  using Fp32 = BackwardRun<float>;
+  static constexpr int kWide = Storage::kWide;
+  static constexpr int kQueries = Storage::kQueries;
+  static constexpr int kKeys = Storage::kKeys;
+  static constexpr int kStride = Storage::kStride;
+
+  // Where P and dS / scale of a tile go.
   struct Places {
-    Element* probabilities;  // pairs of queries: (i, j) at i / 2 * 2 * kStride + 2 j + i % 2
+    Element* probabilities;  // as Storage stores columns
     Element* slopes;         // dS / scale, likewise
-    Element* slope_rows;     // the same by rows: (i, j) at i * kStride + j
+    Element* slope_rows;     // the same by rows: query i and key j of the tile at i * kStride + j
     float* row_parts;        // one vector per query; the sum of its slope_rows is added
   };
 
@@ -54,10 +118,10 @@ class PairTiles {
   static void pack_queries(const BackwardHead& head, int64_t first, int64_t last) {
     const int64_t size = round_to(head.d, 2) * kRows;
     for (int64_t panel = first; panel < last; ++panel) {
-      pack_pair_panel<kRows>(head.q, head.length, head.d, panel,
-                             static_cast<Element*>(head.queries) + panel * size);
-      pack_pair_panel<kRows>(head.grad_out, head.length, head.d, panel,
-                             static_cast<Element*>(head.grads) + panel * size);
+      Storage::pack_panel(head.q, head.length, head.d, panel,
+                          static_cast<Element*>(head.queries) + panel * size);
+      Storage::pack_panel(head.grad_out, head.length, head.d, panel,
+                          static_cast<Element*>(head.grads) + panel * size);
       Fp32::pack_sums(head, panel);
     }
   }
@@ -77,9 +141,9 @@ class PairTiles {
 
     Accumulators<float, kVectors> tile;
     set_zero<float, kVectors>(tile);
-    add_product<Bf16Pairs, 2, 2 * kRows>(tile, static_cast<const Element*>(head.queries) + at,
-                                         static_cast<const Element*>(head.keys) + key_at, 2 * kWide,
-                                         depth / 2);
+    add_panel_product_of<Format>(kRows, tile, static_cast<const Element*>(head.queries) + at,
+                                 static_cast<const Element*>(head.keys) + key_at, 2 * kWide,
+                                 depth / 2);
     const float* lse = static_cast<const float*>(head.lse_log2) + i0;
     if (logit && near) {
       const float* gain = static_cast<const float*>(head.band.gain_log2) + (j0 - i0);
@@ -110,12 +174,12 @@ class PairTiles {
       clear_padding<kVectors>(probabilities, i0, j0);
       load_tile<float, kVectors>(tile, probabilities, kWidth);
     }
-    store_pairs<kVectors>(tile, to.probabilities);
+    Storage::template store_columns<kVectors>(tile, to.probabilities);
 
     set_zero<float, kVectors>(tile);
-    add_product<Bf16Pairs, 2, 2 * kRows>(tile, static_cast<const Element*>(head.grads) + at,
-                                         static_cast<const Element*>(head.values) + key_at,
-                                         2 * kWide, depth / 2);
+    add_panel_product_of<Format>(kRows, tile, static_cast<const Element*>(head.grads) + at,
+                                 static_cast<const Element*>(head.values) + key_at, 2 * kWide,
+                                 depth / 2);
     const bool wanted = head.prior_gradient && near;
     if (wanted && !logit) {
       store_tile<float, kVectors>(tile, other, kWidth);
@@ -139,7 +203,7 @@ class PairTiles {
       if (wanted && logit) add_prior_gradient<kVectors>(other, j0 - i0, sums);
       load_tile<float, kVectors>(tile, other, kWidth);
     }
-    store_pairs<kVectors>(tile, to.slopes);
+    Storage::template store_columns<kVectors>(tile, to.slopes);
     float* part = to.row_parts;
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i, part += kLanes<float>) {
@@ -149,28 +213,6 @@ class PairTiles {
       memcpy(to.slope_rows + i * kStride, &row, sizeof(row));
       store(part, load(part) + (widen_even((__m512i)row) + widen_odd((__m512i)row)));
     }
-  }
-
-  // A tile rounded to bf16, the elements of two rows side by side.
-  template <int kVectors>
-  LADNET_INLINE void store_pairs(const Accumulators<float, kVectors>& tile, Element* to) {
-    const __m512i order = interleaved();
-    LADNET_UNROLL
-    for (int i = 0; i < kRows; i += 2) {
-      LADNET_UNROLL
-      for (int h = 0; h < kVectors; ++h) {
-        const __m512bh both = _mm512_cvtne2ps_pbh((__m512)tile[i + 1][h], (__m512)tile[i][h]);
-        const __m512i pairs = _mm512_permutexvar_epi16(order, (__m512i)both);
-        memcpy(to + i * kStride + 2 * h * kLanes<float>, &pairs, sizeof(pairs));
-      }
-    }
-  }
-  // 0, 16, 1, 17, ... 15, 31.
-  LADNET_INLINE __m512i interleaved() {
-    static constexpr Element kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return _mm512_loadu_si512(kOrder);
   }
 
   // A pair may reach one query or key beyond the end, where 0 times infinity would be NaN; the sums

@@ -12,6 +12,8 @@ struct Bf16Pairs {
   using Element = uint16_t;
   using Register = __m512i;
   static constexpr int kPack = 2;
+  static constexpr bool kTileRegisters = false;
+  static constexpr int kGap = 16;
   LADNET_INLINE Register load_columns(const Element* from) { return _mm512_loadu_si512(from); }
   LADNET_INLINE Register load_row(const Element* from) {
     int32_t pair;
@@ -22,6 +24,15 @@ struct Bf16Pairs {
     return (VecF)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
   }
 };
+
+// Two rows rounded to bf16, their elements side by side.
+LADNET_INLINE __m512i pair_up(VecF even, VecF odd) {
+  static constexpr uint16_t kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                          21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                          11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512bh both = _mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+  return _mm512_permutexvar_epi16(_mm512_loadu_si512(kOrder), (__m512i)both);
+}
 
 // The first and the second of every pair in fp32.
 LADNET_INLINE VecF widen_even(__m512i pairs) {

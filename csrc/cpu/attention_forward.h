@@ -74,8 +74,7 @@ class ForwardBlock {
   static constexpr int kPack = Format::kPack;
   static constexpr int kWide = kColumns<Real>;
   static constexpr int kKeys = kBlocks * Storage::kBlock;
-  // Rows of probabilities are not a power of two apart: they would share cache sets.
-  static constexpr int kStride = kKeys + 16;
+  static constexpr int kStride = kKeys + Format::kGap;
   static constexpr Real kSlack = 10;
 
  public:
@@ -227,9 +226,8 @@ class ForwardBlock {
     Accumulators<Real, kVectors> tile;
     set_zero<Real, kVectors>(tile);
     const int64_t i0 = (task.first_panel + p) * kRows, j0 = (first + c) * kWide;
-    add_product_of<Format, kPack, kPack * kRows>(
-        task.length - i0, tile, scratch.queries + p * kRows * depth,
-        keys + (first + c) * depth * kWide, kWide * kPack, depth / kPack);
+    add_panel_product_of<Format>(task.length - i0, tile, scratch.queries + p * kRows * depth,
+                                 keys + (first + c) * depth * kWide, kWide * kPack, depth / kPack);
     LADNET_UNROLL
     for (int i = 0; i < kRows; ++i) {
       LADNET_UNROLL

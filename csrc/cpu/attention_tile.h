@@ -40,6 +40,11 @@ struct Plain {
   using Element = R;
   using Register = Vec<R>;
   static constexpr int kPack = 1;
+  // Whether products are made by tile registers, in their own way: Format::add_tile_product.
+  static constexpr bool kTileRegisters = false;
+  // So many elements lie between two rows of probabilities beside those of a block: were rows a
+  // power of two apart, they would share cache sets.
+  static constexpr int kGap = 16;
   LADNET_INLINE Register load_columns(const Element* from) { return load(from); }
   LADNET_INLINE Register load_row(const Element* from) { return broadcast(*from); }
   LADNET_INLINE Vec<R> multiply(Register a, Register b, Vec<R> c) { return multiply_add(a, b, c); }
@@ -119,38 +124,58 @@ template <class Format, int kRowStep, int kDepthStep, int kVectors, int kCount =
 LADNET_INLINE void add_product(Accumulators<typename Format::Real, kVectors>& tile,
                                const typename Format::Element* a, const typename Format::Element* b,
                                int64_t b_stride, int64_t depth) {
-  constexpr int kStep = kLanes<typename Format::Real> * Format::kPack;
-  for (int64_t k = 0; k < depth; ++k) {
-    typename Format::Register columns[kVectors];
-    LADNET_UNROLL
-    for (int h = 0; h < kVectors; ++h) columns[h] = Format::load_columns(b + h * kStep);
-    LADNET_UNROLL
-    for (int i = 0; i < kCount; ++i) {
-      const typename Format::Register row = Format::load_row(a + i * kRowStep);
+  if constexpr (Format::kTileRegisters) {
+    static_assert(kDepthStep == Format::kPack, "a tile register's rows lie along the depth");
+    Format::template add_tile_product<kVectors>(tile, a, kRowStep, b, b_stride, depth);
+  } else {
+    constexpr int kStep = kLanes<typename Format::Real> * Format::kPack;
+    for (int64_t k = 0; k < depth; ++k) {
+      typename Format::Register columns[kVectors];
       LADNET_UNROLL
-      for (int h = 0; h < kVectors; ++h) {
-        tile[i][h] = Format::multiply(row, columns[h], tile[i][h]);
+      for (int h = 0; h < kVectors; ++h) columns[h] = Format::load_columns(b + h * kStep);
+      LADNET_UNROLL
+      for (int i = 0; i < kCount; ++i) {
+        const typename Format::Register row = Format::load_row(a + i * kRowStep);
+        LADNET_UNROLL
+        for (int h = 0; h < kVectors; ++h) {
+          tile[i][h] = Format::multiply(row, columns[h], tile[i][h]);
+        }
       }
+      a += kDepthStep;
+      b += b_stride;
     }
-    a += kDepthStep;
-    b += b_stride;
   }
 }
 
 // The same where only the first `rows` rows are wanted, in thirds of a tile: the last panel of a
-// short bag is a good part of its work.
+// short bag is a good part of its work. Tile registers have one size.
 template <class Format, int kRowStep, int kDepthStep, int kVectors>
 LADNET_INLINE void add_product_of(int64_t rows, Accumulators<typename Format::Real, kVectors>& tile,
                                   const typename Format::Element* a,
                                   const typename Format::Element* b, int64_t b_stride,
                                   int64_t depth) {
   constexpr int kThird = kRows / 3;
-  if (__builtin_expect(rows > 2 * kThird, 1)) {
+  if (Format::kTileRegisters || __builtin_expect(rows > 2 * kThird, 1)) {
     add_product<Format, kRowStep, kDepthStep>(tile, a, b, b_stride, depth);
   } else if (rows > kThird) {
     add_product<Format, kRowStep, kDepthStep, kVectors, 2 * kThird>(tile, a, b, b_stride, depth);
   } else {
     add_product<Format, kRowStep, kDepthStep, kVectors, kThird>(tile, a, b, b_stride, depth);
+  }
+}
+
+// The same for a packed panel of kRows rows: depth-major, but for tile registers row after row.
+template <class Format, int kVectors>
+LADNET_INLINE void add_panel_product_of(int64_t rows,
+                                        Accumulators<typename Format::Real, kVectors>& tile,
+                                        const typename Format::Element* a,
+                                        const typename Format::Element* b, int64_t b_stride,
+                                        int64_t depth) {
+  constexpr int kPack = Format::kPack;
+  if constexpr (Format::kTileRegisters) {
+    Format::template add_tile_product<kVectors>(tile, a, depth * kPack, b, b_stride, depth);
+  } else {
+    add_product_of<Format, kPack, kPack * kRows>(rows, tile, a, b, b_stride, depth);
   }
 }
 

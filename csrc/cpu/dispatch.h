@@ -14,13 +14,17 @@ enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 // does not exist, was not built, or that the processor lacks; likewise LADNET_BF16.
 InstructionSet instruction_set();
 
-// Whether bf16 pairs are multiplied by an instruction of their own; only beside kAvx512. By itself
-// where that is faster than widening to fp32: on AMD's processors it does twice the work of a
-// multiply-add in the same time, on Intel's (measured on family 6, model 207) half of it.
-// LADNET_BF16=pairs or widen overrules that.
-bool has_bf16_dot();
+// How attention multiplies bf16: widened to fp32, or in pairs, by an instruction of AVX-512 or by
+// the tile registers of AMX; those two only beside kAvx512. Pairs are chosen where they are faster
+// than widening: on AMD's processors their instruction does twice the work of a multiply-add in the
+// same time, on Intel's (measured on family 6, model 207) half of it. LADNET_BF16 overrules that,
+// and alone chooses tiles.
+enum class Bf16Products { kWiden, kPairs, kTiles };
+
+Bf16Products bf16_products();
 
 std::string name_of(InstructionSet set);
+std::string name_of(Bf16Products products);
 
 // All that could be chosen here, the slowest first.
 std::vector<InstructionSet> available_instruction_sets();

@@ -1,4 +1,7 @@
-"""The C++ unit tests, built as test_builds.py runs them: python tests/csrc/builds.py [NAME...].
+"""What is built for tests beside the package: python tests/csrc/builds.py [NAME...].
+
+Most are builds of the C++ unit tests, which test_builds.py runs. ``tiles`` is the Python module
+with emulated tile registers (tests/ops/locality_attention/test_native_amx.py).
 
 Needs Python's own library alone, so that a script may begin with it before anything is installed.
 Builds lie in build/tests/ and are made only where something has changed.
@@ -16,18 +19,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "build" / "tests"
 CROSS = "aarch64-linux-gnu"
+CXX = os.environ.get("CXX", "c++")
 #: What each build needs on PATH, and CMake's options for it.
 BUILDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "sanitizers": ((os.environ.get("CXX", "c++"),), ("-DLADNET_SANITIZE=address,undefined",)),
-    "clang": (("clang++",), ("-DCMAKE_CXX_COMPILER=clang++", "-DLADNET_WERROR=ON")),
+    "sanitizers": (
+        (CXX,),
+        (
+            "-DLADNET_TESTS=ON",
+            "-DLADNET_SANITIZE=address,undefined",
+            "-DLADNET_EMULATE_TILES=functions",
+        ),
+    ),
+    "clang": (
+        ("clang++",),
+        (
+            "-DLADNET_TESTS=ON",
+            "-DCMAKE_CXX_COMPILER=clang++",
+            "-DLADNET_WERROR=ON",
+            "-DLADNET_EMULATE_TILES=traps",
+        ),
+    ),
     "aarch64": (
         (f"{CROSS}-g++", "qemu-aarch64-static"),
         (
+            "-DLADNET_TESTS=ON",
             "-DLADNET_WERROR=ON",
             "-DCMAKE_SYSTEM_NAME=Linux",
             "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
             f"-DCMAKE_CXX_COMPILER={CROSS}-g++",
             f"-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64-static;-L;/usr/{CROSS}",
+        ),
+    ),
+    # As setup.py builds the module, so that ccache has most of it.
+    "tiles": (
+        (CXX,),
+        (
+            "-DLADNET_PYTHON=ON",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            "-DLADNET_WERROR=ON",
+            "-DLADNET_EMULATE_TILES=traps",
         ),
     ),
 }
@@ -54,7 +84,7 @@ def build(name: str) -> Path:
         # The compilers and CMake may be others than those of an earlier build.
         (folder / "CMakeCache.txt").unlink(missing_ok=True)
         options = [*BUILDS[name][1], *_threads(name)]
-        run("cmake", "-S", str(ROOT), "-B", str(folder), *generator, "-DLADNET_TESTS=ON", *options)
+        run("cmake", "-S", str(ROOT), "-B", str(folder), *generator, *options)
         run("cmake", "--build", str(folder), "--parallel", os.environ.get("MAX_JOBS", "2"))
     return folder
 

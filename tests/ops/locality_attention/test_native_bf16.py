@@ -1,4 +1,7 @@
-"""bf16 in the compiled CPU kernels: multiplied in pairs or widened to fp32 (LADNET_BF16)."""
+"""bf16 in the compiled CPU kernels: multiplied in pairs or widened to fp32 (LADNET_BF16).
+
+test_native_amx.py runs them once more, multiplied by tile registers.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,14 @@ def test_long_bags_of_one_part_and_of_several_are_within_budget(T, name, prior):
 @pytest.mark.parametrize("d", [1, 2, 31, 130, 255, 256])
 def test_every_head_size_of_a_bag_of_two_blocks_is_within_budget(d, prior):
     inputs, grad_out = _inputs(1, 1, 199, d)
+    assert_within_budget(inputs, grad_out, prior)
+
+
+@pytest.mark.parametrize("prior", ["additive", "logit", "none"])
+@pytest.mark.parametrize(("T", "d"), [(5, 32), (64, 100), (200, 64), (200, 128), (773, 128)])
+def test_whole_tile_registers_and_a_rest_are_within_budget(T, d, prior):
+    # Registers hold 32 elements of the depth, which is the head size, a bag's or a block's length.
+    inputs, grad_out = _inputs(1, 1, T, d)
     assert_within_budget(inputs, grad_out, prior)
 
 
@@ -133,27 +144,27 @@ def test_what_all_keys_have_in_common_costs_no_digit_in_pairs(T):
 
 
 def _show(LADNET_BF16, instruction_set=None):
-    show = "from ladnet_fast import _native; print(_native.cpu.has_bf16_dot())"
+    show = "from ladnet_fast import _native; print(_native.cpu.bf16_products())"
     instruction_set = instruction_set or _native.cpu.instruction_set()
     return run_python(["-c", show], instruction_set, LADNET_BF16=LADNET_BF16)
 
 
 def _ways():
-    """Return what LADNET_BF16 may say in this process: pairs needs AVX512_BF16."""
-    return ["widen"] + (["pairs"] if _show("pairs").returncode == 0 else [])
+    """Return what LADNET_BF16 may say here: pairs need AVX512_BF16, tiles AMX."""
+    return ["widen", *(way for way in ("pairs", "tiles") if _show(way).returncode == 0)]
 
 
 def test_the_way_that_is_asked_for_is_taken():
     for way in _ways():
-        assert _show(way).stdout.strip() == str(way == "pairs")
+        assert _show(way).stdout.strip() == way
 
 
 @pytest.mark.parametrize("instruction_set", ["avx2", "baseline"])
 def test_pairs_are_refused_beside_an_instruction_set_that_has_none(instruction_set):
     if instruction_set not in _native.cpu.available_instruction_sets():
         pytest.skip(f"this processor or build has no {instruction_set}")
-    assert _show("widen", instruction_set).stdout.strip() == "False"
-    assert _show("", instruction_set).stdout.strip() == "False"
+    assert _show("widen", instruction_set).stdout.strip() == "widen"
+    assert _show("", instruction_set).stdout.strip() == "widen"
     refused = _show("pairs", instruction_set)
     assert refused.returncode != 0
     assert "LADNET_BF16=pairs needs a processor with AVX512_BF16" in refused.stderr
@@ -163,18 +174,19 @@ def test_pairs_are_refused_beside_an_instruction_set_that_has_none(instruction_s
 def test_a_way_that_does_not_exist_is_an_error_that_lists_the_others():
     refused = _show("amx")
     assert refused.returncode != 0
-    assert "LADNET_BF16 must be pairs or widen; got 'amx'" in refused.stderr
+    assert "LADNET_BF16 must be pairs, widen or tiles; got 'amx'" in refused.stderr
 
 
 @pytest.mark.slow
-def test_the_other_way_is_right():
-    """The tests of bf16 once more, in the way that is not this process's."""
-    other = "widen" if _native.cpu.has_bf16_dot() else "pairs"
-    if other not in _ways():
-        pytest.skip("this processor or build has no AVX512_BF16")
+def test_the_other_ways_are_right():
+    """The tests of bf16 once more, in the ways that are not this process's."""
+    others = [way for way in _ways() if way != _native.cpu.bf16_products()]
+    if not others:
+        pytest.skip("this processor or build has no other way")
     files = ["test_native.py", "test_native_edges.py", "test_native_bf16.py"]
     chosen = "bfloat16 or (test_native_bf16 and not way)"
-    assert_tests_pass(
-        _native.cpu.instruction_set(), "locality_attention", files, "-k", chosen,
-        LADNET_BF16=other,
-    )  # fmt: skip
+    for other in others:
+        assert_tests_pass(
+            _native.cpu.instruction_set(), "locality_attention", files, "-k", chosen,
+            LADNET_BF16=other,
+        )  # fmt: skip
