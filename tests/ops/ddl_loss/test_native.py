@@ -51,6 +51,13 @@ def test_every_length_is_within_budget(T, topk_divisor):
     assert_within_budget(*inputs, offsets([T, T + 3]), margin=0.9, topk_divisor=topk_divisor)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("C", [16, 260, 520, 1030])  # rows are measured by 8, 4, 2 and 1
+def test_every_number_of_rows_in_a_last_group_is_within_budget(C, dtype):
+    lengths = list(range(1, 36))
+    assert_within_budget(*bags(lengths, C, dtype), offsets(lengths), margin=0.5)
+
+
 @pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 1]])
 @pytest.mark.parametrize("pairing", ["batch_mean", "all_pairs", "one_to_one"])
 def test_every_mixture_of_classes_is_within_budget(labels, pairing):
