@@ -80,12 +80,23 @@ def _hardware() -> list[str]:
     return lines
 
 
+#: How attention on the CPU multiplies bf16 (LADNET_BF16), in words.
+_BF16 = {
+    "widen": "widened to float32",
+    "pairs": "in pairs (AVX512_BF16)",
+    "tiles": "in tiles (AMX)",
+}
+
+
 def _built() -> list[str]:
     lines = ["compiled modules"]
     if _native.cpu is None:
         lines.append(f"  _cpu: no: {_native.cpu_problem}")
     else:
-        lines.append(f"  _cpu: yes, instruction set {_native.cpu.instruction_set()}")
+        lines.append(
+            f"  _cpu: yes, instruction set {_native.cpu.instruction_set()}, "
+            f"bf16 {_BF16[_native.cpu.bf16_products()]}"
+        )
     if _native.cuda is None:
         lines.append(f"  _cuda: no: {_native.cuda_problem}")
     else:

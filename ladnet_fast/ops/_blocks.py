@@ -22,7 +22,7 @@ from torch import Tensor
 LEAST_BYTES = 2**20
 #: From this on a block that waits for its next use belongs to the system if it needs memory. The
 #: system's bookkeeping for that takes a millisecond, as long as filling a smaller block.
-LENT_BYTES = 32 * 2**20
+LENT_BYTES = 64 * 2**20
 # Linux's, and only where Python knows it.
 _FREE = getattr(mmap, "MADV_FREE", None)
 

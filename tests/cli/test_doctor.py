@@ -43,6 +43,20 @@ def test_module_that_was_not_built_is_explained(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
+    ("way", "words"),
+    [("widen", "widened to float32"), ("pairs", "in pairs"), ("tiles", "in tiles (AMX)")],
+)
+def test_cpu_module_tells_what_it_uses_of_the_processor(
+    way: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if _native.cpu is None:
+        pytest.skip(str(_native.cpu_problem))
+    chosen = _native.cpu.instruction_set()
+    monkeypatch.setattr(_native.cpu, "bf16_products", lambda: way)
+    assert f"_cpu: yes, instruction set {chosen}, bf16 {words}" in doctor.report()
+
+
+@pytest.mark.parametrize(
     ("problem", "devices"), [("no driver (CUDA error 35)", "no driver"), (None, "2 devices")]
 )
 def test_cuda_module_tells_for_which_gpus_it_was_built(
