@@ -74,14 +74,16 @@ def merge(runs: list[Results]) -> list[Results]:
 
     The day of video is run by a command of its own: its row belongs to the table of its machine. Of
     a case that several runs have measured the newest counts, with all of its sides; of one day's
-    the smallest, which repeats a part.
+    the smallest, which repeats a part. A run's "note" is written into its file by hand: what a
+    reader should know of figures that cannot be measured again.
     """
     joined: dict[tuple[Any, ...], Results] = {
         _machine(run): {**run, "commands": [], "measurements": [], "ceilings": []} for run in runs
     }
     for run in sorted(runs, key=lambda run: (run["date"], -len(run["measurements"]))):
         whole = joined[_machine(run)]
-        whole["commands"].append({name: run[name] for name in ("command", "date", "busy_cores")})
+        entry = {name: run[name] for name in ("command", "date", "busy_cores")}
+        whole["commands"].append(entry | {"note": run.get("note", "")})
         again = {_case(row) for row in run["measurements"]}
         kept = [row for row in whole["measurements"] if _case(row) not in again]
         whole["measurements"] = kept + run["measurements"]

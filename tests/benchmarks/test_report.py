@@ -253,3 +253,13 @@ def test_a_case_that_was_measured_again_is_shown_as_it_is_now(run, date):
 def test_a_busy_machine_is_confessed(run, tmp_path, busy_cores, busy):
     path = report.write_report([{**run, "busy_cores": busy_cores}], tmp_path / "performance.md")
     assert ("The machine was busy" in path.read_text(encoding="utf-8")) is busy
+
+
+@pytest.mark.parametrize("note", ["", "These are the kernels of that day."])
+def test_what_is_to_know_of_figures_stands_beside_their_date(run, tmp_path, note):
+    given = {**run, "note": note} if note else run
+    path = report.write_report([given], tmp_path / "performance.md")
+    line = next(
+        line for line in path.read_text(encoding="utf-8").splitlines() if "busy before" in line
+    )
+    assert line.endswith(f". **{note}**" if note else "run: 0.1")
