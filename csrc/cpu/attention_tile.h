@@ -148,14 +148,15 @@ LADNET_INLINE void add_product(Accumulators<typename Format::Real, kVectors>& ti
 }
 
 // The same where only the first `rows` rows are wanted, in thirds of a tile: the last panel of a
-// short bag is a good part of its work. Tile registers have one size.
+// short bag is a good part of its work. Not of pairs: in long bags their loops lose more by the
+// choice; and tile registers have one size.
 template <class Format, int kRowStep, int kDepthStep, int kVectors>
 LADNET_INLINE void add_product_of(int64_t rows, Accumulators<typename Format::Real, kVectors>& tile,
                                   const typename Format::Element* a,
                                   const typename Format::Element* b, int64_t b_stride,
                                   int64_t depth) {
   constexpr int kThird = kRows / 3;
-  if (Format::kTileRegisters || __builtin_expect(rows > 2 * kThird, 1)) {
+  if (Format::kPack > 1 || __builtin_expect(rows > 2 * kThird, 1)) {
     add_product<Format, kRowStep, kDepthStep>(tile, a, b, b_stride, depth);
   } else if (rows > kThird) {
     add_product<Format, kRowStep, kDepthStep, kVectors, 2 * kThird>(tile, a, b, b_stride, depth);
