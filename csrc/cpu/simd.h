@@ -179,7 +179,7 @@ LADNET_INLINE Real sum(Vec<Real> a) {
   return join_lanes<Real, kLanes<Real>>(a, [](auto x, auto y) { return x + y; });
 }
 
-// The largest lane that is a number.
+// The largest lane; any if one is NaN.
 template <class Real>
 LADNET_INLINE Real largest(Vec<Real> a) {
   return join_lanes<Real, kLanes<Real>>(a, [](auto x, auto y) { return y > x ? y : x; });

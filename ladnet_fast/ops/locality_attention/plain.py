@@ -146,5 +146,5 @@ class _Attention(torch.autograd.Function):
 
 
 # Function.apply asks first whether torch.func has wrapped the arguments, which `attend` has asked
-# already, and what it costs is a tenth of a short bag's call.
+# already.
 _apply = super(torch.autograd.Function, _Attention).apply
